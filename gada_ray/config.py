@@ -1,0 +1,286 @@
+"""What one training is: a tree of frozen, validated values, and the signature that names it.
+
+Everything that changes the numbers is here; nothing else is. Paths, workers, device and threads are not, so the same
+training has the same signature on a laptop and on a cluster. Defaults that the paper leaves open are explained in
+docs/protocol.md.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveInt, ValidationError, model_validator
+
+CODE_VERSION = 1
+"""Raised by one whenever the same configuration would train to different numbers; part of every signature."""
+
+PARTS = ("generator", "trunk", "discriminator", "classifier", "evaluator")
+Part = Literal["generator", "trunk", "discriminator", "classifier", "evaluator"]
+
+
+class Frozen(BaseModel):
+    """A frozen value that refuses unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class DataConfig(Frozen):
+    """Which images take part, and how crops are taken from them (section 4.2)."""
+
+    crop_px: PositiveInt = 64
+    """Side of the square training and test crops, in pixels (the paper: 128; 64 in its Table 1)."""
+    crop_grid: PositiveInt = 1
+    """Crop corners are multiples of this many pixels; 8 keeps crops on the JPEG block grid."""
+    batch: PositiveInt = 32
+    """Crops of real distorted images in a step (the paper: 64)."""
+    include_reference_copies: bool = False
+    """LIVE only: keep the 203 undistorted copies of references among the distorted images (the paper's 982)."""
+    dmos: Literal["original", "realigned"] = "original"
+    """LIVE only: scores from dmos.mat or from dmos_realigned.mat."""
+    drop_artificial_reference: bool = False
+    """TID2013 only: leave out the computer-made reference i25."""
+
+
+class ModelConfig(Frozen):
+    """The network of section 3.3."""
+
+    normalisation: Literal["none", "mscn", "both"] = "mscn"
+    """The trunk's first, fixed operation: none, local mean and contrast normalisation, or both concatenated."""
+    trunk_widths: tuple[PositiveInt, ...] = (64, 128, 128)
+    """Feature maps of the trunk's stride-2 convolutions."""
+    feature_maps: PositiveInt = 1024
+    """Feature maps of the trunk's last, 1x1 convolution, shared by all heads."""
+    head: Literal["gap", "valid", "flatten", "dense"] = "gap"
+    """How heads see the maps: pooled; a convolution as large as the crop's maps; flattened; heads at every location."""
+    head_units: PositiveInt = 128
+    """Units of the first fully connected layer of classifier and evaluator."""
+    norm: Literal["batch", "instance", "none", "spectral"] = "batch"
+    """Normalisation between convolutions, except after the first of each network."""
+    generator_widths: tuple[PositiveInt, PositiveInt, PositiveInt] = (64, 128, 128)
+    """Feature maps of the generator's encoder; the decoder mirrors them."""
+    condition_at: Literal["bottleneck", "input", "both"] = "bottleneck"
+    """Where the generator meets distortion class and quality."""
+    embedding: PositiveInt = 32
+    """Size of the embeddings of distortion class and of quality."""
+    noise_dim: int = Field(default=96, ge=0)
+    """Size of the Gaussian noise z; 0 leaves it out."""
+    noise_map: bool = False
+    """Draw z anew at every location of the bottleneck instead of once an image."""
+    skips: bool = True
+    """U-Net connections from encoder to decoder at 1/4 and 1/2 resolution."""
+    upsampling: Literal["transpose", "resize"] = "transpose"
+    """Decoder: 4x4 transposed convolutions, or nearest-neighbour resizing followed by 3x3 convolutions."""
+
+
+class LossConfig(Frozen):
+    """Weights and forms of the losses (Eqs. 1-3 and the L1 term); the paper gives none."""
+
+    adversarial: Literal["bce", "hinge", "lsgan"] = "bce"
+    """Form of L_S (Eq. 1)."""
+    adversarial_weight: NonNegativeFloat = 1.0
+    """Weight of L_S in both players' losses."""
+    l1_weight: NonNegativeFloat = 100.0
+    """Weight of |y - G(z, x, c, q)| for images in [0, 1]."""
+    class_weight: NonNegativeFloat = 1.0
+    """Weight of L_C (Eq. 2) for trunk and classifier."""
+    quality: Literal["mse", "l1", "huber"] = "mse"
+    """Form of L_E (Eq. 3) on quality in [0, 1]."""
+    quality_weight: NonNegativeFloat = 1.0
+    """Weight of L_E (Eq. 3) for trunk and evaluator."""
+    generator_class_weight: NonNegativeFloat = 1.0
+    """Weight of L_C in the generator's loss."""
+    generator_quality_weight: NonNegativeFloat = 1.0
+    """Weight of L_E in the generator's loss."""
+
+
+class RateConfig(Frozen):
+    """Adam and the four learning rates of section 4.2."""
+
+    discriminator: float = Field(default=1e-4, gt=0)
+    """Trunk and discriminator head."""
+    generator: float = Field(default=5e-4, gt=0)
+    classifier: float = Field(default=5e-4, gt=0)
+    evaluator: float = Field(default=5e-4, gt=0)
+    beta1: float = Field(default=0.5, ge=0, lt=1)
+    beta2: float = Field(default=0.999, ge=0, lt=1)
+
+
+class PhaseConfig(Frozen):
+    """One phase of training: how long, which parts train, and which images feed them."""
+
+    name: str = Field(min_length=1, pattern=r"^[a-z0-9_]+$")
+    steps: PositiveInt
+    """Optimiser steps."""
+    trains: tuple[Part, ...]
+    """Parts whose weights move; every other part stays bitwise unchanged."""
+    images: Literal["real", "generated", "both"]
+    """Distorted images that classifier and evaluator see."""
+    conditions: Literal["paired", "empirical", "uniform", "grid"] = "paired"
+    """(c, q) asked of the generator: those of the real batch; a class with qualities like its training labels; a class
+    and a quality drawn evenly over the training range; or a regular grid of both."""
+    generated_weight: float = Field(default=1.0, ge=0)
+    """Weight of generated crops in L_C and L_E against 1 for real crops, in phases that see both."""
+    rate_factor: float = Field(default=1.0, gt=0)
+    """Factor on all learning rates (the paper: 1/10 in phases 2 and 3)."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if not self.trains:
+            raise ValueError(f"phase '{self.name}' trains nothing; name at least one of {', '.join(PARTS)}")
+        if len(set(self.trains)) != len(self.trains):
+            raise ValueError(f"phase '{self.name}' names a part twice in trains={self.trains}")
+        if "generator" in self.trains and (self.images, self.conditions) != ("both", "paired"):
+            raise ValueError(
+                f"phase '{self.name}' trains the generator, which needs images='both' and conditions='paired' "
+                f"(the L1 loss compares it with real distorted crops), got {self.images!r} and {self.conditions!r}"
+            )
+        if "generator" in self.trains and "discriminator" not in self.trains:
+            raise ValueError(f"phase '{self.name}' trains the generator without the discriminator, its adversary")
+        if "discriminator" in self.trains and self.images != "both":
+            raise ValueError(f"phase '{self.name}' trains the discriminator, which needs images='both'")
+        return self
+
+    @property
+    def uses_generator(self) -> bool:
+        """Whether the phase needs generated images."""
+        return self.images != "real"
+
+
+class EvaluationConfig(Frozen):
+    """How an image gets its prediction (section 4.2) and how often it is looked at in between."""
+
+    crops: PositiveInt = 30
+    """Random crops of each image."""
+    pooling: Literal["mean", "median"] = "mean"
+    """How the predictions of the crops become one."""
+    curve_points: int = Field(default=10, ge=0)
+    """Points of the learning curve in a phase; the last one is its end."""
+    curve_crops: PositiveInt = 4
+    """Crops of each image at the points of the curve before a phase's end."""
+
+
+class TrainingConfig(Frozen):
+    """One complete training and its evaluation."""
+
+    data: DataConfig = DataConfig()
+    model: ModelConfig = ModelConfig()
+    losses: LossConfig = LossConfig()
+    rates: RateConfig = RateConfig()
+    phases: tuple[PhaseConfig, ...] = Field(min_length=1)
+    evaluation: EvaluationConfig = EvaluationConfig()
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Arithmetic of convolutions and linear layers; weights and losses stay in float32."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        names = [phase.name for phase in self.phases]
+        if len(set(names)) != len(names):
+            raise ValueError(f"phases need names of their own, got {names}")
+        crop, halvings = self.data.crop_px, len(self.model.trunk_widths)
+        if crop < 2 ** (halvings + 1):
+            raise ValueError(
+                f"crop_px must be at least {2 ** (halvings + 1)} for a trunk that halves it {halvings} times, got {crop}"
+            )
+        generator_halvings = len(self.model.generator_widths)
+        if self.uses_generator and crop % 2**generator_halvings:
+            raise ValueError(
+                f"crop_px must be a multiple of {2**generator_halvings}, since the generator halves it "
+                f"{generator_halvings} times and doubles it again, got {crop}"
+            )
+        return self
+
+    @property
+    def uses_generator(self) -> bool:
+        """Whether any phase needs generated images."""
+        return any(phase.uses_generator for phase in self.phases)
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps of all phases."""
+        return sum(phase.steps for phase in self.phases)
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be: names the field, the rule, the value, and what to do."""
+
+
+def flatten(config: TrainingConfig) -> dict[str, Any]:
+    """Every leaf of a configuration by its dotted path; phases are addressed by name (`phases.gan.steps`)."""
+
+    def walk(value: Any, path: str) -> Iterable[tuple[str, Any]]:
+        if isinstance(value, Frozen):
+            for name in type(value).model_fields:
+                yield from walk(getattr(value, name), f"{path}.{name}" if path else name)
+        elif path == "phases":
+            for phase in value:
+                for name in type(phase).model_fields:
+                    if name != "name":
+                        yield f"{path}.{phase.name}.{name}", getattr(phase, name)
+        else:
+            yield path, value
+
+    return dict(walk(config, ""))
+
+
+def with_values(config: TrainingConfig, values: Mapping[str, Any]) -> TrainingConfig:
+    """A configuration with some fields changed, by dotted path.
+
+    `phases` alone replaces the whole list of phases; `phases.NAME.field` changes one field of one phase. Replacement of
+    `phases` happens first, so both can be given together.
+
+    Raises:
+        ConfigError: for an unknown path (with the nearest ones) or a value that breaks a rule.
+    """
+    tree = config.model_dump(mode="python")
+    for path in sorted(values, key=lambda path: path != "phases"):
+        value = values[path]
+        if path == "phases":
+            tree["phases"] = [phase.model_dump() if isinstance(phase, PhaseConfig) else phase for phase in value]
+            continue
+        *parents, leaf = path.split(".")
+        node: Any = tree
+        for parent in parents:
+            if isinstance(node, (list, tuple)):
+                node = next((item for item in node if item.get("name") == parent), None)
+            else:
+                node = node.get(parent) if isinstance(node, dict) else None
+        if not isinstance(node, dict) or leaf not in node or isinstance(node[leaf], dict):
+            raise ConfigError(_unknown(path, tree))
+        node[leaf] = value
+    try:
+        return TrainingConfig.model_validate(tree)
+    except ValidationError as error:
+        raise ConfigError(explain(error)) from None
+
+
+def _unknown(path: str, tree: Any) -> str:
+    """Message for a path that no configuration has."""
+    import difflib
+
+    known = list(flatten(TrainingConfig.model_validate(tree)))
+    near = difflib.get_close_matches(path, known, n=5, cutoff=0.4) or known
+    return f"unknown field '{path}'; nearest: {', '.join(near)}"
+
+
+def explain(error: ValidationError) -> str:
+    """One line for a pydantic error: field, rule and value seen."""
+    lines = []
+    for problem in error.errors():
+        where = ".".join(str(part) for part in problem["loc"])
+        message = problem["msg"].removeprefix("Value error, ")
+        seen = "" if isinstance(problem["input"], dict) or not where else f", got {problem['input']!r}"
+        lines.append(f"{where}: {message}{seen}" if where else message)
+    return "; ".join(lines)
+
+
+def canonical(value: Any) -> str:
+    """The one JSON text of a value of plain types: sorted keys, no spaces, no NaN."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=True)
+
+
+def digest(value: Any) -> str:
+    """The sha256 of a value of plain types, in hex."""
+    return hashlib.sha256(canonical(value).encode()).hexdigest()

@@ -1,0 +1,87 @@
+"""Crops of many images at once, gathered on the device that holds the pixels.
+
+Letters in shapes: n crops, c crop side in pixels, r references, m distorted images.
+"""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gada_ray.data.dataset import DataError, IqaDataset
+
+
+def seed_for(*parts: int | str) -> int:
+    """A 63-bit seed that depends on every part, the same on every machine.
+
+    Each random decision has a seed of its own, made from what it decides (split, phase, step, image), so nothing has to
+    be saved to continue an interrupted training exactly.
+    """
+    words = [word for part in parts for word in (part.encode() if isinstance(part, str) else (part,))]
+    return int(np.random.SeedSequence(words).generate_state(1, np.uint64)[0] >> 1)
+
+
+def generator_for(*parts: int | str) -> torch.Generator:
+    """A CPU generator seeded with `seed_for(*parts)`; random numbers are drawn on the CPU whatever the device."""
+    return torch.Generator().manual_seed(seed_for(*parts))
+
+
+class CropSource:
+    """The pixels and labels of a dataset on a device. Images are in [0, 1], quality is higher for better."""
+
+    def __init__(self, dataset: IqaDataset, device: torch.device) -> None:
+        with warnings.catch_warnings():
+            # The array may be a read-only view of shared memory; it is only ever read here.
+            warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+            pixels = torch.from_numpy(dataset.pixels)
+        self.device = device
+        self.pixels = pixels.to(device)
+        self.offsets = torch.from_numpy(dataset.offsets.copy())
+        self.shapes = torch.from_numpy(dataset.shapes.copy())
+        self.reference = torch.from_numpy(dataset.reference.copy())
+        self.distortion = torch.from_numpy(dataset.distortion.copy())
+        self.quality = torch.from_numpy(dataset.quality.copy())
+        self.n_references = len(dataset.references)
+
+    def windows(
+        self, images: Tensor, crop_px: int, generator: torch.Generator, grid: int = 1
+    ) -> tuple[Tensor, Tensor]:
+        """Uniform random corners (top, left), int64 [n] each, of crops of some images, on a grid of pixels."""
+        room = (self.shapes[images] - crop_px) // grid + 1
+        corners = (torch.rand(len(images), 2, generator=generator, dtype=torch.float64) * room).long() * grid
+        return corners[:, 0], corners[:, 1]
+
+    def gather(self, images: Tensor, top: Tensor, left: Tensor, crop_px: int) -> Tensor:
+        """Crops `[n, 3, c, c]` in [0, 1] of images (numbers as in `IqaDataset`), in one indexing operation."""
+        line = 3 * self.shapes[images, 1]
+        start = (self.offsets[images] + top * line + 3 * left).to(self.device)
+        rows = torch.arange(crop_px, device=self.device)[None, :] * line.to(self.device)[:, None]
+        columns = torch.arange(3 * crop_px, device=self.device)
+        index = (start[:, None] + rows)[:, :, None] + columns
+        crops = self.pixels[index].view(len(images), crop_px, crop_px, 3)
+        # Channels stay last in memory, which convolutions prefer on CPU and on GPU.
+        return crops.permute(0, 3, 1, 2).to(torch.float32).div_(255)
+
+    def distorted(self, rows: Tensor) -> Tensor:
+        """Image numbers of distorted rows, int64 [n]."""
+        return self.n_references + rows
+
+
+def check_crops(dataset: IqaDataset, crop_px: int) -> None:
+    """Refuse a crop that does not fit every image.
+
+    Raises:
+        DataError: names the smallest image.
+    """
+    smallest = int(dataset.shapes.min(axis=1).argmin())
+    height, width = (int(side) for side in dataset.shapes[smallest])
+    if min(height, width) < crop_px:
+        references = len(dataset.references)
+        name = dataset.references[smallest] if smallest < references else dataset.images[smallest - references]
+        raise DataError(
+            f"crops of {crop_px} px do not fit {name} of {dataset.name}, which has {height} x {width} px; "
+            f"choose data.crop_px <= {min(height, width)}"
+        )

@@ -1,0 +1,129 @@
+"""One quality database in memory: every pixel once, in one flat array.
+
+Letters in shapes: r references, n distorted images.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+Direction = Literal["higher_is_better", "lower_is_better"]
+
+
+class DataError(ValueError):
+    """Data that cannot be used. One problem a line; each names the file, the rule and what to do."""
+
+
+@dataclass(frozen=True, eq=False)
+class IqaDataset:
+    """Distorted images, their references and their scores.
+
+    Images are numbered 0..r-1 for the references, in the order of `references`, and r..r+n-1 for the distorted images,
+    in the order of `images`. Image i is `pixels[offsets[i] : offsets[i + 1]]`, RGB, row by row, of `shapes[i]`.
+    """
+
+    name: str
+    """Name for people, such as "LIVE release 2"."""
+    labels: str
+    """What the scores are, such as "DMOS of dmos.mat"; says so when they are no human scores."""
+    direction: Direction
+    score_range: tuple[float, float]
+    """Nominal ends of the raw scale; scores may lie outside."""
+    pixels: np.ndarray
+    """uint8, flat."""
+    offsets: np.ndarray
+    """int64 [r + n + 1]."""
+    shapes: np.ndarray
+    """int64 [r + n, 2], height and width."""
+    references: tuple[str, ...]
+    """Unique names, sorted."""
+    images: tuple[str, ...]
+    """Unique names of the distorted images: their paths in the database."""
+    reference: np.ndarray
+    """int64 [n], index into `references`."""
+    distortions: tuple[str, ...]
+    """Names of the distortion classes."""
+    distortion: np.ndarray
+    """int64 [n], index into `distortions`."""
+    score: np.ndarray
+    """float64 [n], raw scores as published."""
+    notes: tuple[str, ...] = ()
+    """What was left out or repaired on loading, for people."""
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @cached_property
+    def quality(self) -> np.ndarray:
+        """float32 [n]: the scores on [0, 1], higher is better; not clipped where scores leave their nominal range."""
+        low, high = self.score_range
+        quality = (self.score - low) / (high - low)
+        return (quality if self.direction == "higher_is_better" else 1 - quality).astype(np.float32)
+
+    def raw_score(self, quality: np.ndarray) -> np.ndarray:
+        """Quality in [0, 1] back on the raw scale of the scores."""
+        low, high = self.score_range
+        return low + (high - low) * (quality if self.direction == "higher_is_better" else 1 - quality)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """The sha256, in hex, of all that training can see: pixels, shapes, names, classes and scores."""
+        sha = hashlib.sha256()
+        sha.update(np.ascontiguousarray(self.pixels).data)
+        for array in (self.shapes, self.reference, self.distortion, self.score):
+            sha.update(np.ascontiguousarray(array).data)
+        for names in (self.references, self.images, self.distortions):
+            sha.update("\n".join(names).encode() + b"\0")
+        sha.update(f"{self.direction} {self.score_range}".encode())
+        return sha.hexdigest()
+
+    def image(self, number: int) -> np.ndarray:
+        """One image `[h, w, 3]`, uint8, as a read-only view; numbers below `len(references)` are references."""
+        height, width = self.shapes[number]
+        view = self.pixels[self.offsets[number] : self.offsets[number + 1]].reshape(height, width, 3)
+        view.flags.writeable = False
+        return view
+
+    def reference_image(self, row: int) -> np.ndarray:
+        """The reference `[h, w, 3]` of a distorted image."""
+        return self.image(int(self.reference[row]))
+
+    def distorted_image(self, row: int) -> np.ndarray:
+        """The distorted image `[h, w, 3]` of a row."""
+        return self.image(len(self.references) + row)
+
+    def rows_of(self, references: Sequence[str]) -> np.ndarray:
+        """Rows of all distorted images of some references, ascending, int64.
+
+        Raises:
+            DataError: for a name that is not a reference of this dataset.
+        """
+        unknown = sorted(set(references) - set(self.references))
+        if unknown:
+            raise DataError(
+                f"{self.name} has no reference named {', '.join(unknown)}; available: {', '.join(self.references)}"
+            )
+        wanted = [self.references.index(name) for name in references]
+        return np.flatnonzero(np.isin(self.reference, wanted))
+
+    def frame(self) -> pd.DataFrame:
+        """One row a distorted image: image, reference, distortion, score, quality, height, width."""
+        shapes = self.shapes[len(self.references) :]
+        return pd.DataFrame(
+            {
+                "image": self.images,
+                "reference": [self.references[i] for i in self.reference],
+                "distortion": [self.distortions[i] for i in self.distortion],
+                "score": self.score,
+                "quality": self.quality,
+                "height": shapes[:, 0],
+                "width": shapes[:, 1],
+            }
+        )

@@ -1,0 +1,110 @@
+"""The discriminator branch of section 3.3: one trunk; source, classifier and evaluator heads.
+
+Letters in shapes: n images, h and w their sides, f feature maps, k distortion classes.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from gada_ray.config import ModelConfig
+from gada_ray.model.layers import SLOPE, InputNormalisation, convolution
+
+
+class Judgement(NamedTuple):
+    """What the three heads say of a batch."""
+
+    source: Tensor
+    """Logit [n] of being real (D)."""
+    distortion: Tensor
+    """Logits [n, k] of the distortion classes (C)."""
+    quality: Tensor
+    """Quality [n], trained on [0, 1], not clipped (E)."""
+
+
+class Trunk(nn.Module):
+    """Images `[n, 3, h, w]` in [0, 1] to features `[n, f]`, or `[n, h' * w', f]` for dense heads."""
+
+    def __init__(self, config: ModelConfig, crop_px: int) -> None:
+        super().__init__()
+        self.head = config.head
+        self.normalise = InputNormalisation(config.normalisation)
+        widths = (self.normalise.channels, *config.trunk_widths)
+        self.convolutions = nn.Sequential(
+            *(
+                convolution(inputs, outputs, config.norm, first=number == 0)
+                for number, (inputs, outputs) in enumerate(zip(widths, widths[1:], strict=False))
+            )
+        )
+        side = crop_px // 2 ** len(config.trunk_widths)
+        kernel = side if config.head == "valid" else 1
+        self.last = nn.Sequential(nn.Conv2d(widths[-1], config.feature_maps, kernel), nn.LeakyReLU(SLOPE))
+        self.features = config.feature_maps * (side * side if config.head == "flatten" else 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Features."""
+        maps: Tensor = self.last(self.convolutions(self.normalise(images)))
+        if self.head == "dense":
+            return maps.flatten(2).transpose(1, 2)
+        return maps.flatten(1) if self.head == "flatten" else maps.mean(dim=(2, 3))
+
+
+def _two_layers(inputs: int, units: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(inputs, units), nn.LeakyReLU(SLOPE), nn.Linear(units, outputs))
+
+
+class Discriminator(nn.Module):
+    """Trunk and heads. `trunk`, `discriminator`, `classifier` and `evaluator` are the parts that phases train."""
+
+    def __init__(self, config: ModelConfig, distortions: int, crop_px: int) -> None:
+        super().__init__()
+        self.trunk = Trunk(config, crop_px)
+        self.discriminator = nn.Linear(self.trunk.features, 1)
+        self.classifier = _two_layers(self.trunk.features, config.head_units, distortions)
+        self.evaluator = _two_layers(self.trunk.features, config.head_units, 1)
+        last = self.evaluator[-1]
+        assert isinstance(last, nn.Linear)
+        nn.init.constant_(last.bias, 0.5)  # the middle of the quality scale
+
+    def forward(self, images: Tensor) -> Judgement:
+        """All three judgements of images `[n, 3, h, w]` in [0, 1], in float32."""
+        features = self.trunk(images)
+        source, distortion, quality = (
+            head(features).float() for head in (self.discriminator, self.classifier, self.evaluator)
+        )
+        if self.trunk.head == "dense":
+            source, distortion, quality = (output.mean(dim=1) for output in (source, distortion, quality))
+        return Judgement(source.squeeze(1), distortion, quality.squeeze(1))
+
+    def evaluate(self, images: Tensor) -> Tensor:
+        """Quality `[n]` alone."""
+        quality = self.evaluator(self.trunk(images)).float()
+        if self.trunk.head == "dense":
+            quality = quality.mean(dim=1)
+        result: Tensor = quality.squeeze(1)
+        return result
+
+
+class Gada(nn.Module):
+    """The whole network; `generator` is missing where no phase needs generated images."""
+
+    def __init__(self, generator: nn.Module | None, judge: Discriminator) -> None:
+        super().__init__()
+        self.generator = generator
+        self.judge = judge
+
+    def part(self, name: str) -> nn.Module:
+        """A part by the name that phases use.
+
+        Raises:
+            ValueError: for a generator that was not built.
+        """
+        part = self.generator if name == "generator" else getattr(self.judge, name)
+        if part is None:
+            raise ValueError("this network was built without a generator, since no phase uses generated images")
+        assert isinstance(part, nn.Module)
+        return part
+
+
