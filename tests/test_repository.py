@@ -1,0 +1,167 @@
+"""What the repository promises: one pinned environment, no addresses in it, and imports that point one way."""
+
+import ast
+import re
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+ROOT = Path(__file__).parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+EXTRAS = PROJECT["optional-dependencies"]
+DECLARED = [Requirement(line) for line in sum(EXTRAS.values(), PROJECT["dependencies"])]
+LOCK = (ROOT / "requirements.txt").read_text()
+PYTHONS = [f"3.{minor}" for minor in range(11, 15)]
+
+LAYERS = (
+    {"config"},
+    {"data", "model", "recipes", "store"},
+    {"evaluation", "training"},
+    {"pictures", "trial"},
+    {"tuning"},
+)
+"""Modules and packages of gada_ray; each imports only from its own layer's line and the lines above it."""
+
+ONLY_IN = {
+    "ray": {"gada_ray/tuning/runner.py"},
+    "mlflow": {"gada_ray/tuning/tracking.py"},
+}
+"""Libraries that one module of gada_ray keeps to itself."""
+
+CODE = sorted(path for folder in ("gada_ray", "studies", "analysis") for path in (ROOT / folder).rglob("*.py"))
+CODE += [path for path in [ROOT / "tune.py"] if path.exists()]
+
+
+def entries() -> list[tuple[Requirement, str]]:
+    """Every entry of the lock: its requirement and its text with hashes."""
+    texts = re.split(r"\n(?=[^\s#])", LOCK)[1:]
+    return [(Requirement(text.split(" \\\n")[0].strip()), text) for text in texts]
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def imports(path: Path) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Every import of a file, wherever it stands: the module, and the names taken from it."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, ()) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{name_of(path)} line {node.lineno}: imports are absolute"
+            yield node.module or "", tuple(alias.name for alias in node.names)
+
+
+def libraries(path: Path) -> set[str]:
+    return {module.split(".")[0] for module, _ in imports(path)}
+
+
+def parts(path: Path) -> Iterator[str]:
+    """Modules and packages directly below gada_ray that a file imports."""
+    for module, names in imports(path):
+        if module == "gada_ray":
+            yield from names
+        elif module.startswith("gada_ray."):
+            yield module.split(".")[1]
+
+
+@pytest.mark.parametrize("python", PYTHONS)
+def test_every_declared_dependency_is_locked_at_a_version_that_it_allows(python: str) -> None:
+    environment = {"python_version": python, "python_full_version": f"{python}.0", "extra": ""}
+    locked = {
+        canonicalize_name(entry.name): Version(next(iter(entry.specifier)).version)
+        for entry, _ in entries()
+        if entry.marker is None or entry.marker.evaluate(environment)
+    }
+    for requirement in DECLARED:
+        name = canonicalize_name(requirement.name)
+        assert name in locked, f"{requirement} is not in requirements.txt; run make lock"
+        assert locked[name] in requirement.specifier, f"{requirement}, but {locked[name]} is locked; run make lock"
+
+
+def test_every_entry_of_the_lock_is_one_exact_version_with_hashes() -> None:
+    assert len(entries()) > 100
+    for requirement, text in entries():
+        assert [clause.operator for clause in requirement.specifier] == ["=="], requirement
+        assert "--hash=sha256:" in text, requirement
+
+
+@pytest.mark.parametrize("file", ["requirements.txt", "environment.yml", "pyproject.toml", "Makefile", ".ci/run"])
+def test_files_that_make_the_environment_hold_no_address(file: str) -> None:
+    text = (ROOT / file).read_text()
+    assert "://" not in text
+    assert not re.search(r"--(extra-)?index-url|--find-links|--trusted-host", text)
+
+
+def test_conda_gives_a_python_that_the_project_allows_and_leaves_the_rest_to_the_lock() -> None:
+    *from_conda, from_pip = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+    assert [line.partition("=")[0] for line in from_conda] == ["python", "pip"]
+    assert Version(from_conda[0].partition("=")[2]) in SpecifierSet(PROJECT["requires-python"])
+    assert from_pip == {"pip": ["--requirement requirements.txt"]}
+
+
+def test_the_pythons_of_the_project_are_those_that_the_makefile_accepts() -> None:
+    allowed = SpecifierSet(PROJECT["requires-python"])
+    assert [f"3.{minor}" for minor in range(5, 30) if f"3.{minor}" in allowed] == PYTHONS
+    low, high = (version.replace(".", ", ") for version in (PYTHONS[0], PYTHONS[-1]))
+    assert f"({low}) <= sys.version_info[:2] <= ({high})" in (ROOT / "Makefile").read_text()
+
+
+def test_every_dependency_says_what_it_is_for() -> None:
+    lines = (ROOT / "pyproject.toml").read_text().splitlines()
+    for requirement in PROJECT["dependencies"]:
+        (line,) = [line for line in lines if f'"{requirement}"' in line]
+        assert re.search(r'",\s+# \w+', line), line
+
+
+def test_code_imports_only_what_the_project_declares() -> None:
+    modules = {"scikit-image": "skimage", "scikit-learn": "sklearn", "pillow": "PIL"}
+    declared = {modules.get(name, name) for name in (Requirement(line).name for line in PROJECT["dependencies"])}
+    ours = {"gada_ray", "studies", "analysis", "mpl_toolkits"}
+    for path in CODE:
+        unknown = libraries(path) - declared - ours - sys.stdlib_module_names
+        assert not unknown, f"{name_of(path)} imports {unknown}, which pyproject.toml does not declare"
+
+
+def test_the_library_knows_neither_studies_nor_analysis_nor_the_command() -> None:
+    for path in (ROOT / "gada_ray").rglob("*.py"):
+        assert not libraries(path) & {"studies", "analysis", "tune"}, name_of(path)
+
+
+def test_inside_the_library_imports_point_from_configuration_to_tuning() -> None:
+    rank = {part: number for number, layer in enumerate(LAYERS) for part in layer}
+    for path in (ROOT / "gada_ray").rglob("*.py"):
+        part = path.relative_to(ROOT / "gada_ray").parts[0].removesuffix(".py")
+        if part == "__init__":
+            continue
+        assert part in rank, f"{name_of(path)}: give '{part}' its place in LAYERS"
+        for imported in parts(path):
+            assert rank[imported] <= rank[part], f"{name_of(path)} imports gada_ray.{imported} from a layer above it"
+    assert not {"model", "training"} & {part for path in (ROOT / "gada_ray/data").glob("*.py") for part in parts(path)}
+    assert "data" not in {part for path in (ROOT / "gada_ray/model").glob("*.py") for part in parts(path)}
+
+
+@pytest.mark.parametrize("library", sorted(ONLY_IN))
+def test_a_service_is_imported_by_one_module_of_the_library_only(library: str) -> None:
+    users = {name_of(path) for path in (ROOT / "gada_ray").rglob("*.py") if library in libraries(path)}
+    assert users <= ONLY_IN[library]
+
+
+def test_studies_import_only_the_public_names_of_the_library() -> None:
+    for path in (ROOT / "studies").rglob("*.py"):
+        for module, _ in imports(path):
+            inside = module.startswith("gada_ray.") or module.split(".")[0] in {"ray", "mlflow", "torch", "analysis"}
+            assert not inside, f"{name_of(path)} imports {module}; studies take names from gada_ray itself"
+
+
+def test_analysis_imports_neither_ray_nor_torch() -> None:
+    for path in (ROOT / "analysis").rglob("*.py"):
+        assert not libraries(path) & {"ray", "torch", "torchvision", "piq"}, name_of(path)
