@@ -1,0 +1,182 @@
+"""Image files to pixels: the rules of decoding, and many files into the one flat array of a dataset.
+
+What is accepted, always as 8-bit RGB without resampling:
+
+- RGB and palette images as they are; grey and black-and-white images with three equal channels.
+- 16 bits a channel become 8 by the high byte (`>> 8`), which is also what PIL does to 16-bit colour.
+- An alpha channel only where every pixel is opaque: what lies behind a transparent pixel is part of its quality, and
+  no file says what that is.
+
+Everything else is refused by name: CMYK, floating-point, 32-bit and animated images, and images of more pixels than
+PIL takes for a decompression bomb. An EXIF orientation is not applied: pixels are taken as they are stored.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from gada_ray.data.dataset import DataError, Direction, IqaDataset
+
+# What PIL's plugins raise on damaged files.
+_DAMAGED = (OSError, SyntaxError, ValueError, EOFError, IndexError, OverflowError, struct.error)
+_BOMB = (Image.DecompressionBombError, Image.DecompressionBombWarning)
+
+In = TypeVar("In")
+Out = TypeVar("Out")
+
+
+class Labelled(NamedTuple):
+    """One distorted image of a database before decoding."""
+
+    name: str
+    """Its path in the database, the same on every machine."""
+    path: Path
+    reference: str
+    distortion: str
+    score: float
+
+
+def decode(path: Path) -> np.ndarray:
+    """The image of a file, uint8 `[h, w, 3]`, by the rules above.
+
+    Raises:
+        DataError: for a file that is missing, truncated or no image, or of a kind that is refused; names the file.
+    """
+    return _read(path, _pixels)
+
+
+def load_images(
+    *,
+    name: str,
+    labels: str,
+    direction: Direction,
+    score_range: tuple[float, float],
+    references: Mapping[str, Path],
+    images: Sequence[Labelled],
+    distortions: Sequence[str],
+    notes: Sequence[str] = (),
+    workers: int | None = None,
+) -> IqaDataset:
+    """Decode all files of a database in threads into one dataset.
+
+    The array is allocated from the files' headers and filled in place, so the peak of memory is about one copy. Files
+    are all looked at before anything is raised.
+
+    Args:
+        references: files by the name of the reference.
+        workers: threads; as many as there are cores when None.
+
+    Raises:
+        DataError: a line for every file that cannot be decoded, every distorted image whose size is not its
+            reference's, every name that occurs twice and every score that is no finite number.
+    """
+    if not images:
+        raise DataError(f"{name}: no distorted images")
+    numbers = {reference: number for number, reference in enumerate(sorted(references))}
+    paths = [references[reference] for reference in numbers] + [image.path for image in images]
+    problems = [f"{image}: listed {n} times" for image, n in Counter(image.name for image in images).items() if n > 1]
+    problems += [
+        f"{image.name}: score {image.score} is no finite number" for image in images if not np.isfinite(image.score)
+    ]
+    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
+        sizes = list(pool.map(_attempt(_size), paths))
+        for image, size in zip(images, sizes[len(numbers) :], strict=True):
+            wanted = sizes[numbers[image.reference]]
+            if not isinstance(size, DataError) and not isinstance(wanted, DataError) and size != wanted:
+                problems.append(
+                    f"{image.path}: {size[1]}x{size[0]} pixels, but its reference "
+                    f"{references[image.reference]} has {wanted[1]}x{wanted[0]}; they must agree"
+                )
+        shapes = np.array([(0, 0) if isinstance(size, DataError) else size for size in sizes], dtype=np.int64)
+        offsets = np.concatenate([[0], np.cumsum(shapes.prod(axis=1) * 3)])
+        pixels = np.empty(offsets[-1], dtype=np.uint8)
+
+        def fill(number: int) -> None:
+            image = decode(paths[number])
+            if image.shape[:2] != tuple(shapes[number]):
+                raise DataError(f"{paths[number]}: its header says {shapes[number]}, its pixels are {image.shape[:2]}")
+            pixels[offsets[number] : offsets[number + 1]] = image.ravel()
+
+        filled = pool.map(_attempt(fill), range(len(paths)))
+        problems += [str(outcome) for outcome in filled if isinstance(outcome, DataError)]
+    if problems:
+        raise DataError("\n".join(problems))
+    classes = {distortion: number for number, distortion in enumerate(distortions)}
+    return IqaDataset(
+        name=name,
+        labels=labels,
+        direction=direction,
+        score_range=score_range,
+        pixels=pixels,
+        offsets=offsets,
+        shapes=shapes,
+        references=tuple(numbers),
+        images=tuple(image.name for image in images),
+        reference=np.array([numbers[image.reference] for image in images], dtype=np.int64),
+        distortions=tuple(distortions),
+        distortion=np.array([classes[image.distortion] for image in images], dtype=np.int64),
+        score=np.array([image.score for image in images], dtype=np.float64),
+        notes=tuple(notes),
+    )
+
+
+def _attempt(function: Callable[[In], Out]) -> Callable[[In], Out | DataError]:
+    """The same function with its DataError returned, so that one bad file does not hide the others."""
+
+    def attempt(value: In) -> Out | DataError:
+        try:
+            return function(value)
+        except DataError as error:
+            return error
+
+    return attempt
+
+
+def _read(path: Path, read: Callable[[Image.Image], Out]) -> Out:
+    """What `read` makes of an opened file; whatever is wrong with it becomes one DataError that names the file."""
+    try:
+        with Image.open(path) as image:
+            if Image.MAX_IMAGE_PIXELS and image.width * image.height > Image.MAX_IMAGE_PIXELS:
+                raise Image.DecompressionBombError
+            return read(image)
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file") from None
+    except UnidentifiedImageError:
+        raise DataError(f"{path}: not an image") from None
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from None
+    except _BOMB:
+        raise DataError(f"{path}: more than {Image.MAX_IMAGE_PIXELS} pixels, refused as a decompression bomb") from None
+    except _DAMAGED as error:
+        raise DataError(f"{path}: damaged or unreadable ({error})") from None
+
+
+def _size(path: Path) -> tuple[int, int]:
+    """Height and width of an image file, from its header."""
+    return _read(path, lambda image: (image.height, image.width))
+
+
+def _pixels(image: Image.Image) -> np.ndarray:
+    """uint8 `[h, w, 3]`; the DataErrors are without the file's name."""
+    frames = getattr(image, "n_frames", 1)
+    if frames > 1:
+        raise DataError(f"{frames} frames or pages; keep the one that was judged")
+    if image.mode.startswith("I;16") and not image.has_transparency_data:
+        grey = (np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8)
+        return np.repeat(grey[..., None], 3, axis=2)
+    if image.mode not in ("1", "L", "P", "RGB", "LA", "PA", "RGBA"):
+        raise DataError(f"images of mode {image.mode} are refused; save it as 8-bit RGB or grey")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        if np.asarray(image)[..., 3].min() < 255:
+            raise DataError("has transparent pixels; put it on the background that was shown, without alpha")
+    return np.asarray(image.convert("RGB"))
