@@ -1,0 +1,143 @@
+"""The embedded dataset: made on first use from what the installed packages hold, and labelled by MDSI, not by people.
+
+The 20 references are 14 photographs inside the scikit-image and scikit-learn wheels and 6 seeded textures, all reduced
+to 160x192 pixels. Sources and licences, as those packages state them:
+
+- CC0: brick, grass, gravel (CC0 texture sites), camera (Lav Varshney), chelsea (Stefan van der Walt), coffee (Rachel
+  Michetti), retina (Mikael Häggström).
+- Public domain: astronaut, hubble (NASA), rocket (SpaceX).
+- No known copyright restrictions: coins (Brooklyn Museum), ihc (Center for Microscopy and Molecular Imaging).
+- CC BY 2.0: china (danielbuechele), flower (vultilion), both from Flickr. They are reduced and distorted here; whoever
+  publishes pictures of them names their authors.
+
+Each reference meets five distortions (LIVE's types) at four severities drawn from a continuous range, one in every
+quarter of it: 400 images. The score is MDSI (Ziaei Nafchi et al. 2016; piq), 0 for an identical image, lower is better.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from gada_ray.data.dataset import DataError, IqaDataset
+
+VERSION = 1
+"""Raised when the demo changes; part of the cache file's name."""
+LEVELS = 4
+LABELS = "MDSI full-reference surrogate, not human scores"
+SCORE_RANGE = (0.0, 0.8)
+_ARRAYS = ("pixels", "shapes", "references", "images", "reference", "distortions", "distortion", "score")
+
+logger = logging.getLogger(__name__)
+
+
+def load_demo(cache: Path | None = None) -> IqaDataset:
+    """The demo dataset, from its cache file or made anew in some 20 seconds of two cores.
+
+    It is deterministic, but another version of Pillow's codecs or of piq may make slightly different images or scores;
+    the fingerprint tells.
+
+    Args:
+        cache: folder of the cache file; `$XDG_CACHE_HOME/gada-ray` or `~/.cache/gada-ray` when None.
+
+    Raises:
+        DataError: when the cache cannot be written.
+    """
+    folder = cache or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gada-ray"
+    path = folder / f"demo-v{VERSION}.npz"
+    try:
+        return _dataset(**_read(path))
+    except FileNotFoundError:
+        logger.info("making the demo dataset, once: %s", path)
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        logger.warning("the cached demo dataset %s is broken (%s) and is made anew", path, error)
+    arrays = _make()
+    try:
+        _write(path, arrays)
+    except OSError as error:
+        raise DataError(
+            f"the demo dataset cannot be cached in {folder} ({error}); name a folder with --data-root"
+        ) from None
+    return _dataset(**arrays)
+
+
+def _make() -> dict[str, np.ndarray]:
+    """Images and scores as plain arrays, by the names in _ARRAYS."""
+    from gada_ray.data.demo_images import DISTORTIONS, references
+
+    pictures = dict(sorted(references().items()))
+    names, distorted, reference, distortion = [], [], [], []
+    for r, (name, picture) in enumerate(pictures.items()):
+        for d, (kind, distort) in enumerate(DISTORTIONS.items()):
+            for level in range(LEVELS):
+                rng = np.random.default_rng([VERSION, r, d, level])
+                distorted.append(distort(picture, (level + rng.random()) / LEVELS, rng))
+                names.append(f"{kind}/{name}_{level + 1}")
+                reference.append(r)
+                distortion.append(d)
+    images = np.stack([*pictures.values(), *distorted])
+    return {
+        "pixels": images.ravel(),
+        "shapes": np.full((len(images), 2), images.shape[1:3], dtype=np.int64),
+        "references": np.array(list(pictures)),
+        "images": np.array(names),
+        "reference": np.array(reference, dtype=np.int64),
+        "distortions": np.array(list(DISTORTIONS)),
+        "distortion": np.array(distortion, dtype=np.int64),
+        "score": _mdsi(images[len(pictures) :], images[np.array(reference)]),
+    }
+
+
+def _mdsi(distorted: np.ndarray, reference: np.ndarray, batch: int = 20) -> np.ndarray:
+    """MDSI of pairs of images, uint8 `[n, h, w, 3]`, as float64 `[n]`; 0 is identical, higher is worse.
+
+    Scores are rounded to four places, which hides the order in which threads add.
+    """
+    import torch
+    from piq import mdsi
+
+    def tensor(images: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(images).permute(0, 3, 1, 2).float()
+
+    scores = [
+        mdsi(tensor(distorted[i : i + batch]), tensor(reference[i : i + batch]), data_range=255, reduction="none")
+        for i in range(0, len(distorted), batch)
+    ]
+    return np.round(torch.cat(scores).double().numpy(), 4)
+
+
+def _dataset(**arrays: np.ndarray) -> IqaDataset:
+    shapes = arrays["shapes"]
+    return IqaDataset(
+        name="demo",
+        labels=LABELS,
+        direction="lower_is_better",
+        score_range=SCORE_RANGE,
+        pixels=arrays["pixels"],
+        offsets=np.concatenate([[0], np.cumsum(shapes.prod(axis=1) * 3)]),
+        shapes=shapes,
+        references=tuple(arrays["references"].tolist()),
+        images=tuple(arrays["images"].tolist()),
+        reference=arrays["reference"],
+        distortions=tuple(arrays["distortions"].tolist()),
+        distortion=arrays["distortion"],
+        score=arrays["score"],
+        notes=(f"labels are {LABELS}",),
+    )
+
+
+def _read(path: Path) -> dict[str, np.ndarray]:
+    with np.load(path, allow_pickle=False) as file:
+        return {name: file[name] for name in _ARRAYS}
+
+
+def _write(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    """Write whole, then rename, so that no reader sees half a file and two writers do no harm."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.stem}.{os.getpid()}.partial.npz")
+    np.savez(partial, allow_pickle=False, **arrays)
+    os.replace(partial, path)

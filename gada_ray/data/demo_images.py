@@ -1,0 +1,178 @@
+"""Pictures of the demo dataset: photographs that come inside two wheels, seeded textures, and LIVE's five distortions.
+
+Letters in shapes: h height, w width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.resources import files
+from io import BytesIO
+from pathlib import PurePosixPath
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageOps
+from scipy.ndimage import gaussian_filter
+
+from gada_ray.data.dataset import DataError
+
+HEIGHT, WIDTH = 160, 192
+
+PHOTOGRAPHS = {
+    "astronaut": ("skimage", "data/astronaut.png", 1.0),
+    "brick": ("skimage", "data/brick.png", 0.8),
+    "camera": ("skimage", "data/camera.png", 1.0),
+    "chelsea": ("skimage", "data/chelsea.png", 1.0),
+    "china": ("sklearn", "datasets/images/china.jpg", 1.0),
+    "coffee": ("skimage", "data/coffee.png", 1.0),
+    "coins": ("skimage", "data/coins.png", 1.0),
+    "flower": ("sklearn", "datasets/images/flower.jpg", 1.0),
+    "grass": ("skimage", "data/grass.png", 0.8),
+    "gravel": ("skimage", "data/gravel.png", 0.8),
+    "hubble": ("skimage", "data/hubble_deep_field.jpg", 0.5),
+    "ihc": ("skimage", "data/ihc.png", 0.8),
+    "retina": ("skimage", "data/retina.jpg", 0.5),
+    "rocket": ("skimage", "data/rocket.jpg", 0.8),
+}
+"""Package, file in it, and the part of the picture's centre that is used; then reduced to the demo's size."""
+
+
+def photograph(name: str) -> np.ndarray:
+    """One of PHOTOGRAPHS, uint8 `[h, w, 3]`, read from its wheel as a file: nothing is ever downloaded.
+
+    Raises:
+        DataError: when the installed wheel does not hold it.
+    """
+    package, path, part = PHOTOGRAPHS[name]
+    resource = files(package).joinpath(*PurePosixPath(path).parts)
+    if not resource.is_file():
+        raise DataError(f"the installed {package} has no {path}, which the demo dataset needs; reinstall {package}")
+    with resource.open("rb") as file, Image.open(file) as image:
+        rgb = image.convert("RGB")
+    return np.asarray(ImageOps.fit(rgb, (WIDTH, HEIGHT), Image.Resampling.LANCZOS, bleed=(1 - part) / 2))
+
+
+def dead_leaves(seed: int, radii: tuple[float, float], contrast: float, saturation: float, grain: float) -> np.ndarray:
+    """A seeded texture of opaque discs and boxes that hide each other, uint8 `[h, w, 3]`.
+
+    Its edges and its power spectrum resemble a photograph's (Lee, Mumford and Huang 2001): radii follow a power law of
+    exponent -3 between `radii` (pixels).
+
+    Args:
+        contrast: spread of the leaves' brightness, 0 to 1.
+        saturation: spread of their colours, 0 to 1.
+        grain: greatest strength, 0 to 1, of the fine grating that each leaf carries in a strength of its own.
+    """
+    rng = np.random.default_rng([2, seed])
+    scale, count = 3, 4000
+    colours = Image.new("RGB", (scale * WIDTH, scale * HEIGHT))
+    grains = Image.new("L", colours.size)
+    draw_colour, draw_grain = ImageDraw.Draw(colours), ImageDraw.Draw(grains)
+    small, large = radii
+    radius = scale / np.sqrt(large**-2.0 + rng.random(count) * (small**-2.0 - large**-2.0))
+    centre = rng.random((count, 2)) * colours.size
+    grey = 0.5 + contrast * (rng.random((count, 1)) - 0.5)
+    colour = 255 * np.clip(grey + saturation * (rng.random((count, 3)) - 0.5), 0, 1)
+    strength = 255 * rng.random(count)
+    flat = rng.random(count) < 0.3
+    for i in range(count):
+        box = (*(centre[i] - radius[i]), *(centre[i] + radius[i]))
+        for draw, fill in ((draw_colour, tuple(colour[i].astype(int))), (draw_grain, int(strength[i]))):
+            (draw.rectangle if flat[i] else draw.ellipse)(box, fill=fill)
+    leaves = np.asarray(colours.resize((WIDTH, HEIGHT), Image.Resampling.BOX), dtype=np.float64) / 255
+    amount = np.asarray(grains.resize((WIDTH, HEIGHT), Image.Resampling.BOX), dtype=np.float64) / 255
+    waves = gaussian_filter(rng.standard_normal((HEIGHT, WIDTH)), (0.5, 1.5))
+    return _uint8(255 * (leaves + grain * (amount * waves)[..., None]))
+
+
+def clouds(seed: int, exponent: float, contrast: float) -> np.ndarray:
+    """A seeded smooth texture with the amplitude spectrum 1 / f**exponent, coloured, uint8 `[h, w, 3]`."""
+    rng = np.random.default_rng([3, seed])
+    frequency = np.hypot(np.fft.fftfreq(HEIGHT)[:, None], np.fft.fftfreq(WIDTH))
+    frequency[0, 0] = np.inf
+    spectrum = np.fft.fft2(rng.standard_normal((3, HEIGHT, WIDTH))) / frequency**exponent
+    fields = np.fft.ifft2(spectrum).real
+    fields /= fields.std(axis=(1, 2), keepdims=True)
+    mixed = np.tensordot(np.array([[1, 0.4, 0], [1, 0, 0.3], [1, -0.4, -0.3]]), fields, axes=1)
+    return _uint8(255 * (0.5 + contrast * mixed.transpose(1, 2, 0)))
+
+
+def references() -> dict[str, np.ndarray]:
+    """The demo's 20 undistorted pictures, uint8 `[h, w, 3]`, by name."""
+    textures = {
+        "texture_bold": dead_leaves(1, (3, 60), contrast=1.0, saturation=0.7, grain=0.1),
+        "texture_fine": dead_leaves(2, (1, 12), contrast=0.8, saturation=0.3, grain=0.2),
+        "texture_grainy": dead_leaves(3, (4, 50), contrast=0.6, saturation=0.5, grain=0.5),
+        "texture_pale": dead_leaves(4, (3, 40), contrast=0.25, saturation=0.15, grain=0.05),
+        "texture_clouds": clouds(5, 1.6, contrast=0.16),
+        "texture_rough": clouds(6, 1.0, contrast=0.12),
+    }
+    return {name: photograph(name) for name in PHOTOGRAPHS} | textures
+
+
+def jp2k(image: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
+    """JPEG2000, compressed 8 to 150 times."""
+    return _jp2k(image, _between(8, 150, severity))
+
+
+def jpeg(image: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
+    """JPEG of quality 70 to 4, colour at half resolution."""
+    return _recoded(image, format="JPEG", quality=round(_between(70, 4, severity)), subsampling="4:2:0")
+
+
+def wn(image: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
+    """White Gaussian noise in every channel, of standard deviation 0.012 to 0.4 of the full scale."""
+    return _uint8(image + 255 * _between(0.012, 0.4, severity) * rng.standard_normal(image.shape))
+
+
+def gblur(image: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
+    """Gaussian blur of standard deviation 0.4 to 6 pixels."""
+    return _uint8(gaussian_filter(image.astype(np.float64), (*[_between(0.4, 6, severity)] * 2, 0), mode="nearest"))
+
+
+def ff_like(image: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
+    """A stand-in for LIVE's fast fading, whose channel simulator is not public: JPEG2000 with bursts of lost detail.
+
+    Every burst replaces a strip of rows, or a part of it, by a far coarser decoding that is displaced sideways. The
+    severity sets the share of the picture that bursts cover, 3 % to 60 %.
+    """
+    damaged = _jp2k(image, 12).copy()
+    coarse = _jp2k(image, 250)
+    wanted, covered = _between(0.03, 0.6, severity) * HEIGHT * WIDTH, np.zeros((HEIGHT, WIDTH), dtype=bool)
+    while covered.sum() < wanted:
+        height, width = int(rng.integers(4, 20)), int(rng.integers(WIDTH // 4, WIDTH))
+        top, left = int(rng.integers(0, HEIGHT - height)), int(rng.integers(0, WIDTH - width + 1))
+        strip = np.s_[top : top + height, left : left + width]
+        damaged[strip] = np.roll(coarse, int(rng.integers(-6, 7)), axis=1)[strip]
+        covered[strip] = True
+    return damaged
+
+
+DISTORTIONS: dict[str, Callable[[np.ndarray, float, np.random.Generator], np.ndarray]] = {
+    "jp2k": jp2k,
+    "jpeg": jpeg,
+    "wn": wn,
+    "gblur": gblur,
+    "ff_like": ff_like,
+}
+"""LIVE's five types: each distorts an image, uint8 `[h, w, 3]`, with a severity in [0, 1]."""
+
+
+def _between(low: float, high: float, severity: float) -> float:
+    """From `low` at severity 0 to `high` at severity 1, in equal ratios."""
+    return float(low * (high / low) ** severity)
+
+
+def _jp2k(image: np.ndarray, rate: float) -> np.ndarray:
+    return _recoded(image, format="JPEG2000", irreversible=True, quality_mode="rates", quality_layers=[rate])
+
+
+def _recoded(image: np.ndarray, **options: object) -> np.ndarray:
+    """The image after one round trip through a codec of PIL's."""
+    buffer = BytesIO()
+    Image.fromarray(image).save(buffer, **options)  # type: ignore[arg-type]
+    return np.asarray(Image.open(buffer).convert("RGB"))
+
+
+def _uint8(values: np.ndarray) -> np.ndarray:
+    return np.asarray(np.rint(values).clip(0, 255), dtype=np.uint8)
