@@ -1,0 +1,73 @@
+"""Databases of image quality, each as one `IqaDataset`, and splits of them by reference."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from gada_ray.config import DataConfig
+from gada_ray.data.csiq import load_csiq
+from gada_ray.data.dataset import DataError, IqaDataset
+from gada_ray.data.demo import load_demo
+from gada_ray.data.kadid10k import load_kadid10k
+from gada_ray.data.live import load_live
+from gada_ray.data.manifest import load_manifest
+from gada_ray.data.splits import Fold, Split, load_splits, make_splits, save_splits, splits_hash
+from gada_ray.data.tid2013 import load_tid2013
+
+__all__ = [
+    "DATASETS",
+    "DataError",
+    "Fold",
+    "IqaDataset",
+    "Split",
+    "check_crops",
+    "load_dataset",
+    "load_splits",
+    "make_splits",
+    "save_splits",
+    "splits_hash",
+]
+
+_ON_DISK = {
+    "live": load_live,
+    "tid2013": load_tid2013,
+    "csiq": load_csiq,
+    "kadid10k": load_kadid10k,
+    "manifest": load_manifest,
+}
+DATASETS = ("demo", *_ON_DISK)
+"""Names that `load_dataset` knows."""
+
+
+def load_dataset(name: str, root: Path | None, config: DataConfig) -> IqaDataset:
+    """A database by name.
+
+    Args:
+        root: the folder that holds it, or its parent; for `demo` the folder of its cache file, or None.
+
+    Raises:
+        DataError: for an unknown name, a missing root, and whatever is wrong with the files, a line a problem.
+    """
+    if name == "demo":
+        return load_demo(root)
+    if name not in _ON_DISK:
+        raise DataError(f"unknown dataset '{name}'; available: {', '.join(DATASETS)}")
+    if root is None:
+        raise DataError(f"dataset '{name}' needs --data-root: the folder that holds it; only demo needs none")
+    return _ON_DISK[name](root, config)
+
+
+def check_crops(dataset: IqaDataset, crop_px: int) -> None:
+    """Make sure that crops of `crop_px` pixels fit into every image.
+
+    Raises:
+        DataError: names the smallest image.
+    """
+    smallest = int(dataset.shapes.min(axis=1).argmin())
+    height, width = dataset.shapes[smallest]
+    if crop_px > min(height, width):
+        name = (dataset.references + dataset.images)[smallest]
+        raise DataError(
+            f"{dataset.name}: crops of {crop_px}x{crop_px} pixels do not fit into its smallest image, {name} with "
+            f"{width}x{height}; choose a crop_px of at most {min(height, width)}"
+        )
