@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gada_ray.data.dataset import DataError, IqaDataset
+from gada_ray.data.dataset import IqaDataset
 
 
 def seed_for(*parts: int | str) -> int:
@@ -46,9 +46,7 @@ class CropSource:
         self.quality = torch.from_numpy(dataset.quality.copy())
         self.n_references = len(dataset.references)
 
-    def windows(
-        self, images: Tensor, crop_px: int, generator: torch.Generator, grid: int = 1
-    ) -> tuple[Tensor, Tensor]:
+    def windows(self, images: Tensor, crop_px: int, generator: torch.Generator, grid: int = 1) -> tuple[Tensor, Tensor]:
         """Uniform random corners (top, left), int64 [n] each, of crops of some images, on a grid of pixels."""
         room = (self.shapes[images] - crop_px) // grid + 1
         corners = (torch.rand(len(images), 2, generator=generator, dtype=torch.float64) * room).long() * grid
@@ -68,20 +66,3 @@ class CropSource:
     def distorted(self, rows: Tensor) -> Tensor:
         """Image numbers of distorted rows, int64 [n]."""
         return self.n_references + rows
-
-
-def check_crops(dataset: IqaDataset, crop_px: int) -> None:
-    """Refuse a crop that does not fit every image.
-
-    Raises:
-        DataError: names the smallest image.
-    """
-    smallest = int(dataset.shapes.min(axis=1).argmin())
-    height, width = (int(side) for side in dataset.shapes[smallest])
-    if min(height, width) < crop_px:
-        references = len(dataset.references)
-        name = dataset.references[smallest] if smallest < references else dataset.images[smallest - references]
-        raise DataError(
-            f"crops of {crop_px} px do not fit {name} of {dataset.name}, which has {height} x {width} px; "
-            f"choose data.crop_px <= {min(height, width)}"
-        )

@@ -88,9 +88,7 @@ def save_splits(splits: Sequence[Split], path: Path, dataset: IqaDataset) -> Non
         "dataset": dataset.name,
         "fingerprint": dataset.fingerprint,
         "hash": splits_hash(splits),
-        "splits": [
-            {"index": s.index, "train": s.train, "validation": s.validation, "test": s.test} for s in splits
-        ],
+        "splits": [{"index": s.index, "train": s.train, "validation": s.validation, "test": s.test} for s in splits],
     }
     path.write_text(json.dumps(record, indent=1) + "\n")
 
@@ -110,7 +108,9 @@ def load_splits(path: Path, dataset: IqaDataset) -> tuple[Split, ...]:
     except FileNotFoundError:
         raise DataError(f"no split file at {path}") from None
     except (ValueError, KeyError, TypeError, UnicodeDecodeError):
-        raise DataError(f"{path} is no split file: JSON with a list 'splits' of train and test names is needed") from None
+        raise DataError(
+            f"{path} is no split file: JSON with a list 'splits' of train and test names is needed"
+        ) from None
     by_key = {_key(name): name for name in dataset.references}
     problems, splits = [], []
     for position, entry in enumerate(entries):
@@ -134,7 +134,9 @@ def load_splits(path: Path, dataset: IqaDataset) -> tuple[Split, ...]:
     if len({split.index for split in splits}) != len(splits):
         problems.append("two splits have the same index")
     if not problems and "hash" in record and record["hash"] != splits_hash(splits):
-        problems.append(f"its hash is {record['hash'][:12]}, its content's is {splits_hash(splits)[:12]}: it was edited")
+        problems.append(
+            f"its hash is {record['hash'][:12]}, its content's is {splits_hash(splits)[:12]}: it was edited"
+        )
     if problems or not splits:
         raise DataError("\n".join(f"{path}: {problem}" for problem in problems or ["no splits in it"]))
     return tuple(splits)

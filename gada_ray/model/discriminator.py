@@ -106,5 +106,3 @@ class Gada(nn.Module):
             raise ValueError("this network was built without a generator, since no phase uses generated images")
         assert isinstance(part, nn.Module)
         return part
-
-

@@ -1,0 +1,82 @@
+"""Agreement of predictions with quality scores (section 4.2).
+
+A prediction that is the same for every image has no rank and no correlation; SROCC, LCC and KRCC are 0 then, by rule,
+and `constant` is 1.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import cast
+
+import numpy as np
+import pandas as pd
+from scipy import optimize, stats
+
+CORRELATIONS = ("srocc", "lcc", "krcc")
+
+
+def agreement(target: np.ndarray, prediction: np.ndarray) -> dict[str, float]:
+    """How well predictions `[n]` agree with targets `[n]`.
+
+    `srocc` with average ranks (Eq. 5 is its form without ties), `lcc` without any fit (Eq. 4), `krcc` (tau b), `rmse`
+    in the unit of the target, `lcc_fitted` after a logistic fit, and `constant`, 1 for constant predictions.
+
+    Raises:
+        ValueError: for different lengths, fewer than two images, or values that are not finite.
+    """
+    target, prediction = np.asarray(target, dtype=np.float64), np.asarray(prediction, dtype=np.float64)
+    if target.shape != prediction.shape or target.ndim != 1 or len(target) < 2:
+        raise ValueError(
+            f"targets and predictions must be two vectors of one length >= 2, got {target.shape} and {prediction.shape}"
+        )
+    if not (np.isfinite(target).all() and np.isfinite(prediction).all()):
+        raise ValueError("targets and predictions must be finite")
+    rmse = float(np.sqrt(np.mean((target - prediction) ** 2)))
+    if np.ptp(target) == 0 or np.ptp(prediction) == 0:
+        return {name: 0.0 for name in CORRELATIONS} | {"rmse": rmse, "lcc_fitted": 0.0, "constant": 1.0}
+    lcc = float(stats.pearsonr(target, prediction).statistic)
+    return {
+        "srocc": float(stats.spearmanr(target, prediction).statistic),
+        "lcc": lcc,
+        "krcc": float(stats.kendalltau(target, prediction).statistic),
+        "rmse": rmse,
+        "lcc_fitted": _lcc_fitted(target, prediction, lcc),
+        "constant": 0.0,
+    }
+
+
+def by_distortion(predictions: pd.DataFrame) -> dict[str, float]:
+    """Agreement on all images and, as `srocc/jpeg` and so on, on the images of each distortion.
+
+    `predictions` has the columns distortion, target and prediction. The value for all images is computed on all images;
+    it is not a mean over distortions. No logistic is fitted on a distortion alone: it has too few images.
+    """
+    metrics = agreement(predictions["target"].to_numpy(), predictions["prediction"].to_numpy())
+    for distortion, group in predictions.groupby("distortion", sort=True):
+        if len(group) >= 2:
+            part = agreement(group["target"].to_numpy(), group["prediction"].to_numpy())
+            metrics |= {f"{name}/{distortion}": part[name] for name in CORRELATIONS}
+    return metrics
+
+
+def logistic(x: np.ndarray, top: float, bottom: float, middle: float, width: float) -> np.ndarray:
+    """The 4-parameter logistic of the Video Quality Experts Group."""
+    return bottom + (top - bottom) / (1 + np.exp(-(x - middle) / abs(width)))
+
+
+def _lcc_fitted(target: np.ndarray, prediction: np.ndarray, lcc: float) -> float:
+    """LCC after a monotone logistic fit; the raw LCC where the fit fails or makes it worse."""
+    x = (prediction - prediction.mean()) / prediction.std()
+    sign = 1.0 if lcc >= 0 else -1.0
+    start = (target.max(), target.min(), 0.0, 0.25 * x.std())
+    with warnings.catch_warnings(), np.errstate(over="ignore"):
+        warnings.simplefilter("ignore", optimize.OptimizeWarning)
+        try:
+            fit, _ = optimize.curve_fit(logistic, sign * x, target, p0=start, maxfev=2000)
+        except RuntimeError:
+            return lcc
+        fitted = cast(np.ndarray, logistic(sign * x, *fit))
+    if not np.isfinite(fitted).all() or np.ptp(fitted) == 0:
+        return lcc
+    return max(lcc, float(stats.pearsonr(target, fitted).statistic))

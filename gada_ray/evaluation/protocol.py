@@ -1,0 +1,67 @@
+"""Testing as in section 4.2: random crops of an image, one prediction each, pooled into one.
+
+Letters in shapes: m images, k crops of each, c crop side.
+"""
+
+from __future__ import annotations
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from gada_ray.config import TrainingConfig
+from gada_ray.data.crops import CropSource, generator_for
+from gada_ray.data.dataset import IqaDataset
+from gada_ray.model.discriminator import Discriminator
+
+CROPS_AT_ONCE = 256
+
+
+def windows(dataset: IqaDataset, source: CropSource, rows: Tensor, config: TrainingConfig) -> tuple[Tensor, Tensor]:
+    """Corners of the test crops, int64 [m, k] each.
+
+    An image's crops depend on its name, the crop size and the grid only, so every trial sees the same ones.
+    """
+    data, count = config.data, config.evaluation.crops
+    corners = [
+        source.windows(
+            source.distorted(row).repeat(count),
+            data.crop_px,
+            generator_for("evaluation", dataset.images[int(row)], data.crop_px),
+            data.crop_grid,
+        )
+        for row in rows
+    ]
+    return torch.stack([top for top, _ in corners]), torch.stack([left for _, left in corners])
+
+
+@torch.inference_mode()
+def predict(
+    judge: Discriminator,
+    source: CropSource,
+    rows: Tensor,
+    corners: tuple[Tensor, Tensor],
+    config: TrainingConfig,
+    crops: int,
+) -> Tensor:
+    """Predicted quality `[m]` of some distorted images from the first `crops` of their crops, on the CPU.
+
+    Puts the judge into evaluation mode and leaves it there.
+    """
+    judge.eval()
+    images = source.distorted(rows).repeat_interleave(crops)
+    top, left = (corner[:, :crops].flatten() for corner in corners)
+    parts = []
+    for part in torch.arange(len(images)).split(CROPS_AT_ONCE):
+        batch = source.gather(images[part], top[part], left[part], config.data.crop_px)
+        with torch.autocast(source.device.type, dtype=torch.bfloat16, enabled=config.precision == "bfloat16"):
+            parts.append(judge.evaluate(batch))
+    quality = torch.cat(parts).cpu().view(len(rows), crops)
+    return quality.median(dim=1).values if config.evaluation.pooling == "median" else quality.mean(dim=1)
+
+
+def table(dataset: IqaDataset, rows: Tensor, prediction: Tensor) -> pd.DataFrame:
+    """Predictions as a frame: image, reference, distortion, target, prediction (both quality)."""
+    frame = dataset.frame().iloc[rows.numpy()].reset_index(drop=True)
+    frame = frame.rename(columns={"quality": "target"})[["image", "reference", "distortion", "target"]]
+    return frame.assign(prediction=prediction.double().numpy())

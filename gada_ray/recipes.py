@@ -1,0 +1,68 @@
+"""The paper's phases (section 3.1) and its direct baseline (section 4.3), as values to build configurations from."""
+
+from __future__ import annotations
+
+from gada_ray.config import PhaseConfig, TrainingConfig
+
+LATER_PHASES_FACTOR = 0.1
+"""Section 4.2: "During the second and third phases we divide the learning rate by 10"."""
+
+
+def gan(steps: int) -> PhaseConfig:
+    """Phase 1: train the AC-GAN, all parts, on real and generated images."""
+    return PhaseConfig(
+        name="gan",
+        steps=steps,
+        trains=("generator", "trunk", "discriminator", "classifier", "evaluator"),
+        images="both",
+    )
+
+
+def augmentation(steps: int) -> PhaseConfig:
+    """Phase 2: the generator stops; trunk, classifier and evaluator go on with real and generated images."""
+    return PhaseConfig(
+        name="augmentation",
+        steps=steps,
+        trains=("trunk", "classifier", "evaluator"),
+        images="both",
+        conditions="empirical",
+        rate_factor=LATER_PHASES_FACTOR,
+    )
+
+
+def finetuning(steps: int) -> PhaseConfig:
+    """Phase 3: fine-tune trunk and evaluator on real images."""
+    return PhaseConfig(
+        name="finetuning", steps=steps, trains=("trunk", "evaluator"), images="real", rate_factor=LATER_PHASES_FACTOR
+    )
+
+
+def direct(steps: int) -> PhaseConfig:
+    """The direct baseline of section 4.3: only evaluator and classifier, on labelled images."""
+    return PhaseConfig(name="direct", steps=steps, trains=("trunk", "classifier", "evaluator"), images="real")
+
+
+def continued(steps: int) -> PhaseConfig:
+    """The baseline's counterpart of phase 2: the same parts at the same rate, without generated images."""
+    return PhaseConfig(
+        name="continued",
+        steps=steps,
+        trains=("trunk", "classifier", "evaluator"),
+        images="real",
+        rate_factor=LATER_PHASES_FACTOR,
+    )
+
+
+def gada(gan_steps: int, augmentation_steps: int, finetuning_steps: int) -> TrainingConfig:
+    """The full training of section 3.1 with our defaults."""
+    return TrainingConfig(phases=(gan(gan_steps), augmentation(augmentation_steps), finetuning(finetuning_steps)))
+
+
+def literal(config: TrainingConfig) -> TrainingConfig:
+    """A configuration with the protocol of section 4.2: raw input, 128-pixel crops, batches of 64."""
+    return config.model_copy(
+        update={
+            "data": config.data.model_copy(update={"crop_px": 128, "batch": 64}),
+            "model": config.model.model_copy(update={"normalisation": "none"}),
+        }
+    )

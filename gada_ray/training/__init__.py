@@ -1,0 +1,1 @@
+"""Losses (Eqs. 1-3), phases and checkpoints."""

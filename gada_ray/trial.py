@@ -1,0 +1,406 @@
+"""One configuration on one split, end to end: train every phase, test, and leave the result in the store.
+
+A trial is idempotent: run again, it returns its result if it is done, continues from its checkpoint if it is half done,
+starts from another trial's weights if that trial was its first phases, and else starts from nothing. The numbers are
+the same in all four cases: bit for bit on a CPU with the same number of threads.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import io
+import platform
+import resource
+import socket
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from gada_ray.config import CODE_VERSION, TrainingConfig, digest
+from gada_ray.data.crops import CropSource, generator_for, seed_for
+from gada_ray.data.dataset import IqaDataset
+from gada_ray.data.splits import Fold
+from gada_ray.evaluation import protocol
+from gada_ray.evaluation.metrics import by_distortion
+from gada_ray.model.generator import Generator
+from gada_ray.store import CHECKPOINT, DatasetRecord, FoldRecord, PhaseResult, Result, RunRecord, Store
+from gada_ray.training import checkpoint
+from gada_ray.training.phases import DivergedError, Phase, build
+
+LOSS_POINTS = 50
+"""Points of the loss curves in a phase; a checkpoint can be taken at each."""
+WEIGHTS = "weights.pt"
+
+Progress = dict[str, float | int | str]
+Report = Callable[[Progress], None]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A configuration, the references it may see, a seed, and the data's fingerprint: all that fixes its numbers."""
+
+    config: TrainingConfig
+    fold: Fold
+    seed: int
+    fingerprint: str
+
+    def prefix(self, phases: int) -> str:
+        """The signature of the trial that ends after some phases of this one."""
+        config = self.config.model_dump(mode="json")
+        config["phases"] = config["phases"][:phases]
+        return digest(
+            {
+                "config": config,
+                "fold": asdict(self.fold),
+                "seed": self.seed,
+                "data": self.fingerprint,
+                "code": CODE_VERSION,
+            }
+        )
+
+    @cached_property
+    def signature(self) -> str:
+        """The sha256, in hex, that names the trial everywhere."""
+        return self.prefix(len(self.config.phases))
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How a trial runs; nothing here changes what it is."""
+
+    device: str = "cpu"
+    """A torch device: "cpu", "cuda", "cuda:1", "mps"."""
+    threads: int = 1
+    """CPU threads."""
+    checkpoint_every_s: float = 60.0
+
+
+@dataclass
+class _State:
+    """Where a training is."""
+
+    phase: int = 0
+    step: int = 0
+    """Steps done in the phase."""
+    curves: list[list[Any]] = field(default_factory=list)
+    phases: list[dict[str, Any]] = field(default_factory=list)
+    phase_seconds: dict[str, float] = field(default_factory=dict)
+    evaluation_seconds: float = 0.0
+    seconds: float = 0.0
+    started: str = ""
+    reused: str | None = None
+
+
+def run_trial(
+    trial: Trial, dataset: IqaDataset, store: Store, execution: Execution = Execution(), report: Report = lambda _: None
+) -> Result:
+    """Train and test one trial, or return its stored result.
+
+    `report` gets a dict at every point of the loss curves: phase, steps_done, steps, and the latest losses and
+    correlations. A training whose loss is no longer finite, or whose device runs out of memory, ends in a result with
+    status "diverged" or "oom" and the cause.
+
+    Raises:
+        ValueError: if the dataset is not the one that the trial names.
+        StoreError: if the trial's stored result cannot be trusted.
+    """
+    if dataset.fingerprint != trial.fingerprint:
+        raise ValueError(f"the trial is on data {trial.fingerprint[:12]}, {dataset.name} is {dataset.fingerprint[:12]}")
+    result = store.result(trial.signature)
+    if result is not None:
+        return result
+    torch.set_num_threads(execution.threads)
+    training = _Training(trial, dataset, store, execution, report)
+    try:
+        return training.run()
+    except DivergedError as error:
+        return training.give_up("diverged", str(error))
+    except torch.OutOfMemoryError as error:
+        return training.give_up("oom", str(error).splitlines()[0])
+
+
+class _Training:
+    def __init__(self, trial: Trial, dataset: IqaDataset, store: Store, execution: Execution, report: Report) -> None:
+        self.trial, self.dataset, self.store, self.execution, self.report = trial, dataset, store, execution, report
+        self.config = trial.config
+        self.device = torch.device(execution.device)
+        self.since = time.monotonic()
+        self.saved = time.monotonic()
+        if self.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self.device)
+            # TF32 is what GPUs have for float32 convolutions; shapes are fixed, so the fastest kernel can be searched.
+            torch.set_float32_matmul_precision("high")
+            torch.backends.cudnn.benchmark = True
+        self.state = _State(started=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"))
+
+    def run(self) -> Result:
+        """Everything from the first step, or the last checkpoint, to the result."""
+        trial, config = self.trial, self.config
+        self.source = CropSource(self.dataset, self.device)
+        self.train_rows = torch.from_numpy(self.dataset.rows_of(trial.fold.train))
+        self.held_out = torch.from_numpy(self.dataset.rows_of(trial.fold.held_out))
+        self.corners = protocol.windows(self.dataset, self.source, self.held_out, config)
+        # Equal for all configurations on a split, so that comparisons are paired.
+        self.seed = seed_for("training", trial.seed, trial.fold.split)
+        self.network = build(config, len(self.dataset.distortions), self.seed)
+        self.network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        optimisers = self._resume()
+        predictions = None
+        while self.state.phase < len(config.phases):
+            predictions = self._run_phase(optimisers)
+            optimisers = {}
+        if predictions is None:  # the last phase was done, but not the result
+            predictions = self._predict(config.evaluation.crops)
+        return self._finish(predictions)
+
+    def _run_phase(self, optimisers: dict[str, Any]) -> pd.DataFrame:
+        """Train the current phase to its end, test, and move on to the next."""
+        state, config = self.state, self.config
+        number, settings = state.phase, config.phases[state.phase]
+        phase = Phase(self.network, self.source, self.train_rows, config, number)
+        for name, saved in optimisers.items():
+            phase.optimisers[name].load_state_dict(saved)
+        before = sum(p.steps for p in config.phases[:number])
+        loss_every = max(1, settings.steps // LOSS_POINTS)
+        curve_at = _curve_steps(settings.steps, config.evaluation.curve_points)
+        totals: dict[str, torch.Tensor] = {}
+        phase.prepare()
+        since = time.monotonic()
+        counted = 0
+        while state.step < settings.steps:
+            for name, value in phase.step(state.step, self.seed).items():
+                totals[name] = totals.get(name, 0) + value
+            state.step += 1
+            counted += 1
+            latest: dict[str, float] = {}
+            at_point = state.step % loss_every == 0 or state.step == settings.steps
+            if at_point:
+                latest = {f"loss/{name}": float(total) / counted for name, total in totals.items()}
+                wrong = [name for name, value in latest.items() if not np.isfinite(value)]
+                if wrong:
+                    raise DivergedError(
+                        f"{', '.join(wrong)} no longer finite in phase '{settings.name}' before step {state.step}"
+                    )
+                self._note(settings.name, before, latest)
+                totals, counted = {}, 0
+            if state.step in curve_at:
+                self._add_seconds(settings.name, since)
+                metrics = by_distortion(self._predict(config.evaluation.curve_crops))
+                scores = {name: metrics[name] for name in ("srocc", "lcc")}
+                self._note(settings.name, before, scores)
+                latest |= scores
+                phase.prepare()
+                since = time.monotonic()
+            if at_point:
+                self.report(
+                    {"phase": settings.name, "steps_done": before + state.step, "steps": config.steps, **latest}
+                )
+                if time.monotonic() - self.saved > self.execution.checkpoint_every_s and state.step < settings.steps:
+                    self._add_seconds(settings.name, since)
+                    since = time.monotonic()
+                    self._save(phase)
+        self._add_seconds(settings.name, since)
+        predictions = self._predict(config.evaluation.crops)
+        metrics = by_distortion(predictions)
+        if "generator" in settings.trains:
+            metrics |= self._generator_metrics()
+        self._note(settings.name, before, {name: metrics[name] for name in ("srocc", "lcc")})
+        state.phases.append({"name": settings.name, "steps": settings.steps, "metrics": metrics})
+        state.phase, state.step = number + 1, 0
+        if state.phase < len(config.phases):
+            self._save(None)
+        return predictions
+
+    def _add_seconds(self, phase: str, since: float) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        self.state.phase_seconds[phase] = self.state.phase_seconds.get(phase, 0.0) + time.monotonic() - since
+
+    def _note(self, phase: str, before: int, values: dict[str, float]) -> None:
+        step = self.state.step
+        self.state.curves += [[phase, step, before + step, name, value] for name, value in values.items()]
+
+    def _predict(self, crops: int) -> pd.DataFrame:
+        since = time.monotonic()
+        prediction = protocol.predict(self.network.judge, self.source, self.held_out, self.corners, self.config, crops)
+        if not torch.isfinite(prediction).all():
+            raise DivergedError("predictions are no longer finite")
+        self.state.evaluation_seconds += time.monotonic() - since
+        return protocol.table(self.dataset, self.held_out, prediction)
+
+    def _generated(self, rows: torch.Tensor, px: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """References, generated and distorted patches `[n, 3, px, px]` of some rows, same windows, on the CPU."""
+        generator, source = self.network.generator, self.source
+        assert isinstance(generator, Generator)
+        generator.eval()
+        random = generator_for("patches", px)
+        images = source.distorted(rows)
+        top, left = source.windows(images, px, random)
+        references = source.gather(source.reference[rows], top, left, px)
+        distorted = source.gather(images, top, left, px)
+        with torch.inference_mode():
+            generated = generator(
+                generator.draw_noise(len(rows), px, random).to(self.device),
+                references,
+                source.distortion[rows].to(self.device),
+                source.quality[rows].to(self.device),
+            )
+        return references.cpu(), generated.cpu(), distorted.cpu()
+
+    def _generator_metrics(self) -> dict[str, float]:
+        """How far generated crops of held-out images are from the distorted ones, and the references for comparison."""
+        parts = [self._generated(rows, self.config.data.crop_px) for rows in self.held_out.split(64)]
+        references, generated, distorted = (torch.cat(images) for images in zip(*parts, strict=True))
+        return {
+            "generator_l1": float((generated - distorted).abs().mean()),
+            "reference_l1": float((references - distorted).abs().mean()),
+        }
+
+    def _patches(self) -> bytes:
+        """Figure 1: one held-out image a distortion, of about its lower quartile of quality."""
+        rows, quality = self.held_out, self.dataset.quality
+        chosen = []
+        for distortion in np.unique(self.dataset.distortion[rows]):
+            of_class = rows[torch.from_numpy(self.dataset.distortion[rows] == distortion)]
+            order = of_class[torch.from_numpy(np.argsort(quality[of_class], kind="stable"))]
+            chosen.append(int(order[len(order) // 4]))
+        picked = torch.tensor(chosen)
+        shapes = self.source.shapes[self.source.distorted(picked)]
+        px = max(self.config.data.crop_px, min(128, int(shapes.min()) // 8 * 8))
+        arrays = dict(zip(("reference", "generated", "distorted"), self._generated(picked, px), strict=True))
+        buffer = io.BytesIO()
+        np.savez_compressed(
+            buffer,
+            **{name: (255 * a).round().to(torch.uint8).permute(0, 2, 3, 1).numpy() for name, a in arrays.items()},
+            quality=quality[picked],
+            distortion=np.array([self.dataset.distortions[i] for i in self.dataset.distortion[picked]]),
+            image=np.array([self.dataset.images[int(i)] for i in picked]),
+        )
+        return buffer.getvalue()
+
+    def _save(self, phase: Phase | None) -> None:
+        """Write the checkpoint; between phases there is no optimiser to keep."""
+        now = time.monotonic()
+        self.state.seconds += now - self.since
+        self.since = self.saved = now
+        optimisers = {name: optimiser.state_dict() for name, optimiser in phase.optimisers.items()} if phase else {}
+        state = {"state": asdict(self.state), "network": self.network.state_dict(), "optimisers": optimisers}
+        self.store.write(self.trial.signature, CHECKPOINT, checkpoint.to_bytes(state))
+
+    def _resume(self) -> dict[str, Any]:
+        """Continue from the checkpoint, or from a finished trial that was the first phases of this one."""
+        data = self.store.read(self.trial.signature, CHECKPOINT)
+        if data is not None:
+            try:
+                saved = checkpoint.from_bytes(data, str(self.store.folder(self.trial.signature) / CHECKPOINT))
+            except checkpoint.CheckpointError as error:
+                print(f"{error}; the trial starts again", file=sys.stderr)
+            else:
+                self.network.load_state_dict(saved["network"])
+                self.state = _State(**saved["state"])
+                return dict(saved["optimisers"])
+        for phases in range(len(self.config.phases) - 1, 0, -1):
+            if self._take_over(self.trial.prefix(phases)):
+                break
+        return {}
+
+    def _take_over(self, signature: str) -> bool:
+        """Start after the last phase of another trial, if that one is finished and its files are whole."""
+        result = self.store.result(signature)
+        if result is None or result.status != "finished":
+            return False
+        weights, curves = (self.store.read(signature, name) for name in (WEIGHTS, "curves.csv"))
+        if weights is None or curves is None or hashlib.sha256(weights).hexdigest() != result.files[WEIGHTS]:
+            return False
+        saved = checkpoint.from_bytes(weights, WEIGHTS)["network"]
+        # A trial without generated images has no generator; this one's is untrained then, as it would be anyway.
+        self.network.load_state_dict({**self.network.state_dict(), **saved})
+        frame = pd.read_csv(io.BytesIO(curves), float_precision="round_trip")
+        self.state.curves = frame.values.tolist()
+        self.state.phases = [phase.model_dump() for phase in result.phases]
+        self.state.phase, self.state.reused = len(result.phases), signature
+        return True
+
+    def _finish(self, predictions: pd.DataFrame) -> Result:
+        files = {
+            "predictions.csv": predictions.to_csv(index=False).encode(),
+            "curves.csv": self._curves(),
+            WEIGHTS: checkpoint.to_bytes({"network": self.network.state_dict()}),
+        }
+        if any("generator" in phase.trains for phase in self.config.phases):
+            files["patches.npz"] = self._patches()
+        return self._commit("finished", None, self.state.phases[-1]["metrics"], files)
+
+    def give_up(self, status: str, cause: str) -> Result:
+        """Record a training that cannot be finished."""
+        return self._commit(status, cause, {}, {"curves.csv": self._curves()})
+
+    def _curves(self) -> bytes:
+        columns = ["phase", "step", "global_step", "name", "value"]
+        return pd.DataFrame(self.state.curves, columns=columns).to_csv(index=False).encode()
+
+    def _commit(self, status: str, cause: str | None, metrics: dict[str, float], files: dict[str, bytes]) -> Result:
+        trial, dataset, state = self.trial, self.dataset, self.state
+        for name, data in files.items():
+            self.store.write(trial.signature, name, data)
+        result = Result.model_validate(
+            {
+                "signature": trial.signature,
+                "status": status,
+                "cause": cause,
+                "config": trial.config,
+                "fold": FoldRecord(**asdict(trial.fold)),
+                "seed": trial.seed,
+                "dataset": DatasetRecord(
+                    name=dataset.name,
+                    labels=dataset.labels,
+                    direction=dataset.direction,
+                    score_range=dataset.score_range,
+                    fingerprint=dataset.fingerprint,
+                    images=len(dataset),
+                    references=len(dataset.references),
+                ),
+                "code_version": CODE_VERSION,
+                "metrics": metrics,
+                "phases": [PhaseResult(**phase) for phase in state.phases],
+                "run": RunRecord(
+                    device=_device_name(self.device),
+                    threads=self.execution.threads,
+                    host=socket.gethostname(),
+                    started=state.started,
+                    seconds=state.seconds + time.monotonic() - self.since,
+                    phase_seconds=state.phase_seconds,
+                    evaluation_seconds=state.evaluation_seconds,
+                    peak_memory_mb=_peak_memory_mb(self.device),
+                    reused=state.reused,
+                    versions={"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__},
+                ),
+                "files": {name: hashlib.sha256(data).hexdigest() for name, data in files.items()},
+            }
+        )
+        self.store.commit(result)
+        return result
+
+
+def _curve_steps(steps: int, points: int) -> set[int]:
+    """Steps at which the curve is measured, before the phase's end, which is measured in full."""
+    return {round(steps * i / points) for i in range(1, points)} - {0, steps}
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def _peak_memory_mb(device: torch.device) -> float:
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)
