@@ -1,0 +1,145 @@
+import logging
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.stats import spearmanr
+
+from gada_ray.config import DataConfig
+from gada_ray.data import DataError, demo, load_dataset
+from gada_ray.data.demo_images import DISTORTIONS, HEIGHT, PHOTOGRAPHS, WIDTH, dead_leaves, photograph
+
+
+@pytest.fixture
+def tiny(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Stands in for the making of the pictures; counts how often they are made."""
+    made: list[int] = []
+
+    def make() -> dict[str, np.ndarray]:
+        made.append(len(made))
+        return {
+            "pixels": np.arange(2 * 8 * 9 * 3, dtype=np.int64).astype(np.uint8),
+            "shapes": np.array([[8, 9], [8, 9]]),
+            "references": np.array(["r"]),
+            "images": np.array(["wn/r_1"]),
+            "reference": np.array([0]),
+            "distortions": np.array(["wn"]),
+            "distortion": np.array([0]),
+            "score": np.array([0.3]),
+        }
+
+    monkeypatch.setattr(demo, "_make", make)
+    return made
+
+
+def test_the_demo_is_made_once_and_then_read_back_unchanged(tmp_path: Path, tiny: list[int]) -> None:
+    first, second = (load_dataset("demo", tmp_path / "cache", DataConfig()) for _ in range(2))
+    assert len(tiny) == 1
+    assert first.fingerprint == second.fingerprint
+    assert [path.name for path in (tmp_path / "cache").iterdir()] == [f"demo-v{demo.VERSION}.npz"]
+    assert np.array_equal(second.distorted_image(0), first.pixels[216:].reshape(8, 9, 3))
+
+
+def test_the_demo_is_cached_under_xdg_cache_home(
+    tmp_path: Path, tiny: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    load_dataset("demo", None, DataConfig())
+    assert (tmp_path / "gada-ray" / f"demo-v{demo.VERSION}.npz").is_file()
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "text", "empty", "lacking"])
+def test_a_broken_cache_is_made_anew_and_says_so(
+    tmp_path: Path, tiny: list[int], caplog: pytest.LogCaptureFixture, damage: str
+) -> None:
+    whole = load_dataset("demo", tmp_path, DataConfig())
+    path = tmp_path / f"demo-v{demo.VERSION}.npz"
+    content = path.read_bytes()
+    match damage:
+        case "cut":
+            path.write_bytes(content[: len(content) // 2])
+        case "flipped":
+            path.write_bytes(content[:300] + bytes([content[300] ^ 255]) + content[301:])
+        case "text" | "empty":
+            path.write_text("text" if damage == "text" else "")
+        case "lacking":
+            np.savez(path, pixels=whole.pixels)
+    with caplog.at_level(logging.WARNING):
+        again = load_dataset("demo", tmp_path, DataConfig())
+    assert len(tiny) == 2
+    assert str(path) in caplog.text and "broken" in caplog.text
+    assert again.fingerprint == whole.fingerprint
+    assert load_dataset("demo", tmp_path, DataConfig()).fingerprint == whole.fingerprint
+    assert len(tiny) == 2
+
+
+def test_a_cache_that_cannot_be_written_is_an_error_that_says_what_to_do(tmp_path: Path, tiny: list[int]) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(DataError, match=r"cannot be cached in .*file.* name a folder with --data-root"):
+        load_dataset("demo", tmp_path / "file", DataConfig())
+
+
+@pytest.mark.parametrize("name", PHOTOGRAPHS)
+def test_every_photograph_comes_out_of_its_wheel(name: str) -> None:
+    image = photograph(name)
+    assert image.shape == (HEIGHT, WIDTH, 3) and image.dtype == np.uint8
+    assert image.std() > 15
+    assert np.array_equal(image, photograph(name))
+
+
+def test_textures_follow_their_seed_and_their_contrast() -> None:
+    options = {"radii": (3, 40), "saturation": 0.2, "grain": 0.1}
+    bold = dead_leaves(1, contrast=1.0, **options)  # type: ignore[arg-type]
+    assert np.array_equal(bold, dead_leaves(1, contrast=1.0, **options))  # type: ignore[arg-type]
+    assert not np.array_equal(bold, dead_leaves(2, contrast=1.0, **options))  # type: ignore[arg-type]
+    assert bold.std() > 2 * dead_leaves(1, contrast=0.3, **options).std()  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", DISTORTIONS)
+def test_every_distortion_grows_with_its_severity_from_slight_to_strong(kind: str) -> None:
+    image = photograph("chelsea")
+    severities = (0.0, 0.25, 0.5, 0.75, 1.0)
+    distorted = np.stack([DISTORTIONS[kind](image, s, np.random.default_rng(0)) for s in severities])
+    assert distorted.shape == (5, HEIGHT, WIDTH, 3) and distorted.dtype == np.uint8
+    scores = demo._mdsi(distorted, np.stack([image] * 5))
+    assert all(a < b for a, b in pairwise(scores)), scores
+    assert 0 < scores[0] < 0.35 and 0.4 < scores[-1] < 0.8
+    assert np.array_equal(distorted[2], DISTORTIONS[kind](image, 0.5, np.random.default_rng(0)))
+
+
+def test_fast_fading_is_local_its_rows_differ_far_more_than_those_of_jpeg2000() -> None:
+    image = photograph("grass")
+
+    def unevenness(kind: str) -> float:
+        difference = DISTORTIONS[kind](image, 0.5, np.random.default_rng(0)) - image.astype(float)
+        by_rows = (difference**2).mean(axis=(1, 2))
+        return float(np.percentile(by_rows, 95) / np.median(by_rows))
+
+    assert unevenness("ff_like") > 3 > 2 > unevenness("jp2k")
+
+
+def test_identical_images_score_zero() -> None:
+    image = photograph("coffee")[None]
+    assert demo._mdsi(image, image).tolist() == [0.0]
+
+
+@pytest.mark.slow
+def test_the_whole_demo_is_balanced_labelled_as_no_human_scores_and_needs_more_than_type_and_severity(
+    tmp_path: Path,
+) -> None:
+    dataset = load_dataset("demo", tmp_path, DataConfig())
+    frame = dataset.frame()
+    assert (len(dataset), len(dataset.references)) == (400, 20)
+    assert (frame.groupby(["reference", "distortion"]).size() == 4).all()
+    assert dataset.distortions == ("jp2k", "jpeg", "wn", "gblur", "ff_like")
+    assert "not human" in dataset.labels and dataset.direction == "lower_is_better"
+    assert dataset.quality.min() > 0 and dataset.quality.max() < 1
+    assert np.ptp(dataset.quality) > 0.5
+    rows = dataset.rows_of(["rocket"])
+    distorted, reference = (
+        np.stack([image(row) for row in rows]) for image in (dataset.distorted_image, dataset.reference_image)
+    )
+    assert np.array_equal(demo._mdsi(distorted, reference), dataset.score[rows])
+    blind = frame.groupby(["distortion", frame["image"].str[-1]])["score"].transform("mean")
+    assert spearmanr(blind, frame["score"]).statistic < 0.92
