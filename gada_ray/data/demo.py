@@ -101,7 +101,7 @@ def _mdsi(distorted: np.ndarray, reference: np.ndarray, batch: int = 20) -> np.n
     from piq import mdsi
 
     def tensor(images: np.ndarray) -> torch.Tensor:
-        return torch.from_numpy(images).permute(0, 3, 1, 2).float()
+        return torch.tensor(images).permute(0, 3, 1, 2).float()
 
     scores = [
         mdsi(tensor(distorted[i : i + batch]), tensor(reference[i : i + batch]), data_range=255, reduction="none")
@@ -131,8 +131,8 @@ def _dataset(**arrays: np.ndarray) -> IqaDataset:
 
 
 def _read(path: Path) -> dict[str, np.ndarray]:
-    with np.load(path, allow_pickle=False) as file:
-        return {name: file[name] for name in _ARRAYS}
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+        return {name: arrays[name] for name in _ARRAYS}
 
 
 def _write(path: Path, arrays: dict[str, np.ndarray]) -> None:

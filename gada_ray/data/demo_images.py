@@ -5,6 +5,7 @@ Letters in shapes: h height, w width.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from importlib.resources import files
 from io import BytesIO
@@ -134,13 +135,14 @@ def ff_like(image: np.ndarray, severity: float, rng: np.random.Generator) -> np.
     """A stand-in for LIVE's fast fading, whose channel simulator is not public: JPEG2000 with bursts of lost detail.
 
     Every burst replaces a strip of rows, or a part of it, by a far coarser decoding that is displaced sideways. The
-    severity sets the share of the picture that bursts cover, 3 % to 60 %.
+    severity sets the share of the picture that bursts cover, 2 % to 60 %.
     """
-    damaged = _jp2k(image, 12).copy()
+    damaged = _jp2k(image, 8).copy()
     coarse = _jp2k(image, 250)
-    wanted, covered = _between(0.03, 0.6, severity) * HEIGHT * WIDTH, np.zeros((HEIGHT, WIDTH), dtype=bool)
-    while covered.sum() < wanted:
-        height, width = int(rng.integers(4, 20)), int(rng.integers(WIDTH // 4, WIDTH))
+    wanted, covered = _between(0.02, 0.6, severity) * HEIGHT * WIDTH, np.zeros((HEIGHT, WIDTH), dtype=bool)
+    while (rest := wanted - covered.sum()) > 0:
+        width = int(rng.integers(WIDTH // 4, WIDTH))
+        height = min(int(rng.integers(4, 20)), math.ceil(rest / width))
         top, left = int(rng.integers(0, HEIGHT - height)), int(rng.integers(0, WIDTH - width + 1))
         strip = np.s_[top : top + height, left : left + width]
         damaged[strip] = np.roll(coarse, int(rng.integers(-6, 7)), axis=1)[strip]

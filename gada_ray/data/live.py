@@ -7,10 +7,12 @@ Facts of the label files: `dmos.mat` and `refnames_all.mat` list 982 entries in 
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 
 import numpy as np
 from scipy.io import loadmat
+from scipy.io.matlab import MatReadError
 
 from gada_ray.config import DataConfig
 from gada_ray.data.dataset import DataError, IqaDataset
@@ -69,7 +71,7 @@ def _entries(index: FileIndex, file: str, variable: str) -> np.ndarray:
         values = loadmat(path)[variable].ravel()
     except KeyError:
         raise DataError(f"{path}: has no variable '{variable}'; is it LIVE's {file}?") from None
-    except (ValueError, OSError, TypeError, NotImplementedError) as error:
+    except (MatReadError, zlib.error, ValueError, OSError, TypeError, NotImplementedError) as error:
         raise DataError(f"{path}: not a MATLAB file that can be read ({error})") from None
     if len(values) != expected:
         raise DataError(f"{path}: '{variable}' has {len(values)} entries, LIVE release 2 has {expected}")

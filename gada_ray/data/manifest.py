@@ -6,7 +6,7 @@ import tomllib
 from collections import defaultdict
 from pathlib import Path
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, FiniteFloat, ValidationError, field_validator
 
 from gada_ray.config import DataConfig, Frozen, explain
 from gada_ray.data.dataset import DataError, Direction, IqaDataset
@@ -27,7 +27,7 @@ class Declaration(Frozen):
     name: str = Field(min_length=1)
     description: str = "scores of scores.csv"
     direction: Direction
-    range: tuple[float, float]
+    range: tuple[FiniteFloat, FiniteFloat]
 
     @field_validator("range")
     @classmethod
