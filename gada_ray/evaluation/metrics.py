@@ -34,7 +34,7 @@ def agreement(target: np.ndarray, prediction: np.ndarray) -> dict[str, float]:
         raise ValueError("targets and predictions must be finite")
     rmse = float(np.sqrt(np.mean((target - prediction) ** 2)))
     if np.ptp(target) == 0 or np.ptp(prediction) == 0:
-        return {name: 0.0 for name in CORRELATIONS} | {"rmse": rmse, "lcc_fitted": 0.0, "constant": 1.0}
+        return dict.fromkeys(CORRELATIONS, 0.0) | {"rmse": rmse, "lcc_fitted": 0.0, "constant": 1.0}
     lcc = float(stats.pearsonr(target, prediction).statistic)
     return {
         "srocc": float(stats.spearmanr(target, prediction).statistic),

@@ -5,6 +5,7 @@ Letters in shapes: n images, h and w their sides, f feature maps, k distortion c
 
 from __future__ import annotations
 
+import itertools
 from typing import NamedTuple
 
 from torch import Tensor, nn
@@ -35,7 +36,7 @@ class Trunk(nn.Module):
         self.convolutions = nn.Sequential(
             *(
                 convolution(inputs, outputs, config.norm, first=number == 0)
-                for number, (inputs, outputs) in enumerate(zip(widths, widths[1:], strict=False))
+                for number, (inputs, outputs) in enumerate(itertools.pairwise(widths))
             )
         )
         side = crop_px // 2 ** len(config.trunk_widths)
