@@ -1,0 +1,1 @@
+"""Studies: what they ask, how they search, where their runs are shown."""

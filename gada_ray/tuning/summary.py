@@ -1,0 +1,205 @@
+"""What is worth showing of a configuration and its trials: few parameters, and metrics that can be compared.
+
+Pure functions of the results of record; nothing here knows a tracking service.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from gada_ray.config import PhaseConfig, TrainingConfig, digest
+from gada_ray.data.dataset import DataError
+from gada_ray.store import Result, Store
+
+HEADLINE = ("srocc", "lcc")
+OTHERS = ("krcc", "rmse", "lcc_fitted")
+
+
+@dataclass(frozen=True)
+class ConfigurationRun:
+    """One configuration of a study, with the splits that are planned for it."""
+
+    study: str
+    preset: str
+    dataset: str
+    """Short name, as given on the command line."""
+    level: str
+    """Name of the scientific level, such as "64 px"."""
+    stage: Literal["search", "test"]
+    """Scored on validation references to choose, or on test references to report."""
+    number: int
+    """Which proposal of the search it is; only its name shows it, and only while searching."""
+    values: Mapping[str, Any]
+    """Everything that the study varies, by dotted path."""
+    config: TrainingConfig
+    splits: tuple[int, ...]
+    """Planned splits; fewer than at first once a search has given the configuration up."""
+    scheme: str
+    """Names the way references were divided. Splits of the same number are the same split only within one scheme."""
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """Such as "64 px", or "64 px #3" for a proposal of a search."""
+        return f"{self.level} #{self.number}" if self.stage == "search" else self.level
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One finished trial as it lies in the store."""
+
+    folder: Path
+    result: Result
+
+    @property
+    def digest(self) -> str:
+        """The sha256, in hex, of the result."""
+        return digest(self.result.model_dump(mode="json"))
+
+    @property
+    def ends_ms(self) -> tuple[int, int]:
+        """Start and end, in milliseconds since 1970."""
+        start = datetime.fromisoformat(self.result.run.started).timestamp()
+        return round(start * 1000), round((start + self.result.run.seconds) * 1000)
+
+
+def read_trial(folder: Path) -> Trial:
+    """Read a trial's result of record, `<storage>/trials/<signature>`.
+
+    Raises:
+        StoreError: for a result that cannot be trusted.
+        DataError: where there is none.
+    """
+    result = Store(folder.parents[1]).result(folder.name)
+    if result is None:
+        raise DataError(f"no trial at {folder}: it has no result.json, so it is not finished; run the study")
+    return Trial(folder, result)
+
+
+def configuration_key(run: ConfigurationRun, trial: Trial) -> str:
+    """What makes two configuration runs the same one. The number of the proposal and the planned splits do not."""
+    return digest(
+        {
+            "study": run.study,
+            "preset": run.preset,
+            "dataset": [run.dataset, trial.result.dataset.fingerprint],
+            "level": run.level,
+            "stage": run.stage,
+            "config": run.config.model_dump(mode="json"),
+            "scheme": run.scheme,
+            "seed": run.seed,
+            "code_version": trial.result.code_version,
+        }
+    )
+
+
+def varied(run: ConfigurationRun) -> dict[str, str]:
+    """Level and everything that the study varies, as text; `data.`, `model.` and `phases.` go without saying."""
+    values = {re.sub(r"^(data|model|phases)\.", "", path): _text(value) for path, value in run.values.items()}
+    return {"level": run.level} | values | {"seed": str(run.seed)}
+
+
+def parameters(run: ConfigurationRun) -> dict[str, str]:
+    """What matters when configurations are compared: what varies, and what decides scale and cost."""
+    config = run.config
+    fixed = {
+        "dataset": run.dataset,
+        "stage": run.stage,
+        "crop_px": config.data.crop_px,
+        "batch": config.data.batch,
+        "steps": config.steps,
+        "precision": config.precision,
+    }
+    return {name: str(value) for name, value in fixed.items()} | varied(run)
+
+
+def final_metrics(trial: Trial) -> dict[str, float]:
+    """Final agreement, agreement after every phase (`after_gan/srocc`) and cost of one trial."""
+    run = trial.result.run
+    metrics = dict(trial.result.metrics)
+    for phase in trial.result.phases:
+        metrics |= {f"after_{phase.name}/{name}": value for name, value in phase.metrics.items() if "/" not in name}
+    costs = {
+        "seconds": run.seconds,
+        "evaluation_seconds": run.evaluation_seconds,
+        "peak_memory_mb": run.peak_memory_mb,
+    }
+    return metrics | costs | {f"phase_seconds/{name}": seconds for name, seconds in run.phase_seconds.items()}
+
+
+def curve_values(trial: Trial) -> list[tuple[str, int, float]]:
+    """Points of all learning curves: name, global step and value; losses by phase (`loss/gan/l1`, `curve/srocc`)."""
+    path = trial.folder / "curves.csv"
+    if not path.exists():
+        return []
+    frame = pd.read_csv(path)
+    names = [
+        f"loss/{phase}/{name.removeprefix('loss/')}" if name.startswith("loss/") else f"curve/{name}"
+        for phase, name in zip(frame["phase"], frame["name"], strict=True)
+    ]
+    return list(zip(names, frame["global_step"].astype(int), frame["value"].astype(float), strict=True))
+
+
+def aggregate(trials: Sequence[tuple[str, Mapping[str, float], float]]) -> dict[str, float]:
+    """Mean, spread and cost of a configuration over its splits.
+
+    Each trial is given by its status, its final metrics and its ratio of held-out to training references. Means are
+    over finished trials; by distortion they are `srocc_mean/jpeg`. From two splits on, there are a standard deviation
+    and the 95 % interval of `interval`.
+    """
+    finished = [(metrics, ratio) for status, metrics, ratio in trials if status == "finished"]
+    counts = {status: float(sum(given == status for given, _, _ in trials)) for status in ("diverged", "oom")}
+    hours = sum(metrics.get("seconds", 0.0) for _, metrics, _ in trials) / 3600
+    summary = {"n": float(len(finished)), **counts, "device_hours": hours}
+    if not finished:
+        return summary
+    ratio = float(np.mean([ratio for _, ratio in finished]))
+    for name in sorted({name for metrics, _ in finished for name in metrics}):
+        head, _, distortion = name.partition("/")
+        if head not in HEADLINE + OTHERS:
+            continue
+        values = np.array([metrics[name] for metrics, _ in finished if name in metrics])
+        summary[f"{head}_mean/{distortion}" if distortion else f"{head}_mean"] = float(values.mean())
+        if name in HEADLINE:
+            summary[f"{name}_median"] = float(np.median(values))
+            if len(values) > 1:
+                summary[f"{name}_sd"] = float(values.std(ddof=1))
+                summary[f"{name}_ci_low"], summary[f"{name}_ci_high"] = interval(values, ratio)
+    return summary
+
+
+def interval(values: np.ndarray, ratio: float, level: float = 0.95) -> tuple[float, float]:
+    """Interval for the mean over J >= 2 random splits that overlap (Nadeau and Bengio, 2003).
+
+    The standard error is `sd * sqrt(1 / J + ratio)`, with the ratio of test to training references and J - 1 degrees of
+    freedom: splits share images, so that `sd / sqrt(J)` would be far too small.
+    """
+    half = stats.t.ppf((1 + level) / 2, len(values) - 1) * values.std(ddof=1) * math.sqrt(1 / len(values) + ratio)
+    return float(values.mean() - half), float(values.mean() + half)
+
+
+def metric_name(name: str) -> str:
+    """A name with only the letters that a tracking service accepts, for distortions with odd names."""
+    return re.sub(r"[^\w\-. /]", "_", name)
+
+
+def _text(value: Any) -> str:
+    """A value as a short text: phases by their names, lists joined."""
+    if isinstance(value, PhaseConfig):
+        return value.name
+    if isinstance(value, Mapping):
+        return str(value.get("name", dict(value)))
+    if isinstance(value, Iterable) and not isinstance(value, str):
+        items = list(value)
+        return ("+" if any(isinstance(item, (PhaseConfig, Mapping)) for item in items) else "-").join(map(_text, items))
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
