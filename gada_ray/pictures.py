@@ -6,6 +6,7 @@ writes them. The style is in one place, `_axes`.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 
 import numpy as np
@@ -92,7 +93,7 @@ def figure1(patches: Mapping[str, np.ndarray]) -> Figure:
             axes.set_axis_off()
     for row in range(rows):
         middle = 1 - (top + row * (cell + gap) + cell / 2) / height
-        name, quality = str(patches["distortion"][row]), float(patches["quality"][row])
+        name, quality = textwrap.fill(str(patches["distortion"][row]), 16), float(patches["quality"][row])
         figure.text(8 / width, middle, f"{name}\nquality {quality:.2f}", va="center", fontsize=8, color=INK)
     return figure
 
