@@ -118,7 +118,7 @@ def _scores(dataset: IqaDataset) -> Findings:
 def _direction(dataset: IqaDataset, agreement: float) -> Findings:
     measured = f"SROCC of quality with SSIM is {agreement:.2f}"
     if math.isnan(agreement):
-        yield False, "the direction of the scores could not be checked: too few images, or equal scores, or tiny or undistorted images"
+        yield False, "the scores' direction could not be checked: too few, tiny or undistorted images, or equal scores"
     elif agreement < -WEAK:
         yield True, f"{measured}: the scores go the other way than the declared {dataset.direction}"
     elif agreement < WEAK:
