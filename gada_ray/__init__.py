@@ -1,1 +1,40 @@
-"""GADA: generative adversarial data augmentation for image quality assessment, and studies of it."""
+"""GADA: generative adversarial data augmentation for image quality assessment, and studies of it.
+
+The names here are those that a study file needs; none of them loads torch, ray or mlflow.
+"""
+
+from gada_ray.config import (
+    DataConfig,
+    EvaluationConfig,
+    LossConfig,
+    ModelConfig,
+    PhaseConfig,
+    RateConfig,
+    TrainingConfig,
+    with_values,
+)
+from gada_ray.recipes import augmentation, continued, direct, finetuning, gada, gan, literal
+from gada_ray.tuning.study import Choice, LogUniform, Preset, Study, Uniform
+
+__all__ = [
+    "Choice",
+    "DataConfig",
+    "EvaluationConfig",
+    "LogUniform",
+    "LossConfig",
+    "ModelConfig",
+    "PhaseConfig",
+    "Preset",
+    "RateConfig",
+    "Study",
+    "TrainingConfig",
+    "Uniform",
+    "augmentation",
+    "continued",
+    "direct",
+    "finetuning",
+    "gada",
+    "gan",
+    "literal",
+    "with_values",
+]

@@ -1,1 +1,1 @@
-"""Studies: what they ask, how they search, where their runs are shown."""
+"""From a question to trials: study, search, runner, tracking."""

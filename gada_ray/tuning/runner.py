@@ -1,0 +1,228 @@
+"""Trains the trials of a search on a Ray cluster. The only module that imports ray.
+
+Tune schedules, places and restarts; what it stores is thrown away. Results are read from the store.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+# Read when ray is imported. Token authentication would write a secret into the user's home for a local session; a
+# driver under `uv run` would install the environment again for every worker; Tune would write three logs of its own.
+os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+os.environ.setdefault("TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S", "0")
+os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+
+import ray
+from ray import tune
+from ray.tune.search import Searcher
+
+from gada_ray.config import TrainingConfig
+from gada_ray.data.dataset import IqaDataset
+from gada_ray.data.splits import Fold
+from gada_ray.store import Store
+from gada_ray.trial import Execution, Progress, Trial, run_trial
+from gada_ray.tuning.search import Job, Search
+
+REPORT_EVERY_S = 2.0
+"""Tune handles reports one by one; more than this tells nobody more."""
+RETRIES = 3
+"""Attempts to go on after a worker died, each from the last checkpoint."""
+
+
+class ResourceError(ValueError):
+    """Resources that the cluster does not have; names what was asked for and what there is."""
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What one trial gets."""
+
+    cpus: float = 1.0
+    gpus: float = 0.0
+    max_concurrent: int | None = None
+    checkpoint_every_s: float = 60.0
+
+    @property
+    def execution(self) -> Execution:
+        """Device and threads of a trial. Ray shows a GPU trial its own GPU as the first one."""
+        return Execution("cuda" if self.gpus else "cpu", max(1, int(self.cpus)), self.checkpoint_every_s)
+
+
+def connect(address: str | None, resources: Resources) -> int:
+    """Join a cluster, or start one on this machine, and say how many trials run at a time.
+
+    Raises:
+        ResourceError: if not even one trial fits.
+        ConnectionError: if there is no cluster at the address.
+    """
+    if not ray.is_initialized():
+        options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+        if address is None:
+            options["include_dashboard"] = False
+        ray.init(address=address, **options)
+    have = ray.cluster_resources()
+    slots = [
+        int(have.get(name, 0) / wanted) for name, wanted in (("CPU", resources.cpus), ("GPU", resources.gpus)) if wanted
+    ]
+    limit = min([*slots, resources.max_concurrent or 10**9])
+    if limit < 1:
+        raise ResourceError(
+            f"a trial asks for {resources.cpus:g} CPUs and {resources.gpus:g} GPUs, the cluster has "
+            f"{have.get('CPU', 0):g} and {have.get('GPU', 0):g}; lower --cpus-per-trial or --gpus-per-trial"
+        )
+    return limit
+
+
+def run(
+    search: Search,
+    datasets: Mapping[str, IqaDataset],
+    store: Store,
+    resources: Resources,
+    on_start: Callable[[Job], None] = lambda job: None,
+    on_progress: Callable[[Job, Progress], None] = lambda job, progress: None,
+    on_tick: Callable[[], None] = lambda: None,
+) -> None:
+    """Train all that the search asks for, on the cluster that `connect` joined. `datasets` are by fingerprint."""
+    place = store.root / "ray"
+    name = f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:6]}"
+    suggester = _Suggester(search, store, on_start, on_progress)
+    trainable = tune.with_resources(
+        tune.with_parameters(
+            _train, datasets=dict(datasets), storage=str(store.root), execution=asdict(resources.execution)
+        ),
+        {"cpu": resources.cpus, "gpu": resources.gpus},
+    )
+    tuner = tune.Tuner(
+        trainable,
+        tune_config=tune.TuneConfig(
+            search_alg=suggester,
+            num_samples=-1,
+            max_concurrent_trials=resources.max_concurrent,
+            reuse_actors=True,
+            trial_name_creator=lambda trial: trial.trial_id,
+            trial_dirname_creator=lambda trial: trial.trial_id,
+        ),
+        run_config=tune.RunConfig(
+            name=name,
+            storage_path=str(place),
+            failure_config=tune.FailureConfig(max_failures=RETRIES),
+            callbacks=[_Ticker(on_tick)],
+            progress_reporter=_Silent(),
+            verbose=0,
+        ),
+    )
+    try:
+        tuner.fit()
+    finally:
+        shutil.rmtree(place / name, ignore_errors=True)
+
+
+def _train(config: dict[str, Any], datasets: Mapping[str, IqaDataset], storage: str, execution: dict[str, Any]) -> None:
+    """One trial in a worker."""
+    how = Execution(**execution)
+    if how.device == "cpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    fold = config["fold"]
+    trial = Trial(
+        TrainingConfig.model_validate(config["config"]),
+        Fold(fold["split"], fold["scored_on"], tuple(fold["train"]), tuple(fold["held_out"])),
+        config["seed"],
+        config["fingerprint"],
+    )
+    last = 0.0
+
+    def report(progress: Progress) -> None:
+        nonlocal last
+        if time.monotonic() - last > REPORT_EVERY_S:
+            last = time.monotonic()
+            tune.report(dict(progress))
+
+    result = run_trial(trial, datasets[trial.fingerprint], Store(storage), how, report)
+    tune.report({"status": result.status, "steps_done": trial.config.steps, "steps": trial.config.steps})
+
+
+class _Suggester(Searcher):  # type: ignore[misc]
+    """Tune's view of a search."""
+
+    def __init__(
+        self,
+        search: Search,
+        store: Store,
+        on_start: Callable[[Job], None],
+        on_progress: Callable[[Job, Progress], None],
+    ) -> None:
+        super().__init__(metric=None, mode=None)
+        self._search, self._store, self._on_start, self._on_progress = search, store, on_start, on_progress
+        self._jobs: dict[str, Job] = {}
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """A trial to start, None to ask again later, or the end."""
+        job = self._search.next()
+        if job is None:
+            return Searcher.FINISHED if self._search.finished else None
+        self._jobs[trial_id] = job
+        self._on_start(job)
+        return {
+            "config": job.trial.config.model_dump(mode="json"),
+            "fold": asdict(job.trial.fold),
+            "seed": job.trial.seed,
+            "fingerprint": job.trial.fingerprint,
+        }
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """Progress of a trial."""
+        if trial_id in self._jobs and "steps_done" in result:
+            self._on_progress(self._jobs[trial_id], result)
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """The end of a trial; what counts is what the store holds."""
+        job = self._jobs.pop(trial_id, None)
+        if job is not None:
+            self._search.done(job, self._store.result(job.trial.signature))
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing to save: the store is enough to search again."""
+        Path(checkpoint_path).touch()
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Never called: a study goes on by being run again."""
+        raise NotImplementedError
+
+
+class _Ticker(tune.Callback):  # type: ignore[misc]
+    """Gives the status line a regular turn."""
+
+    def __init__(self, on_tick: Callable[[], None]) -> None:
+        self._on_tick = on_tick
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """After every turn of Tune's loop."""
+        self._on_tick()
+
+
+class _Silent(tune.ProgressReporter):  # type: ignore[misc]
+    """Tune's own tables would be written over ours."""
+
+    def should_report(self, trials: list[Any], done: bool = False) -> bool:
+        """Never."""
+        return False
+
+    def report(self, trials: list[Any], done: bool, *sys_info: Any) -> None:
+        """Nothing."""
+
+
+def disconnect() -> None:
+    """Leave the cluster; one that `connect` started ends."""
+    ray.shutdown()

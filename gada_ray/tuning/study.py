@@ -1,0 +1,143 @@
+"""A study as a researcher states it, and the plan that it becomes with a preset, data and settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
+
+from gada_ray.config import ConfigError, TrainingConfig, with_values
+
+Values = Mapping[str, Any]
+"""Values of a configuration by dotted path."""
+
+
+def LogUniform(low: float, high: float) -> FloatDistribution:  # noqa: N802
+    """A number between two positive bounds, even on a logarithmic scale: for rates and weights."""
+    return FloatDistribution(low, high, log=True)
+
+
+def Uniform(low: float, high: float) -> FloatDistribution:  # noqa: N802
+    """A number between two bounds."""
+    return FloatDistribution(low, high)
+
+
+def Choice(*values: str | int | float | bool) -> CategoricalDistribution:  # noqa: N802
+    """One of some values without order."""
+    return CategoricalDistribution(values)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preset:
+    """One size of a study."""
+
+    cost: str
+    """What it costs, for people: time, machine, data."""
+    splits: int
+    """Splits that every level is trained and tested on."""
+    values: Values = field(default_factory=dict)
+    """Changes of the study's base."""
+    levels: tuple[str, ...] | None = None
+    """The levels that take part; all by default."""
+    space: Mapping[str, BaseDistribution] = field(default_factory=dict)
+    """What Optuna searches, separately for every level, on validation references inside the training part."""
+    proposals: int = 0
+    """Configurations that are searched for a level; the first is the level's own values."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """A question and the levels whose comparison answers it."""
+
+    question: str
+    base: TrainingConfig
+    levels: Mapping[str, Values] | Callable[[TrainingConfig], Mapping[str, Values]]
+    """Values of every level, by its name; as a function where they depend on the base, such as its phase lengths."""
+    presets: Mapping[str, Preset]
+    """"smoke", "small" and "paper"."""
+    searched: tuple[str, ...] | None = None
+    """The levels that a preset's space is searched for; all by default."""
+
+
+@dataclass(frozen=True)
+class LevelPlan:
+    """One level: its configuration, and what is searched around it."""
+
+    name: str
+    values: Values
+    config: TrainingConfig
+    space: Mapping[str, BaseDistribution]
+    proposals: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A study with everything decided but the results."""
+
+    study: str
+    preset: str
+    dataset: str
+    """Short name, as on the command line."""
+    question: str
+    levels: tuple[LevelPlan, ...]
+    splits: int
+    seed: int
+
+
+class StudyError(ValueError):
+    """A study, preset or setting that does not exist or cannot be; names what there is."""
+
+
+def make_plan(
+    name: str,
+    study: Study,
+    preset: str,
+    dataset: str,
+    settings: Values,
+    splits: int | None = None,
+    seed: int = 0,
+) -> Plan:
+    """Decide everything but the results.
+
+    `settings` change the base after the preset has. They cannot change what the study compares or searches.
+
+    Raises:
+        StudyError: for an unknown preset, or a setting that the study varies itself.
+        ConfigError: for a field or value that cannot be.
+    """
+    if preset not in study.presets:
+        raise StudyError(f"study '{name}' has no preset '{preset}'; available: {', '.join(study.presets)}")
+    size = study.presets[preset]
+    base = with_values(study.base, {**size.values, **settings})
+    levels = study.levels(base) if callable(study.levels) else study.levels
+    chosen = levels if size.levels is None else {level: levels[level] for level in size.levels}
+    varied = {path for values in chosen.values() for path in values if path != "phases"} | set(size.space)
+    clash = sorted(varied & set(settings))
+    if clash:
+        raise StudyError(f"study '{name}' varies {', '.join(clash)} itself, so it cannot be set")
+    if splits is not None and splits < 1:
+        raise StudyError(f"--splits must be at least 1, got {splits}")
+    plans = []
+    for level, values in chosen.items():
+        searched = bool(size.space) and (study.searched is None or level in study.searched)
+        try:
+            config = with_values(base, values)
+        except ConfigError as error:
+            raise ConfigError(f"level '{level}' of study '{name}': {error}") from None
+        plans.append(
+            LevelPlan(level, values, config, size.space if searched else {}, size.proposals if searched else 0)
+        )
+    return Plan(name, preset, dataset, study.question, tuple(plans), splits or size.splits, seed)
+
+
+def data_selections(levels: Sequence[LevelPlan]) -> dict[tuple[bool, str, bool], TrainingConfig]:
+    """The different selections of the database that levels train on, each with one of its configurations."""
+    return {selection(level.config): level.config for level in levels}
+
+
+def selection(config: TrainingConfig) -> tuple[bool, str, bool]:
+    """What of a configuration decides which images and scores are loaded."""
+    data = config.data
+    return data.include_reference_copies, data.dmos, data.drop_artificial_reference
