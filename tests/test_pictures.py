@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -64,7 +66,7 @@ def test_scatter_shows_every_image_inside_its_axes_even_when_quality_leaves_0_to
 
 
 def test_scatter_gives_each_of_25_distortions_a_look_of_its_own():
-    axes = pictures.scatter(predictions([f"kind {i:02d}" for i in range(25)]), "").axes[0]
+    axes: Any = pictures.scatter(predictions([f"kind {i:02d}" for i in range(25)]), "").axes[0]
     looks = {(to_hex(c.get_facecolor()[0]), c.get_paths()[0].vertices.tobytes()) for c in axes.collections}
     assert len(looks) == 25
     assert [text.get_text() for text in axes.get_legend().get_texts()] == [f"kind {i:02d}" for i in range(25)]
@@ -90,8 +92,8 @@ def test_figure1_names_distortion_and_quality_of_every_row():
 
 def test_curves_keep_phases_apart_and_plot_against_the_global_step():
     srocc, loss = pictures.curves(curve_frame()).axes
-    assert [line.get_xdata().tolist() for line in srocc.lines] == [[10, 20, 30], [40, 50, 60]]
-    assert [line.get_xdata().tolist() for line in loss.lines] == [[10, 20, 30], [40, 50, 60]]
+    for axes in (srocc, loss):
+        assert [list(np.asarray(line.get_xdata())) for line in axes.lines] == [[10, 20, 30], [40, 50, 60]]
     assert [text.get_text() for text in srocc.texts] == ["gan", "joint"]
     assert loss.get_title(loc="left") == "l1 loss"
 

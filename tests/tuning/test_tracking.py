@@ -16,7 +16,8 @@ from gada_ray.config import PhaseConfig, TrainingConfig
 from gada_ray.data.dataset import DataError
 from gada_ray.store import Result, Store, StoreError
 from gada_ray.tuning import tracking
-from gada_ray.tuning.tracking import ConfigurationRun, Tracker, TrackingError, default_uri, sync, where_to_look
+from gada_ray.tuning.summary import ConfigurationRun
+from gada_ray.tuning.tracking import Tracker, TrackingError, default_uri, sync, where_to_look
 
 # MLflow 3.17 uses a loader that SQLAlchemy 2.1 deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
@@ -344,8 +345,8 @@ def test_values_that_are_not_finite_are_counted_and_never_logged(store, client, 
     assert split.data.metrics["not_finite"] == 3
     assert [point.value for point in client.get_metric_history(split.info.run_id, "loss/gan/l1")] == [1]
     with sqlite3.connect(store.removeprefix("sqlite:///")) as database:
-        rows = database.execute("select key, value, is_nan from metrics where run_uuid = ?", [split.info.run_id])
-        rows = list(rows)
+        query = "select key, value, is_nan from metrics where run_uuid = ?"
+        rows = database.execute(query, [split.info.run_id]).fetchall()
         assert rows
         assert all(not is_nan and abs(value) < 1e300 for _, value, is_nan in rows)
     database.close()
@@ -384,7 +385,7 @@ def test_sync_refuses_a_folder_without_a_whole_result_by_name(store, study, tmp_
 
 
 def test_a_trial_that_cannot_be_written_gives_one_message_and_the_next_is_written(store, client, study, tmp_path):
-    messages = []
+    messages: list[str] = []
     tracker = Tracker(store, study, messages.append)
     tracker.finished(configuration(study), tmp_path / "nothing")
     tracker.finished(configuration(study), write_trial(tmp_path))
@@ -396,7 +397,7 @@ def test_a_trial_that_cannot_be_written_gives_one_message_and_the_next_is_writte
 
 
 def test_a_dead_server_gives_one_message_with_the_remedy_and_delays_nobody(study, tmp_path):
-    messages = []
+    messages: list[str] = []
     started = time.monotonic()
     tracker = Tracker(DEAD, study, messages.append)
     built = time.monotonic()
@@ -427,7 +428,7 @@ def test_a_server_that_comes_back_gets_what_it_missed(store, client, study, tmp_
         return find(self, name)
 
     monkeypatch.setattr(MlflowClient, "get_experiment_by_name", find_unless_down)
-    messages = []
+    messages: list[str] = []
     tracker = Tracker(store, study, messages.append)
     down.set()
     for split in range(2):
