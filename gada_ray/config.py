@@ -182,7 +182,7 @@ class TrainingConfig(Frozen):
         crop, halvings = self.data.crop_px, len(self.model.trunk_widths)
         if crop < 2 ** (halvings + 1):
             raise ValueError(
-                f"crop_px must be at least {2 ** (halvings + 1)}, since the trunk halves it {halvings} times, got {crop}"
+                f"crop_px must be at least {2 ** (halvings + 1)}, as the trunk halves it {halvings} times, got {crop}"
             )
         generator_halvings = len(self.model.generator_widths)
         if self.uses_generator and crop % 2**generator_halvings:

@@ -53,8 +53,12 @@ class Trial:
     fingerprint: str
 
     def prefix(self, phases: int) -> str:
-        """The signature of the trial that ends after some phases of this one."""
-        config = self.config.model_dump(mode="json")
+        """The signature of the trial that ends after some phases of this one.
+
+        Fields at their defaults are left out, so that a new field orphans no result; a changed default is a change of
+        behaviour and raises CODE_VERSION.
+        """
+        config = self.config.model_dump(mode="json", exclude_defaults=True)
         config["phases"] = config["phases"][:phases]
         return digest(
             {

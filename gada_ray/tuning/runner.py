@@ -25,6 +25,7 @@ os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
 import ray
+import torch
 from ray import tune
 from ray.tune.search import Searcher
 
@@ -58,6 +59,30 @@ class Resources:
     def execution(self) -> Execution:
         """Device and threads of a trial. Ray shows a GPU trial its own GPU as the first one."""
         return Execution("cuda" if self.gpus else "cpu", max(1, int(self.cpus)), self.checkpoint_every_s)
+
+
+def choose_resources(
+    cpus: float, gpus: float | None, max_concurrent: int | None, checkpoint_every_s: float, address: str | None
+) -> Resources:
+    """Resources of a trial; without a wish a whole GPU where this machine has one.
+
+    Raises:
+        ResourceError: for a GPU wish on a machine without one, unless the trials run on a cluster elsewhere.
+    """
+    here = torch.cuda.device_count()
+    if gpus and not here and address is None:
+        raise ResourceError(
+            f"--gpus-per-trial {gpus:g} was asked for, but torch {torch.__version__} sees no GPU on this machine; "
+            "leave it out to train on the CPU, or name a cluster with --address"
+        )
+    return Resources(cpus, (1.0 if here else 0.0) if gpus is None else gpus, max_concurrent, checkpoint_every_s)
+
+
+def slots_here(resources: Resources) -> int:
+    """Trials at a time on this machine, without asking Ray."""
+    have = ((os.cpu_count() or 1, resources.cpus), (torch.cuda.device_count(), resources.gpus))
+    slots = [int(there / wanted) for there, wanted in have if wanted]
+    return max(1, min([*slots, resources.max_concurrent or 10**9]))
 
 
 def connect(address: str | None, resources: Resources) -> int:
@@ -167,6 +192,10 @@ class _Suggester(Searcher):  # type: ignore[misc]
         self._search, self._store, self._on_start, self._on_progress = search, store, on_start, on_progress
         self._jobs: dict[str, Job] = {}
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Tune stores a copy of the searcher that is never read."""
+        return {}
+
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """A trial to start, None to ask again later, or the end."""
         job = self._search.next()
@@ -206,6 +235,10 @@ class _Ticker(tune.Callback):  # type: ignore[misc]
 
     def __init__(self, on_tick: Callable[[], None]) -> None:
         self._on_tick = on_tick
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing, as for the searcher."""
+        return {}
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """After every turn of Tune's loop."""

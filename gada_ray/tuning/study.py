@@ -14,17 +14,17 @@ Values = Mapping[str, Any]
 """Values of a configuration by dotted path."""
 
 
-def LogUniform(low: float, high: float) -> FloatDistribution:  # noqa: N802
+def LogUniform(low: float, high: float) -> FloatDistribution:
     """A number between two positive bounds, even on a logarithmic scale: for rates and weights."""
     return FloatDistribution(low, high, log=True)
 
 
-def Uniform(low: float, high: float) -> FloatDistribution:  # noqa: N802
+def Uniform(low: float, high: float) -> FloatDistribution:
     """A number between two bounds."""
     return FloatDistribution(low, high)
 
 
-def Choice(*values: str | int | float | bool) -> CategoricalDistribution:  # noqa: N802
+def Choice(*values: str | int | float | bool) -> CategoricalDistribution:
     """One of some values without order."""
     return CategoricalDistribution(values)
 

@@ -1,0 +1,68 @@
+"""The table of a study: what every level reached on the test references."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from gada_ray.data.dataset import IqaDataset
+from gada_ray.data.splits import Split
+from gada_ray.evaluation.metrics import agreement
+from gada_ray.tuning.search import Configuration
+
+FLOOR = "distortion's mean (floor)"
+
+
+def table(configurations: Sequence[Configuration]) -> pd.DataFrame:
+    """One row a configuration: level, stage, n, and mean, standard deviation and median over splits."""
+    rows = []
+    for configuration in configurations:
+        results = [r for r in configuration.results.values() if r is not None]
+        finished = [r.metrics for r in results if r.status == "finished"]
+        row = {
+            "level": configuration.run.name,
+            "stage": configuration.run.stage,
+            "n": len(finished),
+            "planned": len(configuration.jobs),
+            "failed": len(configuration.results) - len(finished),
+            **_summary(finished),
+            "device_hours": sum(r.run.seconds for r in results) / 3600,
+        }
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _summary(metrics: Sequence[dict[str, float]]) -> dict[str, float]:
+    values = {}
+    for name in ("srocc", "lcc"):
+        scores = np.array([m[name] for m in metrics])
+        values[f"{name}_mean"] = float(scores.mean()) if len(scores) else np.nan
+        values[f"{name}_sd"] = float(scores.std(ddof=1)) if len(scores) > 1 else np.nan
+        values[f"{name}_median"] = float(np.median(scores)) if len(scores) else np.nan
+    return values
+
+
+def floor(dataset: IqaDataset, splits: Sequence[Split]) -> pd.DataFrame:
+    """The row of a predictor that never looks at the image: the mean training quality of its distortion class."""
+    frame = dataset.frame()
+    metrics = []
+    for split in splits:
+        fold = split.for_test()
+        means = frame[frame["reference"].isin(fold.train)].groupby("distortion")["quality"].mean()
+        test = frame[frame["reference"].isin(fold.held_out)]
+        prediction = test["distortion"].map(means).fillna(means.mean()).to_numpy()
+        metrics.append(agreement(test["quality"].to_numpy(), prediction))
+    return pd.DataFrame(
+        [
+            {
+                "level": FLOOR,
+                "stage": "test",
+                "n": len(metrics),
+                "planned": len(metrics),
+                "failed": 0,
+                **_summary(metrics),
+            }
+        ]
+    )

@@ -1,0 +1,135 @@
+"""What a study is doing, for people: a live line on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from gada_ray.store import Result
+from gada_ray.trial import Progress
+from gada_ray.tuning.price import job_work, work
+from gada_ray.tuning.search import Job
+
+PLAIN_EVERY_S = 30.0
+"""Between two plain lines, where no trial ended."""
+
+
+class Status:
+    """Counts trials and estimates the time that is left from the work that was done so far."""
+
+    def __init__(self, console: Console, title: str, upcoming: Iterable[Job], planned: int) -> None:
+        """`upcoming` are the jobs known so far, `planned` the number of trials of the whole study."""
+        self._console, self._title, self.planned = console, title, planned
+        self._since = self._last = time.monotonic()
+        self._work = dict(job_work(upcoming, ()))
+        self._done_work = 0.0
+        self._running: dict[str, tuple[Job, Progress]] = {}
+        self.done = self.reused = self.failed = 0
+        self.device_seconds = 0.0
+        self._scores: dict[str, list[float]] = {}
+        self._live = Live(console=console, transient=True, auto_refresh=False) if console.is_terminal else None
+
+    def __enter__(self) -> Status:
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live:
+            self._live.stop()
+
+    def started(self, job: Job) -> None:
+        """A trial was handed to a worker."""
+        self._work.setdefault(job.trial.signature, work(job.trial.config))
+        self._running[job.trial.signature] = (job, {})
+
+    def progress(self, job: Job, progress: Progress) -> None:
+        """A trial reported."""
+        if job.trial.signature in self._running:
+            self._running[job.trial.signature] = (job, progress)
+
+    def ended(self, job: Job, result: Result | None, known: bool) -> None:
+        """A trial is through, or was found in the store."""
+        signature = job.trial.signature
+        self._running.pop(signature, None)
+        self.done += 1
+        self.reused += known
+        failed = result is None or result.status != "finished"
+        self.failed += failed
+        if result is not None and not failed:
+            self._scores.setdefault(job.run.name, []).append(result.metrics["srocc"])
+        if known:
+            return
+        self._done_work += self._work.get(signature, 0.0)
+        self.device_seconds += result.run.seconds if result else 0.0
+        if not self._live:
+            outcome = (
+                "failed" if result is None else result.status if failed else f"SROCC {result.metrics['srocc']:.3f}"
+            )
+            cause = f" ({result.cause})" if result and result.cause else ""
+            self._print(f"{job.run.name}, split {job.trial.fold.split}: {outcome}{cause}")
+
+    def tick(self) -> None:
+        """Show the present state; to be called often."""
+        if self._live:
+            self._live.update(self._picture(), refresh=True)
+        elif time.monotonic() - self._last > PLAIN_EVERY_S:
+            self._print("training")
+
+    @property
+    def fraction(self) -> float:
+        """Share of the work that is done, of what is known to be needed."""
+        partly = 0.0
+        for job, progress in self._running.values():
+            share = float(progress.get("steps_done", 0)) / max(1, int(progress.get("steps", 1)))
+            partly += min(share, 1.0) * self._work[job.trial.signature]
+        left = max(0, self.planned - self.reused - len(self._work))
+        each = sum(self._work.values()) / max(1, len(self._work))
+        return (self._done_work + partly) / max(1e-9, sum(self._work.values()) + left * each)
+
+    def eta(self) -> str:
+        """Time left, or "?" while too little is done to tell."""
+        fraction, elapsed = self.fraction, time.monotonic() - self._since
+        return duration(elapsed / fraction * (1 - fraction)) if fraction > 0.01 else "?"
+
+    def _line(self) -> str:
+        best = max(self._scores.items(), key=lambda item: sum(item[1]) / len(item[1]), default=None)
+        parts = [
+            f"{self.done}/{self.planned} trials",
+            *([f"{self.failed} failed"] if self.failed else []),
+            *([f"best so far {best[0]} {sum(best[1]) / len(best[1]):.3f} (n={len(best[1])})"] if best else []),
+            f"{self.device_seconds / 3600:.2f} device-hours",
+            f"{duration(time.monotonic() - self._since)} gone, {self.eta()} to go",
+        ]
+        return ", ".join(parts)
+
+    def _print(self, what: str) -> None:
+        self._last = time.monotonic()
+        self._console.print(f"{what} | {self._line()}", markup=False, highlight=False, soft_wrap=True)
+
+    def _picture(self) -> Group:
+        rows = Table.grid(padding=(0, 2))
+        for job, progress in self._running.values():
+            done, steps = int(progress.get("steps_done", 0)), int(progress.get("steps", 1))
+            score = f"SROCC {float(progress['srocc']):.3f}" if "srocc" in progress else ""
+            rows.add_row(
+                f"  {job.run.name}",
+                f"split {job.trial.fold.split}",
+                ProgressBar(total=steps, completed=done, width=24),
+                str(progress.get("phase", "starting")),
+                score,
+            )
+        return Group(Text(f"{self._title}: {self._line()}", style="bold"), rows)
+
+
+def duration(seconds: float) -> str:
+    """Seconds for people: "45 s", "12 min", "3.4 h"."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
