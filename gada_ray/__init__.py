@@ -13,10 +13,12 @@ from gada_ray.config import (
     TrainingConfig,
     with_values,
 )
-from gada_ray.recipes import augmentation, continued, direct, finetuning, gada, gan, literal
+from gada_ray.recipes import NARROW, SMOKE, augmentation, continued, direct, finetuning, gada, gan, literal
 from gada_ray.tuning.study import Choice, LogUniform, Preset, Study, Uniform
 
 __all__ = [
+    "NARROW",
+    "SMOKE",
     "Choice",
     "DataConfig",
     "EvaluationConfig",

@@ -66,3 +66,21 @@ def literal(config: TrainingConfig) -> TrainingConfig:
             "model": config.model.model_copy(update={"normalisation": "none"}),
         }
     )
+
+
+NARROW = {"model.trunk_widths": (32, 64, 64), "model.feature_maps": 256, "model.generator_widths": (32, 64, 64)}
+"""Values of a network with about a quarter of the arithmetic, for studies on a CPU."""
+
+SMOKE = {
+    "model.trunk_widths": (8, 8, 8),
+    "model.feature_maps": 32,
+    "model.generator_widths": (8, 8, 8),
+    "data.crop_px": 32,
+    "data.batch": 8,
+    "evaluation.crops": 4,
+    "evaluation.curve_points": 2,
+    "phases.gan.steps": 6,
+    "phases.augmentation.steps": 4,
+    "phases.finetuning.steps": 4,
+}
+"""Values that take a study through all its motions in seconds."""

@@ -279,11 +279,15 @@ class _Training:
         picked = torch.tensor(chosen)
         shapes = self.source.shapes[self.source.distorted(picked)]
         px = max(self.config.data.crop_px, min(128, int(shapes.min()) // 8 * 8))
-        arrays = dict(zip(("reference", "generated", "distorted"), self._generated(picked, px), strict=True))
+        references, generated, distorted = (
+            (255 * images).round().to(torch.uint8).permute(0, 2, 3, 1).numpy() for images in self._generated(picked, px)
+        )
         buffer = io.BytesIO()
         np.savez_compressed(
             buffer,
-            **{name: (255 * a).round().to(torch.uint8).permute(0, 2, 3, 1).numpy() for name, a in arrays.items()},
+            reference=references,
+            generated=generated,
+            distorted=distorted,
             quality=quality[picked],
             distortion=np.array([self.dataset.distortions[i] for i in self.dataset.distortion[picked]]),
             image=np.array([self.dataset.images[int(i)] for i in picked]),

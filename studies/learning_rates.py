@@ -6,10 +6,9 @@ whole training part and tested, beside the paper's rates. Expected: the trunk's 
 since all heads share it; the gain over the paper's rates is within the noise of the splits.
 """
 
-from gada_ray import LogUniform, Preset, Study, gada
+from gada_ray import NARROW, SMOKE, LogUniform, Preset, Study, gada
 
 RATES = {f"rates.{part}": LogUniform(1e-5, 5e-3) for part in ("discriminator", "generator", "classifier", "evaluator")}
-NARROW = {"model.trunk_widths": (32, 64, 64), "model.feature_maps": 256, "model.generator_widths": (32, 64, 64)}
 
 STUDY = Study(
     question="Do searched learning rates beat those of the paper?",
@@ -20,11 +19,7 @@ STUDY = Study(
         "smoke": Preset(
             cost="trainings of seconds; shows that it runs, nothing else",
             splits=1,
-            values={
-                **{"model.trunk_widths": (8, 8, 8), "model.feature_maps": 32, "model.generator_widths": (8, 8, 8)},
-                **{"data.crop_px": 32, "data.batch": 8, "evaluation.crops": 4, "evaluation.curve_points": 2},
-                **{"phases.gan.steps": 6, "phases.augmentation.steps": 4, "phases.finetuning.steps": 4},
-            },
+            values=SMOKE,
             space=RATES,
             proposals=2,
         ),
@@ -33,8 +28,12 @@ STUDY = Study(
             splits=3,
             values={
                 **NARROW,
-                **{"data.crop_px": 48, "data.batch": 16, "evaluation.curve_points": 5},
-                **{"phases.gan.steps": 150, "phases.augmentation.steps": 50, "phases.finetuning.steps": 50},
+                "data.crop_px": 48,
+                "data.batch": 16,
+                "evaluation.curve_points": 5,
+                "phases.gan.steps": 150,
+                "phases.augmentation.steps": 50,
+                "phases.finetuning.steps": 50,
             },
             space=RATES,
             proposals=16,

@@ -6,9 +6,8 @@ with its area; thirty small crops may cover as much. Expected: SROCC rises from 
 is largest for local distortions.
 """
 
-from gada_ray import LogUniform, Preset, Study, gada
+from gada_ray import NARROW, SMOKE, LogUniform, Preset, Study, gada
 
-NARROW = {"model.trunk_widths": (32, 64, 64), "model.feature_maps": 256, "model.generator_widths": (32, 64, 64)}
 RATES = {f"rates.{part}": LogUniform(1e-5, 2e-3) for part in ("discriminator", "generator", "classifier", "evaluator")}
 
 STUDY = Study(
@@ -20,11 +19,7 @@ STUDY = Study(
             cost="2 trainings of seconds; shows that it runs, nothing else",
             splits=1,
             levels=("32 px", "64 px"),
-            values={
-                **{"model.trunk_widths": (8, 8, 8), "model.feature_maps": 32, "model.generator_widths": (8, 8, 8)},
-                **{"data.batch": 8, "evaluation.crops": 4, "evaluation.curve_points": 2},
-                **{"phases.gan.steps": 6, "phases.augmentation.steps": 4, "phases.finetuning.steps": 4},
-            },
+            values={path: value for path, value in SMOKE.items() if path != "data.crop_px"},
         ),
         "small": Preset(
             cost="9 trainings of a narrow network; about 4 minutes on 2 CPU cores with the demo data",
@@ -32,8 +27,11 @@ STUDY = Study(
             levels=("32 px", "64 px", "96 px"),
             values={
                 **NARROW,
-                **{"data.batch": 16, "evaluation.curve_points": 5},
-                **{"phases.gan.steps": 150, "phases.augmentation.steps": 50, "phases.finetuning.steps": 50},
+                "data.batch": 16,
+                "evaluation.curve_points": 5,
+                "phases.gan.steps": 150,
+                "phases.augmentation.steps": 50,
+                "phases.finetuning.steps": 50,
             },
         ),
         "paper": Preset(

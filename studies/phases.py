@@ -9,7 +9,7 @@ phases and real images only, and phases 1+3, with phase 3 as long as 2 and 3 tog
 from collections.abc import Mapping
 from typing import Any
 
-from gada_ray import Preset, Study, TrainingConfig, continued, direct, finetuning, gada
+from gada_ray import SMOKE, Preset, Study, TrainingConfig, continued, direct, finetuning, gada
 
 
 def levels(base: TrainingConfig) -> Mapping[str, Mapping[str, Any]]:
@@ -35,11 +35,7 @@ STUDY = Study(
         "smoke": Preset(
             cost="6 trainings of seconds; shows that it runs, nothing else",
             splits=1,
-            values={
-                **{"model.trunk_widths": (8, 8, 8), "model.feature_maps": 32, "model.generator_widths": (8, 8, 8)},
-                **{"data.crop_px": 32, "data.batch": 8, "evaluation.crops": 4, "evaluation.curve_points": 2},
-                **{"phases.gan.steps": 6, "phases.augmentation.steps": 4, "phases.finetuning.steps": 4},
-            },
+            values=SMOKE,
         ),
         "small": Preset(
             cost="18 trainings, phase 1 shared by four levels; about 40 minutes on 2 CPU cores",

@@ -7,8 +7,6 @@ and `constant` is 1.
 from __future__ import annotations
 
 import warnings
-from typing import cast
-
 import numpy as np
 import pandas as pd
 from scipy import optimize, stats
@@ -76,7 +74,7 @@ def _lcc_fitted(target: np.ndarray, prediction: np.ndarray, lcc: float) -> float
             fit, _ = optimize.curve_fit(logistic, sign * x, target, p0=start, maxfev=2000)
         except RuntimeError:
             return lcc
-        fitted = cast(np.ndarray, logistic(sign * x, *fit))
+        fitted = logistic(sign * x, *fit)
     if not np.isfinite(fitted).all() or np.ptp(fitted) == 0:
         return lcc
     return max(lcc, float(stats.pearsonr(target, fitted).statistic))

@@ -97,7 +97,7 @@ def connect(address: str | None, resources: Resources) -> int:
         if address is None:
             options["include_dashboard"] = False
         ray.init(address=address, **options)
-    have = ray.cluster_resources()
+    have = ray.cluster_resources()  # type: ignore[no-untyped-call]
     slots = [
         int(have.get(name, 0) / wanted) for name, wanted in (("CPU", resources.cpus), ("GPU", resources.gpus)) if wanted
     ]
@@ -178,7 +178,7 @@ def _train(config: dict[str, Any], datasets: Mapping[str, IqaDataset], storage: 
     tune.report({"status": result.status, "steps_done": trial.config.steps, "steps": trial.config.steps})
 
 
-class _Suggester(Searcher):  # type: ignore[misc]
+class _Suggester(Searcher):
     """Tune's view of a search."""
 
     def __init__(
@@ -196,7 +196,7 @@ class _Suggester(Searcher):  # type: ignore[misc]
         """Nothing: Tune stores a copy of the searcher that is never read."""
         return {}
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]
         """A trial to start, None to ask again later, or the end."""
         job = self._search.next()
         if job is None:
@@ -230,7 +230,7 @@ class _Suggester(Searcher):  # type: ignore[misc]
         raise NotImplementedError
 
 
-class _Ticker(tune.Callback):  # type: ignore[misc]
+class _Ticker(tune.Callback):
     """Gives the status line a regular turn."""
 
     def __init__(self, on_tick: Callable[[], None]) -> None:
@@ -245,7 +245,7 @@ class _Ticker(tune.Callback):  # type: ignore[misc]
         self._on_tick()
 
 
-class _Silent(tune.ProgressReporter):  # type: ignore[misc]
+class _Silent(tune.ProgressReporter):
     """Tune's own tables would be written over ours."""
 
     def should_report(self, trials: list[Any], done: bool = False) -> bool:

@@ -113,7 +113,9 @@ def make_plan(
     base = with_values(study.base, {**size.values, **settings})
     levels = study.levels(base) if callable(study.levels) else study.levels
     chosen = levels if size.levels is None else {level: levels[level] for level in size.levels}
-    varied = {path for values in chosen.values() for path in values if path != "phases"} | set(size.space)
+    # Levels that are a function of the base take a setting into account; fixed ones would overwrite it in silence.
+    fixed = {} if callable(study.levels) else chosen
+    varied = {path for values in fixed.values() for path in values} | set(size.space)
     clash = sorted(varied & set(settings))
     if clash:
         raise StudyError(f"study '{name}' varies {', '.join(clash)} itself, so it cannot be set")

@@ -1,0 +1,49 @@
+"""How should a budget of steps be shared among the three phases?
+
+The paper trains each phase "until convergence" and gives no lengths, so nobody knows whether its gain comes from the
+phases or from where the steps went. Here the total is the same for every level and only the shares differ. Expected:
+phase 1 needs most of it, since the generator starts from nothing; phase 3 needs little.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from gada_ray import NARROW, SMOKE, Preset, Study, TrainingConfig, gada
+
+SHARES = {"80 : 10 : 10": (8, 1, 1), "60 : 20 : 20": (6, 2, 2), "40 : 40 : 20": (4, 4, 2), "40 : 20 : 40": (4, 2, 4)}
+
+
+def levels(base: TrainingConfig) -> Mapping[str, Mapping[str, Any]]:
+    """The base's total number of steps, shared in different ways."""
+    paths = [f"phases.{phase.name}.steps" for phase in base.phases]
+    return {
+        level: {path: max(1, base.steps * share // 10) for path, share in zip(paths, shares, strict=True)}
+        for level, shares in SHARES.items()
+    }
+
+
+STUDY = Study(
+    question="How should a budget of steps be shared among the three phases?",
+    base=gada(gan_steps=30_000, augmentation_steps=10_000, finetuning_steps=5_000),
+    levels=levels,
+    presets={
+        "smoke": Preset(cost="4 trainings of seconds; shows that it runs, nothing else", splits=1, values=SMOKE),
+        "small": Preset(
+            cost="12 trainings of a narrow network; about 10 minutes on 2 CPU cores with the demo data",
+            splits=3,
+            values={
+                **NARROW,
+                "data.batch": 16,
+                "evaluation.curve_points": 5,
+                "phases.gan.steps": 300,
+                "phases.augmentation.steps": 100,
+                "phases.finetuning.steps": 100,
+            },
+        ),
+        "paper": Preset(
+            cost="4 levels x 10 splits, 45,000 steps each: about 20 GPU-hours",
+            splits=10,
+            values={"data.batch": 64, "model.normalisation": "none"},
+        ),
+    },
+)
