@@ -22,6 +22,7 @@ LOCK = (ROOT / "requirements.txt").read_text()
 PYTHONS = [f"3.{minor}" for minor in range(11, 15)]
 
 LAYERS = (
+    {"errors"},
     {"config"},
     {"data", "model", "recipes", "store"},
     {"evaluation", "training"},
