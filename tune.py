@@ -22,6 +22,7 @@ from rich.table import Table
 
 import studies
 from gada_ray.config import ConfigError
+from gada_ray.errors import UserError
 from gada_ray.tuning.study import Plan, Study, StudyError, data_selections, make_plan
 
 if TYPE_CHECKING:
@@ -342,23 +343,23 @@ def _scores(row: pd.Series[Any]) -> list[str]:
 
 def run() -> None:
     """The command: bad input is one message and exit code 2."""
-    from gada_ray.data.dataset import DataError
-
     try:
         app(standalone_mode=False)
-    except (StudyError, ConfigError, DataError) as error:
-        fail(error)
+    except UserError as error:
+        fail(str(error))
     except typer.Exit as error:
         sys.exit(error.exit_code)
+    except typer.Abort:
+        fail("interrupted; run the same command to go on")
     except Exception as error:
-        if type(error).__name__ in {"StoreError", "TrackingError", "ResourceError", "UsageError", "BadParameter"}:
-            fail(error)
-        raise
+        # Wrong options: typer has no public name for their base class.
+        if not hasattr(error, "format_message"):
+            raise
+        fail(error.format_message())
 
 
-def fail(error: Exception) -> None:
+def fail(message: str) -> None:
     """Print one message and leave."""
-    message = error.format_message() if hasattr(error, "format_message") else str(error)
     Console(stderr=True).print(f"error: {message}", style="red", markup=False, highlight=False, soft_wrap=True)
     sys.exit(2)
 

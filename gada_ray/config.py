@@ -14,6 +14,8 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveInt, ValidationError, model_validator
 
+from gada_ray.errors import UserError
+
 CODE_VERSION = 1
 """Raised by one whenever the same configuration would train to different numbers; part of every signature."""
 
@@ -203,7 +205,7 @@ class TrainingConfig(Frozen):
         return sum(phase.steps for phase in self.phases)
 
 
-class ConfigError(ValueError):
+class ConfigError(UserError, ValueError):
     """A configuration that cannot be: names the field, the rule, the value, and what to do."""
 
 

@@ -22,13 +22,14 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError
 
 from gada_ray.config import Frozen, TrainingConfig, canonical, explain
+from gada_ray.errors import UserError
 
 FORMAT = 1
 RESULT = "result.json"
 CHECKPOINT = "checkpoint.pt"
 
 
-class StoreError(ValueError):
+class StoreError(UserError, ValueError):
     """A file in the store that cannot be trusted; names it and says what to do."""
 
 

@@ -14,10 +14,12 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from gada_ray.errors import UserError
+
 Direction = Literal["higher_is_better", "lower_is_better"]
 
 
-class DataError(ValueError):
+class DataError(UserError, ValueError):
     """Data that cannot be used. One problem a line; each names the file, the rule and what to do."""
 
 

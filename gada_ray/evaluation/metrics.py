@@ -7,6 +7,7 @@ and `constant` is 1.
 from __future__ import annotations
 
 import warnings
+
 import numpy as np
 import pandas as pd
 from scipy import optimize, stats

@@ -32,6 +32,7 @@ from ray.tune.search import Searcher
 from gada_ray.config import TrainingConfig
 from gada_ray.data.dataset import IqaDataset
 from gada_ray.data.splits import Fold
+from gada_ray.errors import UserError
 from gada_ray.store import Store
 from gada_ray.trial import Execution, Progress, Trial, run_trial
 from gada_ray.tuning.search import Job, Search
@@ -42,7 +43,7 @@ RETRIES = 3
 """Attempts to go on after a worker died, each from the last checkpoint."""
 
 
-class ResourceError(ValueError):
+class ResourceError(UserError, ValueError):
     """Resources that the cluster does not have; names what was asked for and what there is."""
 
 

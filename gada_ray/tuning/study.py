@@ -9,6 +9,7 @@ from typing import Any
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 
 from gada_ray.config import ConfigError, TrainingConfig, with_values
+from gada_ray.errors import UserError
 
 Values = Mapping[str, Any]
 """Values of a configuration by dotted path."""
@@ -86,7 +87,7 @@ class Plan:
     seed: int
 
 
-class StudyError(ValueError):
+class StudyError(UserError, ValueError):
     """A study, preset or setting that does not exist or cannot be; names what there is."""
 
 

@@ -29,6 +29,7 @@ import pandas as pd
 
 from gada_ray import pictures
 from gada_ray.config import digest
+from gada_ray.errors import UserError
 from gada_ray.store import Result
 from gada_ray.tuning.summary import (
     ConfigurationRun,
@@ -66,7 +67,7 @@ KEY, PARENT = "gada.key", "mlflow.parentRunId"
 SQLITE = "sqlite:///"
 
 
-class TrackingError(RuntimeError):
+class TrackingError(UserError, RuntimeError):
     """MLflow cannot be used; names its address and what to do. The results in the store are not touched."""
 
 

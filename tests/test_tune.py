@@ -1,0 +1,216 @@
+"""The command: bad input is one message and exit code 2, before anything is trained."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+
+import tune
+from gada_ray.data.splits import Split, make_splits
+from gada_ray.tuning import runner
+from gada_ray.tuning.study import StudyError, make_plan
+from tests.helpers_manifest import make_manifest
+
+
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str]:
+    """Exit code and what was printed, with Ray out of reach."""
+
+    def never(*_: object) -> int:
+        raise AssertionError("training was about to start")
+
+    monkeypatch.setattr(runner, "connect", never)
+    monkeypatch.setattr(sys, "argv", ["tune.py", *map(str, arguments)])
+    code = 0
+    try:
+        tune.run()
+    except SystemExit as stop:
+        code = int(stop.code or 0)
+    printed = capsys.readouterr()
+    return code, printed.out + printed.err
+
+
+def refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: object, says: tuple[str, ...]
+) -> None:
+    """Check that a command ends with exit code 2 and one message with these words."""
+    code, text = command(monkeypatch, capsys, *arguments)
+    assert code == 2, text
+    errors = [line for line in text.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1, text
+    for word in says:
+        assert word in text
+    assert "Traceback" not in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ((), ("--study is missing", "patch_size")),
+        (("--study", "patchsize"), ("unknown study 'patchsize'", "available", "patch_size")),
+        (("--study", "patch_size", "--preset", "big"), ("no preset 'big'", "smoke, small, paper")),
+        (("--study", "patch_size", "--dataset", "life"), ("unknown dataset 'life'", "live", "manifest")),
+        (("--study", "patch_size", "--dataset", "live"), ("--data-root",)),
+        (("--study", "patch_size", "--dataset", "live", "--data-root", "/nowhere"), ("/nowhere",)),
+        (("--study", "patch_size", "--set", "data.crop=3"), ("unknown field 'data.crop'", "data.crop_px")),
+        (("--study", "phases", "--set", "data.batch=many"), ("data.batch", "many")),
+        (("--study", "phases", "--set", "data.batch"), ("--set needs", "data.batch")),
+        (("--study", "patch_size", "--set", "data.crop_px=64"), ("varies data.crop_px itself",)),
+        (("--study", "phases", "--set", "data.crop_px=36"), ("multiple of 8", "36")),
+        (("--study", "phases", "--set", "data.crop_px=8"), ("at least 16", "8")),
+        (("--study", "patch_size", "--splits", "0"), ("--splits", "0")),
+        (("--study", "patch_size", "--splits", "/nowhere.json"), ("/nowhere.json",)),
+        (("--study", "patch_size", "--no-such-option"), ("no-such-option",)),
+        (("--study", "patch_size", "--cpus-per-trial", "none"), ("cpus-per-trial",)),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
+)
+def test_bad_input_is_one_message_and_exit_code_2(monkeypatch, capsys, tmp_path, arguments, says):
+    refused(monkeypatch, capsys, *arguments, "--storage", tmp_path, says=says)
+    assert not any(tmp_path.iterdir()), "nothing may be written before the input is known to be good"
+
+
+def test_a_gpu_that_is_not_there_is_refused_by_name(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(runner.torch.cuda, "device_count", lambda: 0)
+    arguments = ("--study", "patch_size", "--preset", "smoke", "--gpus-per-trial", "0.5", "--storage", tmp_path)
+    refused(monkeypatch, capsys, *arguments, says=("--gpus-per-trial 0.5", "no GPU"))
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        ("missing", ("a_1.png",)),
+        ("truncated", ("a_1.png",)),
+        ("text", ("a_1.png",)),
+        ("undeclared", ("scores.toml",)),
+        ("small", ("64", "smallest")),
+        ("few", ("at least 5 references",)),
+    ],
+)
+def test_bad_data_is_one_message_with_the_file_and_exit_code_2(monkeypatch, capsys, tmp_path, damage, says):
+    root = tmp_path / "data"
+    make_manifest(root, references=3 if damage == "few" else 6, px=48 if damage == "small" else 80)
+    image = root / "a_1.png"
+    if damage == "missing":
+        image.unlink()
+    elif damage == "truncated":
+        image.write_bytes(image.read_bytes()[:200])
+    elif damage == "text":
+        image.write_text("no image")
+    elif damage == "undeclared":
+        (root / "scores.toml").unlink()
+    arguments = ("--study", "patch_size", "--preset", "smoke", "--dataset", "manifest", "--data-root", root)
+    refused(monkeypatch, capsys, *arguments, "--storage", tmp_path / "runs", says=says)
+
+
+def test_an_edited_result_is_named_and_nothing_is_trained(monkeypatch, capsys, tmp_path):
+    code, _ = command(monkeypatch, capsys, "--study", "phases", "--preset", "smoke", "--plan", "--storage", tmp_path)
+    assert code == 0
+    dataset, splits = _demo()
+    plan = make_plan("phases", tune.load_study("phases"), "smoke", "demo", {})
+    from gada_ray.trial import Trial
+
+    trial = Trial(plan.levels[0].config, splits[0].for_test(), 0, dataset.fingerprint)
+    path = tmp_path / "trials" / trial.signature / "result.json"
+    path.parent.mkdir(parents=True)
+    path.write_text('{"format": 1')
+    arguments = ("--study", "phases", "--preset", "smoke", "--storage", tmp_path)
+    refused(monkeypatch, capsys, *arguments, says=(str(path), "cut off"))
+
+
+def test_a_plan_prices_every_level_and_trains_nothing(monkeypatch, capsys, tmp_path):
+    arguments = ("--study", "patch_size", "--preset", "smoke", "--plan", "--storage", tmp_path)
+    code, text = command(monkeypatch, capsys, *arguments)
+    assert code == 0
+    for words in ("32 px", "64 px", "probe", "2 trainings to do", "nothing was trained", "not human scores"):
+        assert words in text
+    assert not any(tmp_path.iterdir())
+
+
+def test_the_list_shows_every_study_with_question_and_cost(monkeypatch, capsys):
+    code, text = command(monkeypatch, capsys, "--list")
+    assert code == 0
+    flat = " ".join(text.replace("│", " ").split())
+    for name in tune.study_names():
+        assert name in flat
+    assert {"patch_size", "learning_rates", "phase_lengths", "phases", "normalisation"} <= set(tune.study_names())
+    assert {"paper_live", "paper_tid2013"} <= set(tune.study_names())
+
+
+@pytest.mark.parametrize("name", tune.study_names())
+def test_every_preset_of_every_study_makes_a_plan_and_fits_its_smoke_run(name):
+    study = tune.load_study(name)
+    assert set(study.presets) == {"smoke", "small", "paper"}
+    assert study.question.endswith("?")
+    for preset, size in study.presets.items():
+        plan = make_plan(name, study, preset, "demo", {})
+        configs = [level.config for level in plan.levels]
+        assert len({config.model_dump_json() for config in configs}) == len(configs) or size.space
+        assert size.cost
+        if preset == "smoke":
+            assert max(config.steps for config in configs) <= 20
+
+
+def test_the_papers_protocol_is_that_of_section_4_2():
+    for name in ("paper_live", "paper_tid2013"):
+        plan = make_plan(name, tune.load_study(name), "paper", "live", {})
+        config = plan.levels[0].config
+        assert plan.splits == 10
+        assert (config.data.crop_px, config.data.batch, config.evaluation.crops) == (128, 64, 30)
+        assert config.rates.discriminator == 1e-4
+        assert {config.rates.generator, config.rates.classifier, config.rates.evaluator} == {5e-4}
+        assert [phase.rate_factor for phase in config.phases] == [1.0, 0.1, 0.1]
+        assert config.model.normalisation == "none"
+
+
+def test_the_long_baseline_gets_the_steps_and_rates_of_all_three_phases():
+    plan = make_plan("phases", tune.load_study("phases"), "small", "demo", {})
+    levels = {level.name: level.config for level in plan.levels}
+    gada, baseline = levels["phases 1+2+3"], levels["baseline, all steps"]
+    assert [phase.steps for phase in gada.phases] == [phase.steps for phase in baseline.phases]
+    assert [phase.rate_factor for phase in gada.phases] == [phase.rate_factor for phase in baseline.phases]
+    assert not baseline.uses_generator
+    assert levels["phases 1+3"].steps == gada.steps
+
+
+def test_a_setting_reaches_levels_that_are_a_function_of_the_base():
+    plan = make_plan("phases", tune.load_study("phases"), "smoke", "demo", {"phases.gan.steps": 11})
+    assert plan.levels[0].config.phases[0].steps == 11
+
+
+def test_test_scores_cannot_be_searched_since_search_folds_hold_no_test_reference():
+    split = make_splits([f"r{i}" for i in range(10)], 1)[0]
+    fold = split.for_selection()
+    assert not set(split.test) & (set(fold.train) | set(fold.held_out))
+
+
+def test_a_foreign_split_file_without_validation_is_refused_for_a_search(monkeypatch, capsys, tmp_path):
+    dataset, _ = _demo()
+    names = list(dataset.references)
+    file = tmp_path / "splits.json"
+    file.write_text(json.dumps({"splits": [{"train": names[4:], "test": names[:4]}]}))
+    arguments = ("--study", "learning_rates", "--preset", "smoke", "--splits", file, "--storage", tmp_path / "runs")
+    refused(monkeypatch, capsys, *arguments, says=("validation references",))
+
+
+def test_a_study_that_does_not_exist_lists_those_that_do():
+    with pytest.raises(StudyError, match=r"available: .*phases"):
+        tune.load_study("phase")
+
+
+def test_settings_are_json_or_text():
+    assert tune.parse_settings(["a.b=3", "c=true", "d=mscn", "e=[1, 2]"]) == {
+        "a.b": 3,
+        "c": True,
+        "d": "mscn",
+        "e": [1, 2],
+    }
+
+
+def _demo():  # type: ignore[no-untyped-def]
+    from gada_ray.data import DataConfig, load_dataset
+
+    dataset = load_dataset("demo", None, DataConfig())
+    splits: tuple[Split, ...] = make_splits(dataset.references, 1, 0)
+    return dataset, splits

@@ -1,0 +1,128 @@
+"""Studies under Ray, on a cluster that is started once for all tests here."""
+
+from __future__ import annotations
+
+import sys
+
+import pandas as pd
+import pytest
+import ray
+from mlflow import MlflowClient
+
+import tune
+from gada_ray.store import Store
+from gada_ray.tuning import runner, tracking
+from tests.helpers_manifest import make_manifest
+
+pytestmark = [
+    pytest.mark.ray,
+    # Inside MLflow's and Ray's own code.
+    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    runner.connect(None, runner.Resources())
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture
+def command(cluster, monkeypatch, capsys, tmp_path):
+    """Runs tune.py in this process, on the shared cluster and a storage of the test's own."""
+    monkeypatch.setattr(runner, "disconnect", lambda: None)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+    def run(*arguments: object) -> str:
+        monkeypatch.setattr(sys, "argv", ["tune.py", "--storage", str(tmp_path / "runs"), *map(str, arguments)])
+        try:
+            tune.run()
+        except SystemExit as stop:
+            assert not stop.code, capsys.readouterr()
+        return capsys.readouterr().out
+
+    return run
+
+
+def runs(storage, study: str, kind: str):
+    client = MlflowClient(tracking_uri=tracking.default_uri(storage))
+    experiment = client.get_experiment_by_name(study)
+    return client.search_runs([experiment.experiment_id], f"tags.kind = '{kind}'")
+
+
+def test_a_study_trains_every_level_on_every_split_once_and_its_second_run_trains_nothing(
+    command, monkeypatch, tmp_path
+):
+    storage = tmp_path / "runs"
+    make_manifest(tmp_path / "data")
+    study = ("--study", "patch_size", "--preset", "smoke", "--splits", 2, "--dataset", "manifest")
+    text = command(*study, "--data-root", tmp_path / "data")
+    results = [Store(storage).result(folder.name) for folder in (storage / "trials").iterdir()]
+    found = {(r.config.data.crop_px, r.fold.split) for r in results if r}
+    assert found == {(px, split) for px in (32, 64) for split in (0, 1)}
+    assert all(r and r.status == "finished" and r.dataset.name == "toy" for r in results)
+    assert not list(storage.glob("trials/*/checkpoint.pt"))
+    assert "toy" in text and "2 splits" in text and "distortion's mean" in text
+    table = pd.read_csv(storage / "tables" / "patch_size-smoke-manifest.csv")
+    scores = [r.metrics["srocc"] for r in results if r and r.config.data.crop_px == 32]
+    assert table.set_index("level").loc["32 px", "srocc_mean"] == pytest.approx(sum(scores) / 2)
+
+    configurations, splits = runs(storage, "patch_size", "configuration"), runs(storage, "patch_size", "split")
+    assert {run.info.run_name for run in configurations} == {"32 px", "64 px"}
+    assert {run.info.status for run in configurations + splits} == {"FINISHED"}
+    assert len(splits) == 4
+    parents = {run.data.tags["mlflow.parentRunId"] for run in splits}
+    assert parents == {run.info.run_id for run in configurations}
+    assert all(run.data.metrics["n"] == 2 for run in configurations)
+
+    def never(*_: object) -> int:
+        raise AssertionError("a finished study needs no cluster")
+
+    monkeypatch.setattr(runner, "connect", never)
+    again = command(*study, "--data-root", tmp_path / "data")
+    assert again[again.index("┏") :] == text[text.index("┏") :]
+    assert len(runs(storage, "patch_size", "split")) == 4
+
+
+def test_a_search_proposes_on_validation_references_and_tests_its_winner_once(command, tmp_path):
+    storage = tmp_path / "runs"
+    make_manifest(tmp_path / "data", references=8)
+    text = command(
+        *("--study", "learning_rates", "--preset", "smoke", "--dataset", "manifest"),
+        *("--data-root", tmp_path / "data", "--tracking-uri", f"sqlite:///{tmp_path / 'other.db'}"),
+    )
+    results = [Store(storage).result(folder.name) for folder in (storage / "trials").iterdir()]
+    by_part = {part: [r for r in results if r and r.fold.scored_on == part] for part in ("validation", "test")}
+    assert len(by_part["validation"]) == 2
+    assert len(by_part["test"]) in (1, 2), "the paper's rates, and the winner unless it is the same"
+    tested = set(by_part["test"][0].fold.held_out)
+    for result in by_part["validation"]:
+        assert not tested & set(result.fold.train + result.fold.held_out)
+    best = max(r.metrics["srocc"] for r in by_part["validation"])
+    winners = [r.config.rates for r in by_part["validation"] if r.metrics["srocc"] == best]
+    assert any(r.config.rates in winners for r in by_part["test"])
+    assert "searched rates: rates.discriminator=" in text
+    assert not (storage / "mlflow.db").exists()
+
+
+def test_a_dead_tracking_server_is_named_once_and_synced_later(command, tmp_path):
+    storage = tmp_path / "runs"
+    make_manifest(tmp_path / "data")
+    study = ("--study", "normalisation", "--preset", "smoke", "--dataset", "manifest", "--data-root", tmp_path / "data")
+    text = command(*study, "--tracking-uri", "http://127.0.0.1:9")
+    assert text.count("--sync") == 1 or text.count("127.0.0.1:9") <= 3
+    assert len(list(storage.glob("trials/*/result.json"))) == 3
+    command(*study, "--sync")
+    assert len(runs(storage, "normalisation", "split")) == 3
+    command(*study, "--sync")
+    assert len(runs(storage, "normalisation", "split")) == 3
+
+
+def test_a_cluster_too_small_for_a_trial_is_refused_with_what_it_has(cluster):
+    with pytest.raises(runner.ResourceError, match=r"asks for 1000 CPUs .* the cluster has"):
+        runner.connect(None, runner.Resources(cpus=1000))
