@@ -61,6 +61,16 @@ def main(
     cpus_per_trial: Annotated[float, typer.Option(min=0.1, help="Also the threads of a trial.")] = 1.0,
     max_concurrent: Annotated[int | None, typer.Option(min=1, help="Trials at a time.")] = None,
     checkpoint_every: Annotated[float, typer.Option(min=0, help="Seconds between checkpoints of a trial.")] = 60.0,
+    max_hours: Annotated[float | None, typer.Option(min=0, help="Stop after some hours; a later run goes on.")] = None,
+    max_gpu_hours: Annotated[
+        float | None, typer.Option(min=0, help="Stop when trials have used some hours of their devices.")
+    ] = None,
+    racing: Annotated[
+        bool, typer.Option(help="Give up proposals that are clearly worse on their first splits.")
+    ] = True,
+    simulate: Annotated[
+        Path | None, typer.Option(help="Replay searches on a table of scores (configuration, split, srocc).")
+    ] = None,
     address: Annotated[str | None, typer.Option(help="Ray cluster to use; one is started without it.")] = None,
 ) -> None:
     """Run a study of GADA under Ray Tune, or list, plan or sync studies."""
@@ -69,8 +79,10 @@ def main(
     if study is None:
         raise StudyError(f"--study is missing; available: {', '.join(study_names())}")
     chosen = load_study(study)
+    if simulate is not None:
+        return show_simulation(chosen, simulate)
     count, split_file = (int(splits), None) if splits and splits.isdigit() else (None, splits)
-    decided = make_plan(study, chosen, preset, dataset, parse_settings(settings or []), count, seed)
+    decided = make_plan(study, chosen, preset, dataset, parse_settings(settings or []), count, seed, racing)
     data = load_data(decided, data_root, Path(split_file) if split_file else None)
 
     from gada_ray.store import Store
@@ -95,7 +107,19 @@ def main(
         if status is not None:
             status.ended(job, result, was_known)
 
-    search = Search(decided, data.splits, data.fingerprints, store.result, on_done)
+    def on_given_up(configuration: Any) -> None:
+        # MLflow shows it as finished with the splits that it was given.
+        last = configuration.jobs[configuration.released - 1].trial.signature
+        on_done_entry = (configuration.run, store.folder(last))
+        known.append(on_done_entry) if tracker is None else tracker.finished(*on_done_entry)
+
+    def enough() -> bool:
+        if status is None:
+            return False
+        over = max_hours is not None and status.hours >= max_hours
+        return over or (max_gpu_hours is not None and status.device_hours >= max_gpu_hours)
+
+    search = Search(decided, data.splits, data.fingerprints, store.result, on_done, on_given_up)
     if plan:
         return show_plan(decided, search, data, resources)
     if sync:
@@ -112,23 +136,58 @@ def main(
     for entry in known:
         tracker.finished(*entry)
     if search.waiting:
-        planned = sum(level.proposals * data.count + data.count for level in decided.levels)
         with console.status("starting Ray"):
             slots = runner.connect(address, resources)
         describe(decided, data, resources, slots)
-        status = Status(console, study, search.waiting, planned)
+        status = Status(console, study, search.waiting, lambda: search.planned)
         status.done = status.reused = len(known)
         try:
             with status:
-                runner.run(search, data.by_fingerprint, store, resources, status.started, status.progress, status.tick)
+                runner.run(
+                    search, data.by_fingerprint, store, resources, status.started, status.progress, status.tick, enough
+                )
         finally:
             runner.disconnect()
     with console.status("finishing MLflow"):
         tracker.close()
     show_results(decided, search, data, store.root, uri)
+    if not search.finished:
+        left = search.planned - sum(len(configuration.results) for configuration in search.configurations())
+        console.print(f"the budget is spent with {left} trainings to do; run the same command to go on", style="yellow")
+        return None
     if any(result is None for c in search.configurations() for result in c.results.values()):
         console.print("some trials could not be carried out; run the same command to try them again", style="red")
         raise typer.Exit(1)
+
+
+def show_simulation(study: Study, path: Path) -> None:
+    """Replay searches with the study's racing on a table of known scores."""
+    import pandas as pd
+
+    from gada_ray.tuning.racing import simulate
+    from gada_ray.tuning.search import GENERATION
+
+    try:
+        frame = pd.read_csv(path)
+        table = frame.pivot(index="configuration", columns="split", values="srocc").to_numpy()
+    except (OSError, ValueError, KeyError) as error:
+        raise StudyError(f"{path} is no table with the columns configuration, split and srocc: {error}") from None
+    if len(table) < 2 or table.shape[1] < study.racing.first or not (table == table).all():
+        raise StudyError(
+            f"{path} needs at least 2 configurations, each on the same {study.racing.first} or more splits"
+        )
+    outcome = simulate(table, GENERATION, study.racing)
+    low, high = outcome.interval()
+    console.print(
+        f"{len(table)} configurations x {table.shape[1]} splits, {outcome.orders} random orders, {study.racing}\n"
+        f"trainings: {outcome.trainings.mean():.1%} of all ({outcome.trainings.min():.1%} to "
+        f"{outcome.trainings.max():.1%})\n"
+        f"regret of the chosen configuration: {outcome.regret.mean():.5f} SROCC (95 % interval {low:.5f} to "
+        f"{high:.5f}); without racing 0\nbest configuration given up: {outcome.dropped_best:.1%} of orders",
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 def study_names() -> list[str]:

@@ -119,11 +119,15 @@ def run(
     on_start: Callable[[Job], None] = lambda job: None,
     on_progress: Callable[[Job, Progress], None] = lambda job, progress: None,
     on_tick: Callable[[], None] = lambda: None,
+    enough: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Train all that the search asks for, on the cluster that `connect` joined. `datasets` are by fingerprint."""
+    """Train all that the search asks for, on the cluster that `connect` joined. `datasets` are by fingerprint.
+
+    Once `enough` says so, nothing more starts and running trials end at their last checkpoint, to be taken up later.
+    """
     place = store.root / "ray"
     name = f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:6]}"
-    suggester = _Suggester(search, store, on_start, on_progress)
+    suggester = _Suggester(search, store, on_start, on_progress, enough)
     trainable = tune.with_resources(
         tune.with_parameters(
             _train, datasets=dict(datasets), storage=str(store.root), execution=asdict(resources.execution)
@@ -145,6 +149,7 @@ def run(
             storage_path=str(place),
             failure_config=tune.FailureConfig(max_failures=RETRIES),
             callbacks=[_Ticker(on_tick)],
+            stop=_Enough(enough),
             progress_reporter=_Silent(),
             verbose=0,
         ),
@@ -188,8 +193,10 @@ class _Suggester(Searcher):
         store: Store,
         on_start: Callable[[Job], None],
         on_progress: Callable[[Job, Progress], None],
+        enough: Callable[[], bool],
     ) -> None:
         super().__init__(metric=None, mode=None)
+        self._enough = enough
         self._search, self._store, self._on_start, self._on_progress = search, store, on_start, on_progress
         self._jobs: dict[str, Job] = {}
 
@@ -199,7 +206,9 @@ class _Suggester(Searcher):
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]
         """A trial to start, None to ask again later, or the end."""
-        job = self._search.next()
+        job = None if self._enough() else self._search.next()
+        if job is None and self._enough():
+            return Searcher.FINISHED
         if job is None:
             return Searcher.FINISHED if self._search.finished else None
         self._jobs[trial_id] = job
@@ -219,8 +228,11 @@ class _Suggester(Searcher):
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """The end of a trial; what counts is what the store holds."""
         job = self._jobs.pop(trial_id, None)
-        if job is not None:
-            self._search.done(job, self._store.result(job.trial.signature))
+        if job is None:
+            return
+        found = self._store.result(job.trial.signature)
+        if found is not None or not self._enough():
+            self._search.done(job, found)
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing to save: the store is enough to search again."""
@@ -244,6 +256,25 @@ class _Ticker(tune.Callback):
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """After every turn of Tune's loop."""
         self._on_tick()
+
+
+class _Enough(tune.Stopper):
+    """Ends a study whose budget is spent."""
+
+    def __init__(self, enough: Callable[[], bool]) -> None:
+        self._enough = enough
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing, as for the searcher."""
+        return {}
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Whether to stop one trial: only all are stopped."""
+        return False
+
+    def stop_all(self) -> bool:
+        """Whether to stop all trials."""
+        return self._enough()
 
 
 class _Silent(tune.ProgressReporter):

@@ -3,11 +3,13 @@
 Optuna sees one trial a configuration; its value is the mean validation SROCC over the splits. It is asked in
 generations: a generation is proposed at once, trained in any order, and told in the order of its numbers when all of it
 is done. So proposals depend neither on the number of workers nor on which trial ends first, and a search that is run
-again proposes the same configurations and finds their results in the store.
+again proposes the same configurations and finds their results in the store. The same holds for the race over splits:
+its decisions are taken when a block of splits is done for the whole generation.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +23,7 @@ from gada_ray.config import digest, flatten, with_values
 from gada_ray.data.splits import Fold, Split, splits_hash
 from gada_ray.store import Result
 from gada_ray.trial import Trial
+from gada_ray.tuning.racing import Racing, losers
 from gada_ray.tuning.study import LevelPlan, Plan, selection
 from gada_ray.tuning.summary import ConfigurationRun
 
@@ -37,32 +40,63 @@ class Job:
     trial: Trial
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Configuration:
-    """A configuration and its trials, one a split, with the results that are in."""
+    """A configuration and its trials, one a split, in the order of splits that all configurations share."""
 
     run: ConfigurationRun
     jobs: tuple[Job, ...]
     results: dict[int, Result | None]
     """By split; None where the training could not be carried out."""
+    released: int = 0
+    """How many of the jobs may start."""
+    given_up: bool = False
+    """Whether the race is over for it; the jobs that were not released never start."""
+
+    def release(self, count: int) -> list[Job]:
+        """The next jobs, to be started."""
+        jobs = list(self.jobs[self.released : self.released + count])
+        self.released += len(jobs)
+        return jobs
 
     @property
-    def done(self) -> bool:
-        """Whether every split is through, well or not."""
-        return len(self.results) == len(self.jobs)
+    def settled(self) -> bool:
+        """Whether every job that was released is through, well or not."""
+        return len(self.results) == self.released
+
+    @property
+    def scores(self) -> list[float]:
+        """SROCC on the splits that were trained to their end, in the shared order."""
+        results = [self.results.get(job.trial.fold.split) for job in self.jobs]
+        return [result.metrics[OBJECTIVE] for result in results if result and result.metrics]
+
+    @property
+    def complete(self) -> bool:
+        """Whether every split was trained to its end."""
+        return len(self.scores) == len(self.jobs)
+
+    @property
+    def failed(self) -> bool:
+        """Whether a split that was released could not be trained to its end."""
+        return self.settled and len(self.scores) < self.released
 
     @property
     def mean(self) -> float | None:
-        """The mean SROCC over the splits, if every split was trained to its end."""
-        scores = [result.metrics[OBJECTIVE] for result in self.results.values() if result and result.metrics]
-        return float(np.mean(scores)) if scores and len(scores) == len(self.jobs) else None
+        """The mean SROCC over the splits, if every one was trained to its end."""
+        return float(np.mean(self.scores)) if self.complete else None
 
 
 class LevelSearch:
     """One level: generations of proposals on validation references, then the test of the best one."""
 
-    def __init__(self, level: LevelPlan, make: Callable[[LevelPlan, str, int, Mapping[str, Any]], Configuration]):
-        self.level, self._make = level, make
+    def __init__(
+        self,
+        level: LevelPlan,
+        racing: Racing | None,
+        make: Callable[[LevelPlan, str, int, Mapping[str, Any]], Configuration],
+        on_given_up: Callable[[Configuration], None],
+    ) -> None:
+        self.level, self._racing, self._make, self._on_given_up = level, racing, make, on_given_up
         self.proposed: list[Configuration] = []
         self.tested: Configuration | None = None
         self._open: list[tuple[optuna.Trial, Configuration]] = []
@@ -73,30 +107,67 @@ class LevelSearch:
             own = flatten(level.config)
             self.study.enqueue_trial({path: own[path] for path in level.space})
 
-    def advance(self) -> list[Configuration]:
-        """Configurations that can start now; none while a generation is being trained, or when all is done."""
-        if any(not configuration.done for _, configuration in self._open) or self.tested is not None:
+    def advance(self) -> list[Job]:
+        """Jobs that can start now; none while others of the level must end first, or when all is done."""
+        if self.tested is not None or not all(configuration.settled for _, configuration in self._open):
             return []
-        for trial, configuration in self._open:
-            mean = configuration.mean
-            if mean is None:
-                self.study.tell(trial, state=optuna.trial.TrialState.FAIL)
-            else:
-                self.study.tell(trial, mean)
-        self._open = []
-        left = self.level.proposals - len(self.proposed)
-        for _ in range(min(GENERATION, left)):
+        self._race()
+        jobs = [job for _, configuration in self._open for job in self._next_block(configuration)]
+        if jobs:
+            return jobs
+        self._close_generation()
+        for _ in range(min(GENERATION, self.level.proposals - len(self.proposed))):
             trial = self.study.ask(dict(self.level.space))
             configuration = self._make(self.level, "search", trial.number, trial.params)
             self.proposed.append(configuration)
             self._open.append((trial, configuration))
         if self._open:
-            return [configuration for _, configuration in self._open]
+            return [job for _, configuration in self._open for job in self._next_block(configuration)]
         best = self.best
         if self.level.proposals and best is None:
             return []  # nothing could be trained; there is no winner to test
         self.tested = self._make(self.level, "test", 0, best.run.values if best else {})
-        return [self.tested]
+        return self.tested.release(len(self.tested.jobs))
+
+    def _next_block(self, configuration: Configuration) -> list[Job]:
+        """The jobs up to the next decision."""
+        if configuration.given_up or configuration.failed:
+            return []
+        splits = len(configuration.jobs)
+        blocks = self._racing.blocks(splits) if self._racing else [range(splits)]
+        return configuration.release(next((len(b) for b in blocks if b.start == configuration.released), 0))
+
+    def _race(self) -> None:
+        """Give up the open configurations that are clearly worse than the best one."""
+        if self._racing is None:
+            return
+        running = {c.run.number: c.scores for _, c in self._open if not (c.given_up or c.failed or c.complete)}
+        complete = {c.run.number: c.scores for c in self.proposed if c.complete}
+        lost = losers(running, complete, self._racing)
+        for _, configuration in self._open:
+            if configuration.run.number in lost:
+                configuration.given_up = True
+                done = tuple(job.trial.fold.split for job in configuration.jobs[: configuration.released])
+                configuration.run = dataclasses.replace(configuration.run, splits=done)
+                self._on_given_up(configuration)
+
+    def _close_generation(self) -> None:
+        """Tell Optuna what came out, in the order of the numbers: of those given up, the mean so far."""
+        for trial, configuration in self._open:
+            if configuration.failed:
+                self.study.tell(trial, state=optuna.trial.TrialState.FAIL)
+            else:
+                self.study.tell(trial, float(np.mean(configuration.scores)))
+        self._open = []
+
+    @property
+    def planned(self) -> int:
+        """Trainings of the level, as far as can be known now."""
+        made = [*self.proposed, *([self.tested] if self.tested else [])]
+        splits = [c.released if c.given_up or c.failed else len(c.jobs) for c in made]
+        each = max([len(c.jobs) for c in made], default=0)
+        to_come = self.level.proposals - len(self.proposed) + (self.tested is None)
+        return sum(splits) + to_come * each
 
     @property
     def best(self) -> Configuration | None:
@@ -116,14 +187,16 @@ class Search:
         fingerprints: Mapping[tuple[bool, str, bool], str],
         known: Callable[[str], Result | None],
         on_done: Callable[[Job, Result | None, bool], None] = lambda job, result, known: None,
+        on_given_up: Callable[[Configuration], None] = lambda configuration: None,
     ) -> None:
         """`splits` and `fingerprints` are by data selection; `known` reads results of record by signature.
 
-        `on_done` is told of every job with its result, and whether the result was in the store already.
+        `on_done` is told of every job with its result, and whether the result was in the store already; `on_given_up`
+        of every configuration that lost its race.
         """
         self.plan, self._splits, self._fingerprints = plan, splits, fingerprints
         self._known, self._on_done = known, on_done
-        self.levels = [LevelSearch(level, self._configuration) for level in plan.levels]
+        self.levels = [LevelSearch(level, plan.racing, self._configuration, on_given_up) for level in plan.levels]
         self._todo: deque[tuple[Configuration, Job]] = deque()
         self._running: dict[str, tuple[Configuration, Job]] = {}
         self._advance()
@@ -147,8 +220,10 @@ class Search:
             scheme=splits_hash(splits),
             seed=self.plan.seed,
         )
-        jobs = tuple(Job(run, Trial(config, fold, self.plan.seed, self._fingerprints[place])) for fold in folds)
-        return Configuration(run, jobs, {})
+        jobs = [Job(run, Trial(config, fold, self.plan.seed, self._fingerprints[place])) for fold in folds]
+        # One order for all configurations, so that any two have seen the same splits.
+        order = np.random.default_rng([self.plan.seed, len(jobs)]).permutation(len(jobs)) if stage == "search" else None
+        return Configuration(run, tuple(jobs if order is None else [jobs[i] for i in order]), {})
 
     def _advance(self) -> None:
         """Queue whatever can start, and settle at once what the store knows."""
@@ -156,9 +231,10 @@ class Search:
         while moved:
             moved = False
             for level in self.levels:
-                for configuration in level.advance():
-                    moved = True
-                    self._todo += [(configuration, job) for job in configuration.jobs]
+                jobs = level.advance()
+                moved |= bool(jobs)
+                of = {id(job): c for c in [*level.proposed, level.tested] if c for job in c.jobs}
+                self._todo += [(of[id(job)], job) for job in jobs]
             for configuration, job in list(self._todo):
                 result = self._known(job.trial.signature)
                 if result is not None:
@@ -171,6 +247,11 @@ class Search:
     def finished(self) -> bool:
         """Whether nothing is left to train or to wait for."""
         return not self._todo and not self._running
+
+    @property
+    def planned(self) -> int:
+        """Trainings of the whole study, as far as can be known now."""
+        return sum(level.planned for level in self.levels)
 
     @property
     def waiting(self) -> list[Job]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -23,13 +23,17 @@ PLAIN_EVERY_S = 30.0
 class Status:
     """Counts trials and estimates the time that is left from the work that was done so far."""
 
-    def __init__(self, console: Console, title: str, upcoming: Iterable[Job], planned: int) -> None:
-        """`upcoming` are the jobs known so far, `planned` the number of trials of the whole study."""
-        self._console, self._title, self.planned = console, title, planned
+    def __init__(self, console: Console, title: str, upcoming: Iterable[Job], planned: Callable[[], int]) -> None:
+        """Start the clock.
+
+        `upcoming` are the jobs known so far; `planned` counts the trials of the study, as far as can be known.
+        """
+        self._console, self._title, self._planned = console, title, planned
         self._since = self._last = time.monotonic()
         self._work = dict(job_work(upcoming, ()))
         self._done_work = 0.0
         self._running: dict[str, tuple[Job, Progress]] = {}
+        self._started: dict[str, float] = {}
         self.done = self.reused = self.failed = 0
         self.device_seconds = 0.0
         self._scores: dict[str, list[float]] = {}
@@ -48,6 +52,7 @@ class Status:
         """A trial was handed to a worker."""
         self._work.setdefault(job.trial.signature, work(job.trial.config))
         self._running[job.trial.signature] = (job, {})
+        self._started[job.trial.signature] = time.monotonic()
 
     def progress(self, job: Job, progress: Progress) -> None:
         """A trial reported."""
@@ -58,6 +63,7 @@ class Status:
         """A trial is through, or was found in the store."""
         signature = job.trial.signature
         self._running.pop(signature, None)
+        self._started.pop(signature, None)
         self.done += 1
         self.reused += known
         failed = result is None or result.status != "finished"
@@ -83,13 +89,24 @@ class Status:
             self._print("training")
 
     @property
+    def hours(self) -> float:
+        """Since the study started."""
+        return (time.monotonic() - self._since) / 3600
+
+    @property
+    def device_hours(self) -> float:
+        """Used by trials that ended, and by those that run."""
+        running = sum(time.monotonic() - since for since in self._started.values())
+        return (self.device_seconds + running) / 3600
+
+    @property
     def fraction(self) -> float:
         """Share of the work that is done, of what is known to be needed."""
         partly = 0.0
         for job, progress in self._running.values():
             share = float(progress.get("steps_done", 0)) / max(1, int(progress.get("steps", 1)))
             partly += min(share, 1.0) * self._work[job.trial.signature]
-        left = max(0, self.planned - self.reused - len(self._work))
+        left = max(0, self._planned() - self.reused - len(self._work))
         each = sum(self._work.values()) / max(1, len(self._work))
         return (self._done_work + partly) / max(1e-9, sum(self._work.values()) + left * each)
 
@@ -101,10 +118,10 @@ class Status:
     def _line(self) -> str:
         best = max(self._scores.items(), key=lambda item: sum(item[1]) / len(item[1]), default=None)
         parts = [
-            f"{self.done}/{self.planned} trials",
+            f"{self.done}/{self._planned()} trials",
             *([f"{self.failed} failed"] if self.failed else []),
             *([f"best so far {best[0]} {sum(best[1]) / len(best[1]):.3f} (n={len(best[1])})"] if best else []),
-            f"{self.device_seconds / 3600:.2f} device-hours",
+            f"{self.device_hours:.2f} device-hours",
             f"{duration(time.monotonic() - self._since)} gone, {self.eta()} to go",
         ]
         return ", ".join(parts)

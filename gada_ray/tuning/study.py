@@ -10,6 +10,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 
 from gada_ray.config import ConfigError, TrainingConfig, with_values
 from gada_ray.errors import UserError
+from gada_ray.tuning.racing import Racing
 
 Values = Mapping[str, Any]
 """Values of a configuration by dotted path."""
@@ -60,6 +61,8 @@ class Study:
     """"smoke", "small" and "paper"."""
     searched: tuple[str, ...] | None = None
     """The levels that a preset's space is searched for; all by default."""
+    racing: Racing = field(default_factory=Racing)
+    """When a proposal of the search is given up before it is trained on every split."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,8 @@ class Plan:
     levels: tuple[LevelPlan, ...]
     splits: int
     seed: int
+    racing: Racing | None
+    """None trains every proposal on every split."""
 
 
 class StudyError(UserError, ValueError):
@@ -99,6 +104,7 @@ def make_plan(
     settings: Values,
     splits: int | None = None,
     seed: int = 0,
+    racing: bool = True,
 ) -> Plan:
     """Decide everything but the results.
 
@@ -132,7 +138,16 @@ def make_plan(
         plans.append(
             LevelPlan(level, values, config, size.space if searched else {}, size.proposals if searched else 0)
         )
-    return Plan(name, preset, dataset, study.question, tuple(plans), splits or size.splits, seed)
+    return Plan(
+        name,
+        preset,
+        dataset,
+        study.question,
+        tuple(plans),
+        splits or size.splits,
+        seed,
+        study.racing if racing else None,
+    )
 
 
 def data_selections(levels: Sequence[LevelPlan]) -> dict[tuple[bool, str, bool], TrainingConfig]:
