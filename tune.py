@@ -6,6 +6,7 @@ command again: trials that are done are read back, half-done ones go on from the
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import json
 import math
@@ -56,7 +57,8 @@ def main(
         list[str] | None, typer.Option("--set", help="path.to.field=value; may be repeated.", metavar="FIELD=VALUE")
     ] = None,
     gpus_per_trial: Annotated[
-        float | None, typer.Option(min=0, help="May be a fraction; 1 where there is a GPU, else 0.")
+        float | None,
+        typer.Option(min=0, help="May be a fraction; by default what a probe measures, or 0 without a GPU."),
     ] = None,
     cpus_per_trial: Annotated[float, typer.Option(min=0.1, help="Also the threads of a trial.")] = 1.0,
     max_concurrent: Annotated[int | None, typer.Option(min=1, help="Trials at a time.")] = None,
@@ -92,6 +94,8 @@ def main(
 
     store = Store(storage)
     resources = runner.choose_resources(cpus_per_trial, gpus_per_trial, max_concurrent, checkpoint_every, address)
+    if resources.gpus and gpus_per_trial is None and address is None:
+        resources = share_gpu(decided, data, resources)
     uri = tracking_uri or tracking.default_uri(store.root)
     known: list[tuple[Any, Path]] = []
     status: Status | None = None
@@ -263,6 +267,21 @@ def load_data(plan: Plan, root: Path | None, split_file: Path | None) -> Data:
             check_crops(dataset, max(level.config.data.crop_px for level in plan.levels))
             assert dataset.fingerprint
     return Data(datasets, splits)
+
+
+def share_gpu(plan: Plan, data: Data, resources: Resources) -> Resources:
+    """As many trials on a GPU as the memory of the largest level allows, measured by a few steps of it."""
+    import torch
+
+    from gada_ray.tuning.price import gpu_share, probe
+    from gada_ray.tuning.study import selection
+
+    largest = max((level.config for level in plan.levels), key=lambda config: config.data.crop_px * config.data.batch)
+    with console.status("measuring the memory of a trial"):
+        price = probe(largest, data.datasets[selection(largest)], 1, resources.execution)
+    torch.cuda.empty_cache()
+    total_mb = torch.cuda.get_device_properties(0).total_memory / 2**20
+    return dataclasses.replace(resources, gpus=gpu_share(price.peak_mb, total_mb))
 
 
 def describe(plan: Plan, data: Data, resources: Resources, slots: int) -> None:

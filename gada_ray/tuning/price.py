@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -17,6 +18,10 @@ from gada_ray.trial import Execution
 from gada_ray.tuning.search import Configuration, Job
 
 PROBE_STEPS = 3
+CUDA_CONTEXT_MB = 600.0
+"""What a process takes of a GPU besides its tensors."""
+MAX_SHARING = 8
+"""Trials on one GPU; more only wait for each other."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +32,8 @@ class Price:
     evaluation: float
     source: str
     """"probe" or "past trials"."""
+    peak_mb: float = 0.0
+    """Memory that the probe took on a GPU."""
 
     def seconds(self, skipped: int = 0) -> float:
         """All of it, or what is left when the first phases are taken over from another trial."""
@@ -41,6 +48,8 @@ def probe(config: TrainingConfig, dataset: IqaDataset, images: int, execution: E
     """
     torch.set_num_threads(execution.threads)
     device = torch.device(execution.device)
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
     source, rows = CropSource(dataset, device), torch.arange(len(dataset))
     network = build(config, len(dataset.distortions), 0)
     network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -56,7 +65,17 @@ def probe(config: TrainingConfig, dataset: IqaDataset, images: int, execution: E
     looks = len(config.phases) * (
         1 + max(0, config.evaluation.curve_points - 1) * min(1.0, config.evaluation.curve_crops / crops)
     )
-    return Price(tuple(seconds), looks * once * images / len(some), "probe")
+    peak_mb = torch.cuda.max_memory_reserved(device) / 2**20 if device.type == "cuda" else 0.0
+    return Price(tuple(seconds), looks * once * images / len(some), "probe", peak_mb)
+
+
+def gpu_share(peak_mb: float, total_mb: float) -> float:
+    """The fraction of a GPU to ask for, so that as many trials share it as fit with a tenth to spare; at most eight.
+
+    Ray counts in steps of 0.0001, and k shares of 1/k must not add up to more than 1.
+    """
+    fitting = int(0.9 * total_mb / (peak_mb + CUDA_CONTEXT_MB))
+    return math.floor(10_000 / max(1, min(fitting, MAX_SHARING))) / 10_000
 
 
 def _time(action: object, device: torch.device) -> float:
