@@ -71,7 +71,7 @@ def main(
         bool, typer.Option(help="Give up proposals that are clearly worse on their first splits.")
     ] = True,
     simulate: Annotated[
-        Path | None, typer.Option(help="Replay searches on a table of scores (configuration, split, srocc).")
+        Path | None, typer.Option(help="Replay searches on a table of scores, such as tables/*-splits.csv.")
     ] = None,
     address: Annotated[str | None, typer.Option(help="Ray cluster to use; one is started without it.")] = None,
 ) -> None:
@@ -173,6 +173,8 @@ def show_simulation(study: Study, path: Path) -> None:
 
     try:
         frame = pd.read_csv(path)
+        if "stage" in frame:
+            frame = frame[frame["stage"] == "search"]
         table = frame.pivot(index="configuration", columns="split", values="srocc").to_numpy()
     except (OSError, ValueError, KeyError) as error:
         raise StudyError(f"{path} is no table with the columns configuration, split and srocc: {error}") from None
@@ -366,11 +368,12 @@ def show_results(plan: Plan, search: Search, data: Data, root: Path, uri: str) -
 
     from gada_ray.store import write_whole
     from gada_ray.tuning import tracking
-    from gada_ray.tuning.results import floor, table
+    from gada_ray.tuning.results import by_split, floor, table
 
     frame = pd.concat([table(search.configurations()), floor(*data.first)], ignore_index=True)
     path = root / "tables" / f"{plan.study}-{plan.preset}-{plan.dataset}.csv"
     write_whole(path, frame.to_csv(index=False).encode())
+    write_whole(path.with_stem(f"{path.stem}-splits"), by_split(search.configurations()).to_csv(index=False).encode())
     tested = frame[frame["stage"] == "test"]
     view = Table(
         "level",

@@ -35,6 +35,29 @@ def table(configurations: Sequence[Configuration]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def by_split(configurations: Sequence[Configuration]) -> pd.DataFrame:
+    """One row a trial: configuration, stage, split, status, srocc, lcc, seconds, signature, and what was searched."""
+    rows = []
+    for configuration in configurations:
+        for job in configuration.jobs:
+            result = configuration.results.get(job.trial.fold.split)
+            if result is not None:
+                scores = {name: result.metrics.get(name, np.nan) for name in ("srocc", "lcc")}
+                rows.append(
+                    {
+                        "configuration": configuration.run.name,
+                        "stage": configuration.run.stage,
+                        "split": job.trial.fold.split,
+                        "status": result.status,
+                        **scores,
+                        "seconds": result.run.seconds,
+                        "signature": result.signature,
+                        **{path: v for path, v in configuration.run.values.items() if isinstance(v, (str, int, float))},
+                    }
+                )
+    return pd.DataFrame(rows)
+
+
 def _summary(metrics: Sequence[dict[str, float]]) -> dict[str, float]:
     values = {}
     for name in ("srocc", "lcc"):
