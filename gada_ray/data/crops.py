@@ -15,7 +15,7 @@ from gada_ray.data.dataset import IqaDataset
 
 
 def seed_for(*parts: int | str) -> int:
-    """A 63-bit seed that depends on every part, the same on every machine.
+    """A 63-bit seed that depends on every part (but for zeros at the end), the same on every machine.
 
     Each random decision has a seed of its own, made from what it decides (split, phase, step, image), so nothing has to
     be saved to continue an interrupted training exactly.

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from gada_ray.data.crops import generator_for, seed_for
+from tests.toy import toy_dataset, toy_source
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    return toy_dataset()
+
+
+def test_crops_are_the_pixels_of_their_windows_for_images_of_differing_sizes(dataset):
+    source = toy_source(dataset)
+    images = torch.arange(len(dataset.references) + len(dataset))
+    top, left = source.windows(images, 24, generator_for(1))
+    crops = source.gather(images, top, left, 24)
+    assert crops.shape == (len(images), 3, 24, 24)
+    for number, crop in enumerate(crops):
+        y, x = int(top[number]), int(left[number])
+        expected = dataset.image(number)[y : y + 24, x : x + 24].transpose(2, 0, 1) / np.float32(255)
+        np.testing.assert_array_equal(crop.numpy(), expected)
+
+
+def test_an_image_and_its_reference_share_a_window(dataset):
+    source = toy_source(dataset)
+    rows = torch.arange(len(dataset))
+    dark = rows[torch.from_numpy(dataset.distortion == 1)]
+    top, left = source.windows(source.distorted(dark), 16, generator_for(2))
+    distorted = source.gather(source.distorted(dark), top, left, 16)
+    reference = source.gather(source.reference[dark], top, left, 16)
+    for d, r in zip(distorted, reference, strict=True):
+        factor = float(d.sum() / r.sum())
+        assert factor < 1
+        assert (d - factor * r).abs().max() < 1.5 / 255 * 2
+
+
+@pytest.mark.parametrize("grid", [1, 4, 8])
+def test_corners_lie_on_the_grid_inside_the_image_and_reach_both_borders(dataset, grid):
+    source = toy_source(dataset)
+    images = torch.zeros(4000, dtype=torch.int64)
+    top, left = source.windows(images, 16, generator_for(3), grid)
+    height, width = (int(side) for side in dataset.shapes[0])
+    for corner, side in ((top, height), (left, width)):
+        assert (corner % grid == 0).all()
+        assert corner.min() == 0
+        assert corner.max() == (side - 16) // grid * grid
+
+
+def test_a_crop_as_large_as_the_image_is_the_image(dataset):
+    source = toy_source(dataset)
+    image = torch.tensor([0])
+    side = int(dataset.shapes[0].min())
+    top, left = source.windows(image, side, generator_for(4))
+    assert source.gather(image, top, left, side).shape == (1, 3, side, side)
+
+
+def test_seeds_depend_on_every_part_and_are_the_same_everywhere():
+    assert seed_for("training", 0, 1) == 705956552042112438
+    assert seed_for("evaluation", "jp2k/img3.bmp", 64) == 1680830563827221800
+    seeds = [seed_for(*parts) for parts in [("a", 0), ("a", 1), ("b", 0), (0, "a"), ("a", 1, 1)]]
+    assert len(set(seeds)) == len(seeds)
+
+
+def test_pixels_may_be_read_only_memory(dataset):
+    view = dataset.pixels[:]
+    view.flags.writeable = False
+    shared = type(dataset)(**{**{f: getattr(dataset, f) for f in dataset.__dataclass_fields__}, "pixels": view})
+    source = toy_source(shared)
+    image = torch.tensor([1])
+    assert source.gather(image, torch.tensor([0]), torch.tensor([0]), 16).isfinite().all()

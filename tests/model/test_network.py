@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from gada_ray import ModelConfig
+from gada_ray.model.discriminator import Discriminator
+from gada_ray.model.generator import Generator
+from gada_ray.model.layers import InputNormalisation, local_mean
+
+SMALL = {
+    "trunk_widths": (4, 8, 8),
+    "feature_maps": 16,
+    "head_units": 8,
+    "generator_widths": (4, 8, 8),
+    "embedding": 4,
+    "noise_dim": 4,
+}
+
+
+def weights(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+@pytest.mark.parametrize(
+    ("head", "norm", "normalisation"),
+    list(
+        itertools.product(
+            ["gap", "valid", "flatten", "dense"], ["batch", "instance", "none", "spectral"], ["none", "mscn", "both"]
+        )
+    ),
+)
+def test_every_judge_judges_every_image_and_passes_gradients_to_it(head, norm, normalisation):
+    judge = Discriminator(ModelConfig(**SMALL, head=head, norm=norm, normalisation=normalisation), 5, 32)
+    images = torch.rand(3, 3, 32, 32, requires_grad=True)
+    judged = judge(images)
+    assert (judged.source.shape, judged.distortion.shape, judged.quality.shape) == ((3,), (3, 5), (3,))
+    (judged.source.sum() + judged.distortion.square().sum() + judged.quality.sum()).backward()
+    assert images.grad is not None and images.grad.isfinite().all() and images.grad.abs().sum() > 0
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in judge.parameters())
+    judge.eval()
+    with torch.no_grad():
+        torch.testing.assert_close(judge.evaluate(images), judge(images).quality)
+
+
+@pytest.mark.parametrize(
+    ("condition_at", "skips", "upsampling", "noise_dim", "noise_map", "norm"),
+    list(
+        itertools.product(
+            ["bottleneck", "input", "both"],
+            [True, False],
+            ["transpose", "resize"],
+            [0, 16],
+            [True, False],
+            ["batch", "spectral"],
+        )
+    ),
+)
+def test_every_generator_makes_images_from_all_its_inputs(condition_at, skips, upsampling, noise_dim, noise_map, norm):
+    values = {**SMALL, "noise_dim": noise_dim, "condition_at": condition_at, "skips": skips}
+    generator = Generator(ModelConfig(**values, upsampling=upsampling, noise_map=noise_map, norm=norm), 5)
+    x = torch.rand(3, 3, 24, 24, requires_grad=True)
+    q = torch.tensor([0.1, 0.5, 0.9], requires_grad=True)
+    z = generator.draw_noise(3, 24, torch.Generator().manual_seed(0)).requires_grad_(noise_dim > 0)
+    y = generator(z, x, torch.tensor([0, 4, 2]), q)
+    assert y.shape == x.shape and y.dtype == torch.float32
+    assert y.min() >= 0 and y.max() <= 1
+    y.square().sum().backward()
+    for reached in [x, q, *([z] if noise_dim else [])]:
+        assert reached.grad is not None and reached.grad.abs().sum() > 0
+    assert all(p.grad is not None for p in generator.parameters())
+
+
+@pytest.mark.parametrize("crop_px", [16, 24, 40, 64, 128])
+@pytest.mark.parametrize("head", ["gap", "valid", "flatten", "dense"])
+def test_any_crop_that_is_a_multiple_of_eight_works_with_every_head(crop_px, head):
+    config = ModelConfig(**SMALL, head=head)
+    images = torch.rand(2, 3, crop_px, crop_px)
+    assert Discriminator(config, 3, crop_px)(images).quality.shape == (2,)
+
+
+def test_sizes_of_the_trunk_are_those_of_the_papers_readings():
+    assert weights(Discriminator(ModelConfig(normalisation="none"), 5, 128).trunk) == pytest.approx(0.53e6, rel=0.02)
+    valid = Discriminator(ModelConfig(normalisation="none", head="valid"), 5, 128)
+    assert weights(valid.trunk) == pytest.approx(33.95e6, rel=0.01)
+
+
+def test_the_heads_are_those_of_section_3_3():
+    judge = Discriminator(ModelConfig(), 24, 64)
+    assert judge.discriminator.weight.shape == (1, 1024)
+    shapes = {name: [p.shape for p in part.parameters() if p.ndim == 2] for name, part in judge.named_children()}
+    assert shapes["classifier"] == [(128, 1024), (24, 128)]
+    assert shapes["evaluator"] == [(128, 1024), (1, 128)]
+
+
+def test_the_local_mean_is_a_binomial_convolution_with_reflected_borders():
+    images = torch.rand(2, 3, 20, 31)
+    taps = torch.tensor([1.0, 6.0, 15.0, 20.0, 15.0, 6.0, 1.0]) / 64
+    window = torch.outer(taps, taps)[None, None]
+    padded = F.pad(images.reshape(6, 1, 20, 31), (3, 3, 3, 3), mode="reflect")
+    torch.testing.assert_close(local_mean(images), F.conv2d(padded, window).view(2, 3, 20, 31))
+
+
+def test_local_normalisation_ignores_brightness_and_nearly_contrast():
+    normalise = InputNormalisation("mscn")
+    images = 0.2 + 0.3 * torch.rand(1, 3, 32, 32)
+    torch.testing.assert_close(normalise(images + 0.3), normalise(images), rtol=1e-3, atol=1e-4)
+    assert (normalise(2 * images) - normalise(images)).abs().mean() < 0.5 * normalise(images).abs().mean()
+
+
+def test_local_normalisation_of_flat_images_is_finite_with_finite_gradients():
+    images = torch.full((1, 3, 16, 16), 0.5, requires_grad=True)
+    normalised = InputNormalisation("mscn")(images)
+    assert normalised.abs().max() < 1e-3
+    normalised.sum().backward()
+    assert images.grad is not None and images.grad.isfinite().all()
+
+
+def test_both_normalisations_are_concatenated():
+    images = torch.rand(1, 3, 16, 16)
+    both = InputNormalisation("both")(images)
+    torch.testing.assert_close(both[:, :3], InputNormalisation("none")(images))
+    torch.testing.assert_close(both[:, 3:], InputNormalisation("mscn")(images))
