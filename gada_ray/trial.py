@@ -7,6 +7,7 @@ the same in all four cases: bit for bit on a CPU with the same number of threads
 
 from __future__ import annotations
 
+import csv
 import datetime
 import hashlib
 import io
@@ -331,8 +332,9 @@ class _Training:
         saved = checkpoint.from_bytes(weights, WEIGHTS)["network"]
         # A trial without generated images has no generator; this one's is untrained then, as it would be anyway.
         self.network.load_state_dict({**self.network.state_dict(), **saved})
-        frame = pd.read_csv(io.BytesIO(curves), float_precision="round_trip")
-        self.state.curves = frame.values.tolist()
+        # Not pandas: what its parser does with the last bit of a number depends on its version.
+        rows = csv.reader(curves.decode().splitlines()[1:])
+        self.state.curves = [[p, int(step), int(overall), name, float(v)] for p, step, overall, name, v in rows]
         self.state.phases = [phase.model_dump() for phase in result.phases]
         self.state.phase, self.state.reused = len(result.phases), signature
         return True

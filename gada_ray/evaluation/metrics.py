@@ -15,11 +15,11 @@ from scipy import optimize, stats
 CORRELATIONS = ("srocc", "lcc", "krcc")
 
 
-def agreement(target: np.ndarray, prediction: np.ndarray) -> dict[str, float]:
+def agreement(target: np.ndarray, prediction: np.ndarray, fit: bool = True) -> dict[str, float]:
     """How well predictions `[n]` agree with targets `[n]`.
 
     `srocc` with average ranks (Eq. 5 is its form without ties), `lcc` without any fit (Eq. 4), `krcc` (tau b), `rmse`
-    in the unit of the target, `lcc_fitted` after a logistic fit, and `constant`, 1 for constant predictions.
+    in the unit of the target, `lcc_fitted` after a logistic fit (the raw LCC without `fit`), and `constant`, 1 for constant predictions.
 
     Raises:
         ValueError: for different lengths, fewer than two images, or values that are not finite.
@@ -40,7 +40,7 @@ def agreement(target: np.ndarray, prediction: np.ndarray) -> dict[str, float]:
         "lcc": lcc,
         "krcc": float(stats.kendalltau(target, prediction).statistic),
         "rmse": rmse,
-        "lcc_fitted": _lcc_fitted(target, prediction, lcc),
+        "lcc_fitted": _lcc_fitted(target, prediction, lcc) if fit else lcc,
         "constant": 0.0,
     }
 
@@ -54,7 +54,7 @@ def by_distortion(predictions: pd.DataFrame) -> dict[str, float]:
     metrics = agreement(predictions["target"].to_numpy(), predictions["prediction"].to_numpy())
     for distortion, group in predictions.groupby("distortion", sort=True):
         if len(group) >= 2:
-            part = agreement(group["target"].to_numpy(), group["prediction"].to_numpy())
+            part = agreement(group["target"].to_numpy(), group["prediction"].to_numpy(), fit=False)
             metrics |= {f"{name}/{distortion}": part[name] for name in CORRELATIONS}
     return metrics
 
@@ -65,8 +65,10 @@ def logistic(x: np.ndarray, top: float, bottom: float, middle: float, width: flo
 
 
 def _lcc_fitted(target: np.ndarray, prediction: np.ndarray, lcc: float) -> float:
-    """LCC after a monotone logistic fit; the raw LCC where the fit fails or makes it worse."""
+    """LCC after a monotone logistic fit; the raw LCC for fewer than five images, or where the fit fails or harms."""
     x = (prediction - prediction.mean()) / prediction.std()
+    if len(x) < 5:
+        return lcc
     sign = 1.0 if lcc >= 0 else -1.0
     start = (target.max(), target.min(), 0.0, 0.25 * x.std())
     with warnings.catch_warnings(), np.errstate(over="ignore"):

@@ -57,7 +57,7 @@ def predict(
         with torch.autocast(source.device.type, dtype=torch.bfloat16, enabled=config.precision == "bfloat16"):
             parts.append(judge.evaluate(batch))
     quality = torch.cat(parts).cpu().view(len(rows), crops)
-    return quality.median(dim=1).values if config.evaluation.pooling == "median" else quality.mean(dim=1)
+    return quality.quantile(0.5, dim=1) if config.evaluation.pooling == "median" else quality.mean(dim=1)
 
 
 def table(dataset: IqaDataset, rows: Tensor, prediction: Tensor) -> pd.DataFrame:

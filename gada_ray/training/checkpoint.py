@@ -29,6 +29,8 @@ def from_bytes(data: bytes, name: str) -> dict[str, Any]:
     Raises:
         CheckpointError: names the file and what is wrong with it.
     """
+    if not data.startswith(b"PK"):  # what torch.save writes is a zip file
+        raise CheckpointError(f"{name} is cut off or no checkpoint of this program")
     try:
         state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError, zipfile.BadZipFile) as error:

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from gada_ray.evaluation import protocol
+from gada_ray.training.phases import build
+from tests.toy import tiny, toy_dataset, toy_source
+
+
+@pytest.fixture(scope="module")
+def setting():
+    dataset = toy_dataset()
+    config = tiny()
+    source, judge = toy_source(dataset), build(config, 3, 0).judge
+    judge(torch.rand(8, 3, 16, 16))  # running statistics of something
+    return dataset, source, judge, config
+
+
+def predict(setting, rows, crops=3, config=None):
+    dataset, source, judge, default = setting
+    config = config or default
+    corners = protocol.windows(dataset, source, rows, config)
+    return protocol.predict(judge, source, rows, corners, config, crops)
+
+
+def test_a_prediction_depends_neither_on_order_nor_on_the_other_images(setting):
+    rows = torch.arange(12)
+    together, backwards = predict(setting, rows), predict(setting, rows.flip(0)).flip(0)
+    alone = torch.cat([predict(setting, row[None]) for row in rows])
+    torch.testing.assert_close(together, backwards)
+    torch.testing.assert_close(together, alone)
+
+
+def test_batches_do_not_matter(setting, monkeypatch):
+    rows = torch.arange(12)
+    before = predict(setting, rows)
+    monkeypatch.setattr(protocol, "CROPS_AT_ONCE", 5)
+    torch.testing.assert_close(predict(setting, rows), before)
+
+
+def test_predicting_changes_nothing_of_the_judge(setting):
+    judge = setting[2]
+    before = {name: value.clone() for name, value in judge.state_dict().items()}
+    predict(setting, torch.arange(6))
+    assert all(torch.equal(value, before[name]) for name, value in judge.state_dict().items())
+    assert not judge.training
+
+
+def test_the_prediction_of_an_image_pools_those_of_its_crops(setting):
+    dataset, source, judge, config = setting
+    row = torch.tensor([4])
+    top, left = protocol.windows(dataset, source, row, config)
+    images = source.distorted(row).repeat(3)
+    crops = source.gather(images, top[0], left[0], 16)
+    with torch.no_grad():
+        each = judge.eval().evaluate(crops)
+    assert predict(setting, row).item() == pytest.approx(each.mean().item(), abs=1e-6)
+    median = tiny({"evaluation.pooling": "median"})
+    assert predict(setting, row, config=median).item() == pytest.approx(each.median().item(), abs=1e-6)
+
+
+def test_the_median_of_an_even_number_of_crops_is_the_mean_of_the_middle_two(setting):
+    dataset, source, judge, _ = setting
+    config = tiny({"evaluation.pooling": "median", "evaluation.crops": 4})
+    row = torch.tensor([4])
+    top, left = protocol.windows(dataset, source, row, config)
+    with torch.no_grad():
+        each = judge.eval().evaluate(source.gather(source.distorted(row).repeat(4), top[0], left[0], 16))
+    middle = each.sort().values[1:3].mean().item()
+    assert predict(setting, row, 4, config).item() == pytest.approx(middle, abs=1e-6)
+
+
+def test_an_images_crops_depend_on_its_name_only(setting):
+    dataset, source, _, config = setting
+    few, many = torch.tensor([7]), torch.tensor([2, 7, 9])
+    for alone, among in zip(
+        protocol.windows(dataset, source, few, config),
+        protocol.windows(dataset, source, many, config),
+        strict=True,
+    ):
+        assert torch.equal(alone[0], among[1])
+
+
+def test_the_table_names_every_image_with_target_and_prediction(setting):
+    dataset = setting[0]
+    rows = torch.tensor([3, 20])
+    frame = protocol.table(dataset, rows, torch.tensor([0.25, 0.5]))
+    assert list(frame.columns) == ["image", "reference", "distortion", "target", "prediction"]
+    assert frame["image"].tolist() == [dataset.images[3], dataset.images[20]]
+    assert frame["target"].tolist() == pytest.approx(dataset.quality[[3, 20]].tolist())

@@ -1,0 +1,205 @@
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+
+from gada_ray import TrainingConfig, gan, with_values
+from gada_ray.config import flatten
+from gada_ray.store import CHECKPOINT, Store
+from gada_ray.trial import Execution, run_trial
+from tests.toy import tiny, toy_dataset, toy_trial
+
+EAGER = Execution(checkpoint_every_s=0)
+NUMBERS = ("predictions.csv", "curves.csv", "patches.npz")
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    return toy_dataset()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(dataset, tmp_path_factory):
+    store = Store(tmp_path_factory.mktemp("undisturbed"))
+    return store, run_trial(toy_trial(dataset), dataset, store)
+
+
+def assert_same_numbers(one, other, files=NUMBERS):
+    (store, result), (other_store, other_result) = one, other
+    assert result.metrics == other_result.metrics
+    assert result.phases == other_result.phases
+    for name in files:
+        assert store.read(result.signature, name) == other_store.read(other_result.signature, name), name
+
+
+class Interrupted(Exception):
+    pass
+
+
+def test_the_same_trial_twice_gives_the_same_bits(dataset, undisturbed, tmp_path):
+    store = Store(tmp_path)
+    assert_same_numbers(undisturbed, (store, run_trial(toy_trial(dataset), dataset, store)))
+
+
+@pytest.mark.parametrize("stop_at", [1, 4, 6, 8, 11, 13, 15])
+def test_a_trial_interrupted_in_any_phase_ends_with_the_same_bits(dataset, undisturbed, tmp_path, stop_at):
+    store, reports = Store(tmp_path), []
+
+    def report(progress):
+        reports.append(progress)
+        if len(reports) == stop_at:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        run_trial(toy_trial(dataset), dataset, store, EAGER, report)
+    assert store.result(toy_trial(dataset).signature) is None
+    again = []
+    result = run_trial(toy_trial(dataset), dataset, store, EAGER, again.append)
+    assert len(again) < len(reports) + 15 and (stop_at == 1 or again[0]["steps_done"] > 1)
+    assert_same_numbers(undisturbed, (store, result))
+    assert store.read(result.signature, CHECKPOINT) is None
+
+
+def test_a_finished_trial_is_not_trained_again(dataset, undisturbed):
+    store, result = undisturbed
+
+    def never(_):
+        raise AssertionError("trained again")
+
+    assert run_trial(toy_trial(dataset), dataset, store, report=never) == result
+
+
+@pytest.mark.parametrize("phases", [1, 2])
+def test_a_trial_takes_over_its_first_phases_from_a_finished_one_with_the_same_bits(
+    dataset, undisturbed, tmp_path, phases
+):
+    store, config = Store(tmp_path), tiny()
+    first = run_trial(toy_trial(dataset, config.model_copy(update={"phases": config.phases[:phases]})), dataset, store)
+    result = run_trial(toy_trial(dataset), dataset, store)
+    assert result.run.reused == first.signature
+    assert set(result.run.phase_seconds) == {phase.name for phase in config.phases[phases:]}
+    assert_same_numbers(undisturbed, (store, result))
+
+
+def test_damaged_weights_are_not_taken_over(dataset, undisturbed, tmp_path):
+    store, config = Store(tmp_path), tiny()
+    first = run_trial(toy_trial(dataset, config.model_copy(update={"phases": config.phases[:1]})), dataset, store)
+    path = store.folder(first.signature) / "weights.pt"
+    path.write_bytes(path.read_bytes()[:-100])
+    result = run_trial(toy_trial(dataset), dataset, store)
+    assert result.run.reused is None
+    assert_same_numbers(undisturbed, (store, result))
+
+
+def test_a_cut_off_checkpoint_is_reported_by_name_and_the_trial_starts_again(dataset, undisturbed, tmp_path, capsys):
+    store, trial = Store(tmp_path), toy_trial(dataset)
+    store.write(trial.signature, CHECKPOINT, b"PK\x03\x04 half a file")
+    result = run_trial(trial, dataset, store)
+    assert str(store.folder(trial.signature) / CHECKPOINT) in capsys.readouterr().err
+    assert_same_numbers(undisturbed, (store, result))
+
+
+def test_a_diverged_training_is_a_result_with_its_cause(dataset, tmp_path):
+    config = tiny({"rates.discriminator": 1e30, "model.norm": "none"})
+    result = run_trial(toy_trial(dataset, config), dataset, Store(tmp_path))
+    assert result.status == "diverged"
+    assert result.cause and "no longer finite" in result.cause
+    assert result.metrics == {}
+
+
+def test_another_dataset_is_refused(dataset, tmp_path):
+    other = toy_dataset(per_kind=4)
+    with pytest.raises(ValueError, match="toy is"):
+        run_trial(toy_trial(dataset), other, Store(tmp_path))
+
+
+def test_the_result_says_what_was_trained_and_tested_on(dataset, undisturbed):
+    _, result = undisturbed
+    assert [phase.name for phase in result.phases] == ["gan", "augmentation", "finetuning"]
+    assert not set(result.fold.train) & set(result.fold.held_out)
+    assert {"srocc", "lcc", "srocc/noise"} <= set(result.metrics)
+    assert {"generator_l1", "reference_l1"} <= set(result.phases[0].metrics)
+    assert set(result.files) == {"predictions.csv", "curves.csv", "patches.npz", "weights.pt"}
+
+
+def test_the_signature_depends_on_everything_that_changes_the_numbers_and_on_nothing_else(dataset):
+    trial = toy_trial(dataset)
+    others = [
+        dataclasses.replace(trial, seed=1),
+        dataclasses.replace(trial, fingerprint="0" * 64),
+        dataclasses.replace(trial, fold=dataclasses.replace(trial.fold, split=1)),
+        dataclasses.replace(trial, fold=dataclasses.replace(trial.fold, held_out=trial.fold.train)),
+        dataclasses.replace(trial, fold=dataclasses.replace(trial.fold, scored_on="validation")),
+    ]
+    changed = {
+        "data.crop_px": 24, "data.crop_grid": 8, "data.batch": 5, "data.include_reference_copies": True,
+        "data.dmos": "realigned", "data.drop_artificial_reference": True, "model.normalisation": "none",
+        "model.trunk_widths": (4, 8, 9), "model.feature_maps": 17, "model.head": "dense", "model.head_units": 9,
+        "model.norm": "none", "model.generator_widths": (4, 8, 9), "model.condition_at": "both",
+        "model.embedding": 5, "model.noise_dim": 5, "model.noise_map": True, "model.skips": False,
+        "model.upsampling": "resize", "losses.adversarial": "hinge", "losses.quality": "l1", "precision": "bfloat16",
+        "evaluation.pooling": "median", "phases.gan.images": None, "phases.gan.conditions": None,
+    }  # fmt: skip
+    for path, value in flatten(trial.config).items():
+        new = changed.get(path, 0.77 if isinstance(value, float) else value + 1 if isinstance(value, int) else None)
+        if path.startswith("phases.") and not isinstance(value, (int, float)):
+            continue
+        assert new is not None, path
+        others.append(dataclasses.replace(trial, config=with_values(trial.config, {path: new})))
+    others.append(toy_trial(dataset, tiny(config=TrainingConfig(phases=(gan(6),)))))
+    signatures = [other.signature for other in [trial, *others]]
+    assert len(set(signatures)) == len(signatures)
+    assert toy_trial(toy_dataset()).signature == trial.signature
+
+
+SCRIPT = """
+import sys
+from tests.toy import tiny, toy_dataset, toy_trial
+from gada_ray.store import Store
+from gada_ray.trial import Execution, run_trial
+from gada_ray import gada
+dataset = toy_dataset()
+config = tiny(config=gada(150, 150, 150))
+def report(progress):
+    print(progress["phase"], flush=True)
+result = run_trial(toy_trial(dataset, config), dataset, Store(sys.argv[1]), Execution(checkpoint_every_s=0), report)
+print("DONE", result.signature, flush=True)
+"""
+
+
+def start(folder: Path) -> subprocess.Popen[str]:
+    root = Path(__file__).parents[1]
+    return subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(SCRIPT), str(folder)],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=root,
+        env={**os.environ, "PYTHONPATH": str(root)},
+    )
+
+
+@pytest.mark.slow
+def test_a_process_killed_in_every_phase_ends_with_the_same_bits(tmp_path):
+    results = []
+    for kills in ((), ("gan", "augmentation", "finetuning")):
+        store = Store(tmp_path / str(len(kills)))
+        for phase in [*kills, None]:
+            with start(store.root) as process:
+                assert process.stdout
+                for line in process.stdout:
+                    if line.strip() == phase:
+                        time.sleep(0.05)
+                        process.send_signal(signal.SIGKILL)
+                        break
+                    if line.startswith("DONE"):
+                        results.append((store, store.result(line.split()[1])))
+    assert len(results) == 2
+    assert_same_numbers(*results)
