@@ -167,7 +167,7 @@ from gada_ray.store import Store
 from gada_ray.trial import Execution, run_trial
 from gada_ray import gada
 dataset = toy_dataset()
-config = tiny(config=gada(150, 150, 150))
+config = tiny(config=gada(50, 50, 50))
 def report(progress):
     print(progress["phase"], flush=True)
 result = run_trial(toy_trial(dataset, config), dataset, Store(sys.argv[1]), Execution(checkpoint_every_s=0), report)

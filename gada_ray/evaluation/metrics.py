@@ -19,7 +19,8 @@ def agreement(target: np.ndarray, prediction: np.ndarray, fit: bool = True) -> d
     """How well predictions `[n]` agree with targets `[n]`.
 
     `srocc` with average ranks (Eq. 5 is its form without ties), `lcc` without any fit (Eq. 4), `krcc` (tau b), `rmse`
-    in the unit of the target, `lcc_fitted` after a logistic fit (the raw LCC without `fit`), and `constant`, 1 for constant predictions.
+    in the unit of the target, `lcc_fitted` after a logistic fit (the raw LCC without `fit`), and `constant`, 1 for
+    constant predictions.
 
     Raises:
         ValueError: for different lengths, fewer than two images, or values that are not finite.
