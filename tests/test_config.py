@@ -67,4 +67,4 @@ def test_a_generator_cannot_train_without_its_adversary():
 
 def test_configurations_are_frozen():
     with pytest.raises(ValueError, match="frozen"):
-        gada(1, 1, 1).precision = "bfloat16"  # type: ignore[misc]
+        gada(1, 1, 1).precision = "bfloat16"

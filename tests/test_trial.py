@@ -61,9 +61,9 @@ def test_a_trial_interrupted_in_any_phase_ends_with_the_same_bits(dataset, undis
     with pytest.raises(Interrupted):
         run_trial(toy_trial(dataset), dataset, store, EAGER, report)
     assert store.result(toy_trial(dataset).signature) is None
-    again = []
+    again: list[dict[str, float | int | str]] = []
     result = run_trial(toy_trial(dataset), dataset, store, EAGER, again.append)
-    assert len(again) < len(reports) + 15 and (stop_at == 1 or again[0]["steps_done"] > 1)
+    assert len(again) < len(reports) + 15 and (stop_at == 1 or int(again[0]["steps_done"]) > 1)
     assert_same_numbers(undisturbed, (store, result))
     assert store.read(result.signature, CHECKPOINT) is None
 

@@ -6,8 +6,10 @@ import json
 import sys
 
 import pytest
+import torch
 
 import tune
+from gada_ray import DataConfig
 from gada_ray.data.splits import Split, make_splits
 from gada_ray.tuning import runner
 from gada_ray.tuning.study import StudyError, make_plan
@@ -72,7 +74,7 @@ def test_bad_input_is_one_message_and_exit_code_2(monkeypatch, capsys, tmp_path,
 
 
 def test_a_gpu_that_is_not_there_is_refused_by_name(monkeypatch, capsys, tmp_path):
-    monkeypatch.setattr(runner.torch.cuda, "device_count", lambda: 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     arguments = ("--study", "patch_size", "--preset", "smoke", "--gpus-per-trial", "0.5", "--storage", tmp_path)
     refused(monkeypatch, capsys, *arguments, says=("--gpus-per-trial 0.5", "no GPU"))
 
@@ -208,8 +210,8 @@ def test_settings_are_json_or_text():
     }
 
 
-def _demo():  # type: ignore[no-untyped-def]
-    from gada_ray.data import DataConfig, load_dataset
+def _demo():
+    from gada_ray.data import load_dataset
 
     dataset = load_dataset("demo", None, DataConfig())
     splits: tuple[Split, ...] = make_splits(dataset.references, 1, 0)

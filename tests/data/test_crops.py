@@ -61,7 +61,8 @@ def test_a_crop_as_large_as_the_image_is_the_image(dataset):
 def test_seeds_depend_on_every_part_and_are_the_same_everywhere():
     assert seed_for("training", 0, 1) == 705956552042112438
     assert seed_for("evaluation", "jp2k/img3.bmp", 64) == 1680830563827221800
-    seeds = [seed_for(*parts) for parts in [("a", 0), ("a", 1), ("b", 0), (0, "a"), ("a", 1, 1)]]
+    parts: list[tuple[int | str, ...]] = [("a", 0), ("a", 1), ("b", 0), (0, "a"), ("a", 1, 1)]
+    seeds = [seed_for(*each) for each in parts]
     assert len(set(seeds)) == len(seeds)
 
 

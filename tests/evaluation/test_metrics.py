@@ -80,4 +80,4 @@ def test_all_images_are_not_the_mean_of_the_distortions():
 @pytest.mark.parametrize("bad", [([0.1], [0.2]), ([0.1, 0.2], [0.1]), ([0.1, np.nan], [0.1, 0.2])])
 def test_what_has_no_correlation_is_refused(bad):
     with pytest.raises(ValueError, match=r"must be"):
-        agreement(*map(np.array, bad))
+        agreement(np.array(bad[0]), np.array(bad[1]))

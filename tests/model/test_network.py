@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from gada_ray.model.discriminator import Discriminator
 from gada_ray.model.generator import Generator
 from gada_ray.model.layers import InputNormalisation, local_mean
 
-SMALL = {
+SMALL: dict[str, Any] = {
     "trunk_widths": (4, 8, 8),
     "feature_maps": 16,
     "head_units": 8,

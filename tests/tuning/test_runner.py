@@ -44,7 +44,7 @@ def command(cluster, monkeypatch, capsys, tmp_path):
             tune.run()
         except SystemExit as stop:
             assert not stop.code, capsys.readouterr()
-        return capsys.readouterr().out
+        return str(capsys.readouterr().out)
 
     return run
 
@@ -52,6 +52,7 @@ def command(cluster, monkeypatch, capsys, tmp_path):
 def runs(storage, study: str, kind: str):
     client = MlflowClient(tracking_uri=tracking.default_uri(storage))
     experiment = client.get_experiment_by_name(study)
+    assert experiment is not None
     return client.search_runs([experiment.experiment_id], f"tags.kind = '{kind}'")
 
 

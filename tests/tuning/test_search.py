@@ -10,7 +10,7 @@ from gada_ray.config import TrainingConfig
 from gada_ray.data.splits import make_splits
 from gada_ray.store import DatasetRecord, FoldRecord, Result, RunRecord
 from gada_ray.tuning.racing import Racing
-from gada_ray.tuning.search import OBJECTIVE, Search
+from gada_ray.tuning.search import OBJECTIVE, Configuration, Job, Search
 from gada_ray.tuning.study import StudyError, data_selections, make_plan
 from tests.toy import TINY
 
@@ -56,7 +56,8 @@ def quality(job):
 def play(of, workers=1, pick=0, score=quality, known=None, racing=True, **callbacks):
     """Run a search with some workers; `pick` decides which of the running jobs ends first. All jobs, in order."""
     store = dict(known or {})
-    running, done = [], []
+    running: list[Job] = []
+    done: list[Job] = []
     searching = search(of, store.get, racing, **callbacks)
     while not searching.finished:
         while len(running) < workers and (job := searching.next()):
@@ -149,7 +150,7 @@ def test_a_level_without_any_finished_proposal_has_no_winner_and_ends():
 
 
 def test_a_lost_race_stops_a_proposal_and_optuna_is_told_the_mean_so_far():
-    given_up = []
+    given_up: list[Configuration] = []
     of = study({"a": {}}, proposals=12, space=RATE, splits=10)
     searching, done, _ = play(of, on_given_up=given_up.append)
     full, everything, _ = play(of, racing=False)
@@ -161,7 +162,7 @@ def test_a_lost_race_stops_a_proposal_and_optuna_is_told_the_mean_so_far():
             job.trial.fold.split for job in configuration.jobs[: len(configuration.results)]
         )
         told = level.study.trials[configuration.run.number].value
-        assert told == pytest.approx(np.mean([r.metrics[OBJECTIVE] for r in configuration.results.values()]))
+        assert told == pytest.approx(np.mean([r.metrics[OBJECTIVE] for r in configuration.results.values() if r]))
     assert level.best and level.best.complete and not level.best.given_up
     assert not any(configuration.given_up for configuration in full.configurations())
     assert searching.planned == len(done)

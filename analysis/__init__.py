@@ -1,0 +1,1 @@
+"""From MLflow to evidence. Knows neither torch nor ray: any machine that reaches the server will do."""

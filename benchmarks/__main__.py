@@ -1,0 +1,244 @@
+"""`python -m benchmarks`: what data, Ray and sharing cost, as ratios in one run on this machine (about 4 minutes).
+
+(a) a training step against the same step on random tensors that are already in memory;
+(b) against an ordinary loop over the same network: PIL files, Dataset, DataLoader with two workers;
+(c) seconds that Ray Tune adds to a trial;
+(d) private memory of trials that run at the same time, against the pixels that they share.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import psutil
+import torch
+from PIL import Image
+from rich.console import Console
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from torchvision.transforms.v2 import functional as transforms
+
+from gada_ray import SMOKE, DataConfig, Preset, Study, TrainingConfig, direct, gada, with_values
+from gada_ray.data import IqaDataset, load_dataset, make_splits
+from gada_ray.data.crops import CropSource
+from gada_ray.store import Store
+from gada_ray.training.phases import Batch, Phase, build
+from gada_ray.trial import run_trial
+from gada_ray.tuning import runner
+from gada_ray.tuning.search import Search
+from gada_ray.tuning.study import data_selections, make_plan
+
+THREADS, CROP_PX, BATCH = 2, 64, 32
+console = Console()
+
+
+class InMemory(CropSource):
+    """Hands out the same random crops again and again."""
+
+    def gather(self, images: Tensor, top: Tensor, left: Tensor, crop_px: int) -> Tensor:
+        """A tensor that is already there."""
+        if not hasattr(self, "crops"):
+            random = torch.rand(len(images), 3, crop_px, crop_px)
+            self.crops = random.contiguous(memory_format=torch.channels_last)
+        return self.crops
+
+
+def alternating(one: Callable[[int], object], other: Callable[[int], object], repeats: int) -> tuple[float, float]:
+    """Median seconds of two actions, in turn, after two rounds that warm up."""
+    times: tuple[list[float], list[float]] = ([], [])
+    for number in range(repeats + 2):
+        for action, seconds in zip((one, other), times, strict=True):
+            since = time.perf_counter()
+            action(number)
+            seconds.append(time.perf_counter() - since)
+    return statistics.median(times[0][2:]), statistics.median(times[1][2:])
+
+
+def phase_on(source: CropSource, config: TrainingConfig, number: int) -> Phase:
+    """A phase of a new network on all images of a source."""
+    network = build(config, int(source.distortion.max()) + 1, 0)
+    network.to(memory_format=torch.channels_last)
+    phase = Phase(network, source, torch.arange(len(source.quality)), config, number)
+    phase.prepare()
+    return phase
+
+
+def data_cost(dataset: IqaDataset) -> None:
+    """(a): steps on real crops and on ready ones."""
+    config = with_values(gada(1, 1, 1), {"data.crop_px": CROP_PX, "data.batch": BATCH})
+    device = torch.device("cpu")
+    for number, settings in enumerate(config.phases):
+        real = phase_on(CropSource(dataset, device), config, number)
+        ideal = phase_on(InMemory(dataset, device), config, number)
+        a, b = alternating(lambda n, p=real: p.step(n, 0), lambda n, p=ideal: p.step(n, 0), 12)  # type: ignore[misc]
+        console.print(f"(a) {settings.name}: {a * 1e3:.0f} ms, in memory {b * 1e3:.0f} ms, ratio {a / b:.3f}")
+
+
+class Files(Dataset[tuple[Tensor, int, float]]):
+    """Distorted images as files, decoded and cropped one by one."""
+
+    def __init__(self, dataset: IqaDataset, folder: Path) -> None:
+        self.paths = [folder / f"{row}.png" for row in range(len(dataset))]
+        for row, path in enumerate(self.paths):
+            Image.fromarray(dataset.distorted_image(row)).save(path, compress_level=1)
+        self.distortion, self.quality = dataset.distortion.tolist(), dataset.quality.tolist()
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, row: int) -> tuple[Tensor, int, float]:
+        image = Image.open(self.paths[row]).convert("RGB")
+        top = int(torch.randint(image.height - CROP_PX + 1, ()))
+        left = int(torch.randint(image.width - CROP_PX + 1, ()))
+        crop = transforms.to_dtype(transforms.pil_to_tensor(image), torch.float32, scale=True)
+        return crop[:, top : top + CROP_PX, left : left + CROP_PX], self.distortion[row], self.quality[row]
+
+
+class Given(Phase):
+    """The direct baseline's phase on batches that somebody else makes."""
+
+    batch_given: Batch
+
+    def _real_batch(self, number: int, seed: int, random: torch.Generator) -> Batch:
+        return self.batch_given
+
+
+def loader_cost(dataset: IqaDataset) -> None:
+    """(b): steps on gathered crops and on those of a loader."""
+    config = with_values(TrainingConfig(phases=(direct(1),)), {"data.crop_px": CROP_PX, "data.batch": BATCH})
+    ours = phase_on(CropSource(dataset, torch.device("cpu")), config, 0)
+    theirs = phase_on(CropSource(dataset, torch.device("cpu")), config, 0)
+    theirs.__class__ = Given
+    assert isinstance(theirs, Given)
+    rounds: tuple[list[float], list[float]] = ([], [])
+    with tempfile.TemporaryDirectory() as folder:
+        files = Files(dataset, Path(folder))
+        for _ in range(4):
+            loader = DataLoader(files, BATCH, shuffle=True, drop_last=True, num_workers=2, persistent_workers=True)
+            batches = iter(loader)
+            first = next(batches)  # the workers' start is not counted
+            since, steps = time.perf_counter(), 0
+            for images, distortion, quality in [first, *batches]:
+                channels_last = images.contiguous(memory_format=torch.channels_last)
+                theirs.batch_given = Batch(channels_last, distortion, quality.float())
+                theirs.step(steps, 0)
+                steps += 1
+            rounds[1].append((time.perf_counter() - since) / steps)
+            since = time.perf_counter()
+            for number in range(steps):
+                ours.step(number, 0)
+            rounds[0].append((time.perf_counter() - since) / steps)
+    a, b = statistics.median(rounds[0]), statistics.median(rounds[1])
+    console.print(
+        f"(b) direct baseline: {a * 1e3:.0f} ms a step, DataLoader with 2 workers {b * 1e3:.0f} ms: "
+        f"{b / a:.2f} times as fast (images of 192 x 160 px; larger files cost the loader more)"
+    )
+
+
+def search_of(trials: int, dataset: IqaDataset, config: TrainingConfig, store: Store) -> Search:
+    """A study with some trials of one configuration, on as many seeds of splits."""
+    preset = Preset(cost="", splits=trials)
+    plan = make_plan(
+        "benchmark", Study(question="?", base=config, levels={"one": {}}, presets={"p": preset}), "p", "demo", {}
+    )
+    places = list(data_selections(plan.levels))
+    splits = {place: make_splits(dataset.references, trials) for place in places}
+    return Search(plan, splits, dict.fromkeys(places, dataset.fingerprint), store.result)
+
+
+def tune_cost(dataset: IqaDataset, trials: int = 8) -> None:
+    """(c): trials in a loop and under Ray Tune."""
+    config = with_values(gada(6, 4, 4), SMOKE)
+    with tempfile.TemporaryDirectory() as here, tempfile.TemporaryDirectory() as there:
+        plain = []
+        for job in search_of(trials, dataset, config, Store(here)).waiting:
+            since = time.perf_counter()
+            run_trial(job.trial, dataset, Store(here))
+            plain.append(time.perf_counter() - since)
+        starts: list[float] = []
+        resources = runner.Resources(cpus=1, max_concurrent=1)
+        since = time.perf_counter()
+        runner.run(
+            search_of(trials, dataset, config, Store(there)),
+            {dataset.fingerprint: dataset},
+            Store(there),
+            resources,
+            on_start=lambda job: starts.append(time.perf_counter()),
+        )
+        end = time.perf_counter()
+    alone = statistics.median(plain[1:])
+    each = (starts[-1] - starts[1]) / (len(starts) - 2)
+    console.print(
+        f"(c) a trial alone {alone:.2f} s, under Ray Tune {each:.2f} s: {each - alone:+.2f} s a trial after the "
+        f"first; {end - since - trials * alone:.1f} s for {trials} trials together, the first worker's start included"
+    )
+
+
+def memory(dataset: IqaDataset) -> None:
+    """(d): private memory of one trial and of four."""
+    config = with_values(gada(40, 20, 20), {**SMOKE, "phases.gan.steps": 150})
+    share = 300 * 2**20 // dataset.pixels.nbytes + 1
+    large = dataclasses.replace(
+        dataset,
+        pixels=np.tile(dataset.pixels, share),
+        name=f"{dataset.name}, repeated to {share * dataset.pixels.nbytes / 2**20:.0f} MB",
+    )
+    private: dict[int, list[float]] = {}
+    for trials in (1, 4):
+        most: dict[int, float] = {}
+        stop = threading.Event()
+
+        def watch(most: dict[int, float] = most, stop: threading.Event = stop) -> None:
+            while not stop.wait(0.2):
+                for process in psutil.process_iter(["name", "cmdline"]):
+                    if "ImplicitFunc.train" in " ".join(process.info["cmdline"] or []):
+                        try:
+                            most[process.pid] = max(most.get(process.pid, 0.0), process.memory_full_info().uss)
+                        except psutil.Error:
+                            continue
+
+        watcher = threading.Thread(target=watch)
+        with tempfile.TemporaryDirectory() as folder:
+            store = Store(folder)
+            watcher.start()
+            resources = runner.Resources(cpus=0.5, max_concurrent=trials)
+            runner.run(search_of(trials, large, config, store), {large.fingerprint: large}, store, resources)
+            stop.set()
+            watcher.join()
+        private[trials] = sorted(most.values())
+    pixels = large.pixels.nbytes
+    growth = (sum(private[4]) - max(private[1])) / 3 - max(private[1])
+    console.print(
+        f"(d) pixels {pixels / 2**20:.0f} MB; private memory of one trial {max(private[1]) / 2**20:.0f} MB, of "
+        f"each of four {', '.join(f'{m / 2**20:.0f}' for m in private[4])} MB: each further trial holds "
+        f"{growth / pixels:+.1%} of the pixels more than the first one"
+    )
+
+
+def main() -> None:
+    """Print all ratios."""
+    torch.set_num_threads(THREADS)
+    console.print(
+        f"torch {torch.__version__}, CPU, {THREADS} threads, crops of {CROP_PX} px, batches of {BATCH}, float32"
+    )
+    dataset = load_dataset("demo", None, DataConfig())
+    data_cost(dataset)
+    loader_cost(dataset)
+    torch.set_num_threads(1)
+    runner.connect(None, runner.Resources())
+    try:
+        tune_cost(dataset)
+        memory(dataset)
+    finally:
+        runner.disconnect()
+
+
+if __name__ == "__main__":
+    main()
