@@ -47,9 +47,7 @@ def paired(first: ArrayLike, second: ArrayLike, ratio: float) -> Paired:
     """
     one, two = (np.asarray(scores, dtype=np.float64) for scores in (first, second))
     if one.shape != two.shape or len(one) < 2:
-        raise ValueError(
-            f"a paired comparison needs two or more splits that both have, got {len(one)}, {len(two)}"
-        )
+        raise ValueError(f"a paired comparison needs two or more splits that both have, got {len(one)}, {len(two)}")
     differences = one - two
     j = len(differences)
     mean, sd = float(differences.mean()), float(differences.std(ddof=1))
