@@ -13,7 +13,7 @@ from gada_ray.config import (
     TrainingConfig,
     with_values,
 )
-from gada_ray.recipes import NARROW, SMOKE, augmentation, continued, direct, finetuning, gada, gan, literal
+from gada_ray.recipes import NARROW, SMOKE, augmentation, continued, direct, finetuning, gada, gan, literal, real_only
 from gada_ray.tuning.study import Choice, LogUniform, Preset, Study, Uniform
 
 __all__ = [
@@ -38,5 +38,6 @@ __all__ = [
     "gada",
     "gan",
     "literal",
+    "real_only",
     "with_values",
 ]

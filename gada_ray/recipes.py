@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from gada_ray.config import PhaseConfig, TrainingConfig
 
 LATER_PHASES_FACTOR = 0.1
@@ -51,6 +53,11 @@ def continued(steps: int) -> PhaseConfig:
         images="real",
         rate_factor=LATER_PHASES_FACTOR,
     )
+
+
+def real_only(phases: Sequence[PhaseConfig]) -> tuple[PhaseConfig, ...]:
+    """The control that the paper lacks: the steps and rates of its three phases, on real images alone."""
+    return tuple(make(phase.steps) for make, phase in zip((direct, continued, finetuning), phases, strict=True))
 
 
 def gada(gan_steps: int, augmentation_steps: int, finetuning_steps: int) -> TrainingConfig:

@@ -9,7 +9,7 @@ phases and real images only, and phases 1+3, with phase 3 as long as 2 and 3 tog
 from collections.abc import Mapping
 from typing import Any
 
-from gada_ray import SMOKE, Preset, Study, TrainingConfig, continued, direct, finetuning, gada
+from gada_ray import SMOKE, Preset, Study, TrainingConfig, direct, finetuning, gada, real_only
 
 
 def levels(base: TrainingConfig) -> Mapping[str, Mapping[str, Any]]:
@@ -17,9 +17,7 @@ def levels(base: TrainingConfig) -> Mapping[str, Mapping[str, Any]]:
     one, two, three = base.phases
     return {
         "baseline": {"phases": (direct(one.steps),)},
-        "baseline, all steps": {
-            "phases": (direct(one.steps), continued(two.steps), finetuning(three.steps)),
-        },
+        "baseline, all steps": {"phases": real_only(base.phases)},
         "phase 1": {"phases": (one,)},
         "phases 1+2": {"phases": (one, two)},
         "phases 1+2+3": {"phases": (one, two, three)},
