@@ -33,7 +33,7 @@ $(READY): requirements.txt pyproject.toml
 	@touch $(READY)
 
 lock: setup
-	$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --extra cluster --extra dev \
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --extra cluster --extra s3 --extra dev \
 	--custom-compile-command "make lock" pyproject.toml --output-file requirements.txt $(ARGS)
 
 clean:

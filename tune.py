@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from gada_ray.data import IqaDataset, Split
+    from gada_ray.store import Folder
     from gada_ray.tuning.runner import Resources
     from gada_ray.tuning.search import Search
 
@@ -49,7 +50,9 @@ def main(
     data_root: Annotated[Path | None, typer.Option(help="Folder that holds the dataset.")] = None,
     splits: Annotated[str | None, typer.Option(help="Number of splits, or a JSON file of splits.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of splits, weights and crops.")] = 0,
-    storage: Annotated[Path, typer.Option(help="Folder of results; shared by all nodes of a cluster.")] = Path("runs"),
+    storage: Annotated[
+        str, typer.Option(help="Folder of results, shared by all nodes of a cluster, or s3://bucket/prefix.")
+    ] = "runs",
     tracking_uri: Annotated[
         str | None, typer.Option(envvar="MLFLOW_TRACKING_URI", help="MLflow server; a file in the storage by default.")
     ] = None,
@@ -93,11 +96,11 @@ def main(
     from gada_ray.tuning.status import Status
 
     store = Store(storage)
+    store.check()
     resources = runner.choose_resources(cpus_per_trial, gpus_per_trial, max_concurrent, checkpoint_every, address)
     if resources.gpus and gpus_per_trial is None and address is None:
         resources = share_gpu(decided, data, resources)
-    uri = tracking_uri or tracking.default_uri(store.root)
-    known: list[tuple[Any, Path]] = []
+    known: list[tuple[Any, Folder]] = []
     status: Status | None = None
     tracker: tracking.Tracker | None = None
 
@@ -126,6 +129,7 @@ def main(
     search = Search(decided, data.splits, data.fingerprints, store.result, on_done, on_given_up)
     if plan:
         return show_plan(decided, search, data, resources)
+    uri = tracking_uri or tracking.default_uri(store.root)
     if sync:
         done = tracking.sync(uri, study, known)
         console.print(
@@ -135,7 +139,8 @@ def main(
             soft_wrap=True,
         )
         return None
-    store.root.mkdir(parents=True, exist_ok=True)
+    if isinstance(store.root, Path):
+        store.root.mkdir(parents=True, exist_ok=True)
     tracker = tracking.Tracker(uri, study, lambda message: console.print(message, style="yellow", markup=False))
     for entry in known:
         tracker.finished(*entry)
@@ -362,7 +367,7 @@ def show_plan(plan: Plan, search: Search, data: Data, resources: Resources) -> N
     )
 
 
-def show_results(plan: Plan, search: Search, data: Data, root: Path, uri: str) -> None:
+def show_results(plan: Plan, search: Search, data: Data, root: Folder, uri: str) -> None:
     """The study's table, on the screen and as a file, and where everything else is."""
     import pandas as pd
 

@@ -7,7 +7,10 @@
                                  weights.pt        the trained network
                                  checkpoint.pt     only until the trial is done
 
-A file is written under another name, flushed to the disk and renamed, so what has its name is whole.
+A file is written under another name, flushed to the disk and renamed, so what has its name is whole. The storage may
+also be `s3://bucket/prefix`, where an object appears whole or not at all by itself. Credentials, region and endpoint
+come from the environment variables of AWS (AWS_ACCESS_KEY_ID, AWS_DEFAULT_REGION, AWS_ENDPOINT_URL, ...), or from the
+machine's role.
 """
 
 from __future__ import annotations
@@ -17,13 +20,18 @@ import json
 import os
 import uuid
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from pydantic import Field, ValidationError
 
 from gada_ray.config import Frozen, TrainingConfig, canonical, explain
 from gada_ray.errors import UserError
 
+if TYPE_CHECKING:
+    from upath import UPath
+
+Folder: TypeAlias = "Path | UPath"
+"""A folder or file on a disk or on S3: both are joined by `/` and read by `read_bytes`."""
 FORMAT = 1
 RESULT = "result.json"
 CHECKPOINT = "checkpoint.pt"
@@ -103,25 +111,53 @@ class Result(Frozen):
 
 
 class Store:
-    """The trials under one storage folder, on a local disk or one that all nodes share."""
+    """The trials under one storage: a folder, on a disk that all nodes share where there are several, or a place on S3.
 
-    def __init__(self, root: Path | str) -> None:
-        self.root = Path(root).expanduser().resolve()
+    Raises:
+        StoreError: for an address of another kind, or for S3 without the packages that speak to it.
+    """
 
-    def folder(self, signature: str) -> Path:
+    def __init__(self, root: Folder | str) -> None:
+        self.root = _place(str(root))
+
+    def check(self) -> None:
+        """Find out whether a bucket is there and may be read, before anything is trained. Folders are made when needed.
+
+        Raises:
+            StoreError: with the cause.
+        """
+        if isinstance(self.root, Path):
+            return
+        bucket, _, prefix = self.root.path.partition("/")
+        try:
+            self.root.fs.call_s3("list_objects_v2", Bucket=bucket, Prefix=prefix, MaxKeys=1)
+        except Exception as error:
+            raise self._unusable(error) from error
+
+    def folder(self, signature: str) -> Folder:
         """Where a trial's files are, whether or not it exists."""
         return self.root / "trials" / signature
 
     def read(self, signature: str, name: str) -> bytes | None:
-        """A file of a trial, or None where there is none."""
+        """A file of a trial, or None where there is none.
+
+        Raises:
+            StoreError: if the storage does not answer or refuses.
+        """
         try:
             return (self.folder(signature) / name).read_bytes()
         except FileNotFoundError:
             return None
+        except Exception as error:  # botocore's errors share no base class with those of files
+            raise self._unusable(error) from error
 
     def write(self, signature: str, name: str, data: bytes) -> None:
         """Write a file of a trial so that it is there whole or not at all."""
         write_whole(self.folder(signature) / name, data)
+
+    def _unusable(self, error: Exception) -> StoreError:
+        hint = "" if isinstance(self.root, Path) else " check its name and the AWS_ environment variables, then"
+        return StoreError(f"the storage {self.root} cannot be used ({error});{hint} run the same command again")
 
     def commit(self, result: Result) -> None:
         """Write result.json, which makes the trial done, and drop its checkpoint."""
@@ -162,8 +198,24 @@ class Store:
         return result
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file under another name, flush it to the disk and rename it into place."""
+def _place(root: str) -> Folder:
+    if "://" not in root:
+        return Path(root).expanduser().resolve()
+    if not root.startswith("s3://") or not root.removeprefix("s3://").strip("/"):
+        raise StoreError(f"the storage '{root}' is neither a folder nor s3://bucket/prefix")
+    try:
+        import s3fs  # noqa: F401  UPath would miss it only at the first file
+        from upath import UPath
+    except ImportError as error:
+        raise StoreError(f"the storage {root} needs {error.name}; install gada-ray[s3] on every node") from None
+    return UPath(root.rstrip("/"), use_listings_cache=False)
+
+
+def write_whole(path: Folder, data: bytes) -> None:
+    """Write a file under another name, flush it to the disk and rename it into place; on S3 one request does it."""
+    if not isinstance(path, Path):
+        path.write_bytes(data)
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:

@@ -13,7 +13,7 @@ import pytest
 
 from gada_ray import TrainingConfig, gan, with_values
 from gada_ray.config import flatten
-from gada_ray.store import CHECKPOINT, Store
+from gada_ray.store import CHECKPOINT, Folder, Store
 from gada_ray.trial import Execution, run_trial
 from tests.toy import tiny, toy_dataset, toy_trial
 
@@ -175,7 +175,7 @@ print("DONE", result.signature, flush=True)
 """
 
 
-def start(folder: Path) -> subprocess.Popen[str]:
+def start(folder: Folder) -> subprocess.Popen[str]:
     root = Path(__file__).parents[1]
     return subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(SCRIPT), str(folder)],

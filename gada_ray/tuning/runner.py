@@ -6,9 +6,8 @@ Tune schedules, places and restarts; what it stores is thrown away. Results are 
 from __future__ import annotations
 
 import os
-import shutil
+import tempfile
 import time
-import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -125,8 +124,6 @@ def run(
 
     Once `enough` says so, nothing more starts and running trials end at their last checkpoint, to be taken up later.
     """
-    place = store.root / "ray"
-    name = f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:6]}"
     suggester = _Suggester(search, store, on_start, on_progress, enough)
     trainable = tune.with_resources(
         tune.with_parameters(
@@ -134,6 +131,8 @@ def run(
         ),
         {"cpu": resources.cpus, "gpu": resources.gpus},
     )
+    # Trials report no checkpoints to Tune, so that its state concerns the driver alone.
+    place = tempfile.TemporaryDirectory(prefix="gada-ray-", ignore_cleanup_errors=True)
     tuner = tune.Tuner(
         trainable,
         tune_config=tune.TuneConfig(
@@ -145,8 +144,7 @@ def run(
             trial_dirname_creator=lambda trial: trial.trial_id,
         ),
         run_config=tune.RunConfig(
-            name=name,
-            storage_path=str(place),
+            storage_path=place.name,
             failure_config=tune.FailureConfig(max_failures=RETRIES),
             callbacks=[_Ticker(on_tick)],
             stop=_Enough(enough),
@@ -154,10 +152,8 @@ def run(
             verbose=0,
         ),
     )
-    try:
+    with place:
         tuner.fit()
-    finally:
-        shutil.rmtree(place / name, ignore_errors=True)
 
 
 def _train(config: dict[str, Any], datasets: Mapping[str, IqaDataset], storage: str, execution: dict[str, Any]) -> None:

@@ -5,12 +5,12 @@ Pure functions of the results of record; nothing here knows a tracking service.
 
 from __future__ import annotations
 
+import io
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -19,7 +19,7 @@ from scipy import stats
 
 from gada_ray.config import PhaseConfig, TrainingConfig, digest
 from gada_ray.data.dataset import DataError
-from gada_ray.store import Result, Store
+from gada_ray.store import Folder, Result, Store
 
 HEADLINE = ("srocc", "lcc")
 OTHERS = ("krcc", "rmse", "lcc_fitted")
@@ -58,8 +58,13 @@ class ConfigurationRun:
 class Trial:
     """One finished trial as it lies in the store."""
 
-    folder: Path
+    folder: Folder
     result: Result
+
+    def file(self, name: str) -> io.BytesIO | None:
+        """A file of the trial, or None where it has none."""
+        data = Store(self.folder.parents[1]).read(self.folder.name, name)
+        return None if data is None else io.BytesIO(data)
 
     @property
     def digest(self) -> str:
@@ -73,7 +78,7 @@ class Trial:
         return round(start * 1000), round((start + self.result.run.seconds) * 1000)
 
 
-def read_trial(folder: Path) -> Trial:
+def read_trial(folder: Folder) -> Trial:
     """Read a trial's result of record, `<storage>/trials/<signature>`.
 
     Raises:
@@ -139,10 +144,10 @@ def final_metrics(trial: Trial) -> dict[str, float]:
 
 def curve_values(trial: Trial) -> list[tuple[str, int, float]]:
     """Points of all learning curves: name, global step and value; losses by phase (`loss/gan/l1`, `curve/srocc`)."""
-    path = trial.folder / "curves.csv"
-    if not path.exists():
+    curves = trial.file("curves.csv")
+    if curves is None:
         return []
-    frame = pd.read_csv(path)
+    frame = pd.read_csv(curves)
     names = [
         f"loss/{phase}/{name.removeprefix('loss/')}" if name.startswith("loss/") else f"curve/{name}"
         for phase, name in zip(frame["phase"], frame["name"], strict=True)

@@ -16,7 +16,6 @@ import math
 import os
 import queue
 import shlex
-import shutil
 import sys
 import tempfile
 import threading
@@ -30,7 +29,7 @@ import pandas as pd
 from gada_ray import pictures
 from gada_ray.config import digest
 from gada_ray.errors import UserError
-from gada_ray.store import Result
+from gada_ray.store import Folder, Result
 from gada_ray.tuning.summary import (
     ConfigurationRun,
     Trial,
@@ -71,8 +70,17 @@ class TrackingError(UserError, RuntimeError):
     """MLflow cannot be used; names its address and what to do. The results in the store are not touched."""
 
 
-def default_uri(storage: Path) -> str:
-    """The sqlite file `mlflow.db` in the storage, by absolute path; files of runs go to `mlartifacts` beside it."""
+def default_uri(storage: Folder) -> str:
+    """The sqlite file `mlflow.db` in the storage, by absolute path; files of runs go to `mlartifacts` beside it.
+
+    Raises:
+        TrackingError: for a storage on S3, where no database can live.
+    """
+    if not isinstance(storage, Path):
+        raise TrackingError(
+            f"MLflow's database cannot be kept in {storage}; name a server, --tracking-uri http://HOST:5000, "
+            f"or a file on this machine, --tracking-uri {SQLITE}mlflow.db"
+        )
     return f"{SQLITE}{storage.resolve() / 'mlflow.db'}"
 
 
@@ -94,7 +102,7 @@ class Synced:
     deleted: int
 
 
-def sync(uri: str, experiment: str, entries: Iterable[tuple[ConfigurationRun, Path]]) -> Synced:
+def sync(uri: str, experiment: str, entries: Iterable[tuple[ConfigurationRun, Folder]]) -> Synced:
     """Make MLflow complete from the store and free of duplicates and half-written runs. Safe to repeat.
 
     `entries` are finished trials, each with the configuration that it belongs to. Not meant for while a driver writes
@@ -143,7 +151,7 @@ class Tracker:
     def __init__(self, uri: str, experiment: str, tell: Callable[[str], None] | None = None) -> None:
         self._uri, self._experiment = uri, experiment
         self._tell = tell or (lambda message: print(message, file=sys.stderr))
-        self._entries: queue.SimpleQueue[tuple[ConfigurationRun, Path] | None] = queue.SimpleQueue()
+        self._entries: queue.SimpleQueue[tuple[ConfigurationRun, Folder] | None] = queue.SimpleQueue()
         self._closing = threading.Event()
         self._open: set[str] = set()
         self._down = False
@@ -157,7 +165,7 @@ class Tracker:
         self._thread = threading.Thread(target=self._work, name="tracking", daemon=True)
         self._thread.start()
 
-    def finished(self, run: ConfigurationRun, trial_folder: Path) -> None:
+    def finished(self, run: ConfigurationRun, trial_folder: Folder) -> None:
         """Have a finished trial written, and return at once. Trials that were read back may be handed in again."""
         self._entries.put((run, trial_folder))
 
@@ -180,7 +188,7 @@ class Tracker:
         except Exception as error:
             self._lost(error)
 
-    def _write(self, run: ConfigurationRun, folder: Path) -> bool:
+    def _write(self, run: ConfigurationRun, folder: Folder) -> bool:
         """Write one trial; False while MLflow does not answer. What fails twice with MLflow alive is left out."""
         failure: Exception | None = None
         for _ in range(2):
@@ -342,14 +350,14 @@ def _dataset(result: Result, context: str) -> DatasetInput:
 
 def _write_files(client: MlflowClient, run_id: str, run: ConfigurationRun, trial: Trial) -> None:
     """Predictions and pictures, as far as the trial has them."""
-    predictions, patches = trial.folder / "predictions.csv", trial.folder / "patches.npz"
+    predictions, patches = trial.file("predictions.csv"), trial.file("patches.npz")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        if predictions.exists():
-            shutil.copy(predictions, folder)
+        if predictions is not None:
+            (folder / "predictions.csv").write_bytes(predictions.getvalue())
             title = f"{trial.result.dataset.name}, {run.name}, split {trial.result.fold.split}"
             pictures.scatter(pd.read_csv(predictions), title).savefig(folder / "scatter.png")
-        if patches.exists():
+        if patches is not None:
             with np.load(patches, allow_pickle=False) as arrays:
                 pictures.figure1(arrays).savefig(folder / "figure1.png")
         if any(folder.iterdir()):
