@@ -18,6 +18,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -201,7 +202,7 @@ class Store:
 def _place(root: str) -> Folder:
     if "://" not in root:
         return Path(root).expanduser().resolve()
-    if not root.startswith("s3://") or not root.removeprefix("s3://").strip("/"):
+    if not re.match("s3://[^/]", root):
         raise StoreError(f"the storage '{root}' is neither a folder nor s3://bucket/prefix")
     try:
         import s3fs  # noqa: F401  UPath would miss it only at the first file

@@ -18,7 +18,7 @@ SMALL: dict[str, Any] = {
     "feature_maps": 16,
     "head_units": 8,
     "generator_widths": (4, 8, 8),
-    "embedding": 4,
+    "embedding": 16,
     "noise_dim": 4,
 }
 
