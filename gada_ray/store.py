@@ -77,8 +77,6 @@ class RunRecord(Frozen):
     device: str
     threads: int
     host: str
-    node: str | None = None
-    """Ray's name of the node, in its logs too; none outside a cluster, and in results of versions before it."""
     started: str
     """ISO 8601, UTC."""
     seconds: float
@@ -167,11 +165,7 @@ class Store:
         record = result.model_dump(mode="json")
         record["sha256"] = hashlib.sha256(canonical(record).encode()).hexdigest()
         self.write(result.signature, RESULT, (json.dumps(record, indent=1, allow_nan=False) + "\n").encode())
-        self.forget(result.signature)
-
-    def forget(self, signature: str) -> None:
-        """Drop the checkpoint of a trial that is done."""
-        (self.folder(signature) / CHECKPOINT).unlink(missing_ok=True)
+        (self.folder(result.signature) / CHECKPOINT).unlink(missing_ok=True)
 
     def result(self, signature: str) -> Result | None:
         """The result of a trial, or None if it is not done.

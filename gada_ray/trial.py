@@ -86,8 +86,6 @@ class Execution:
     threads: int = 1
     """CPU threads."""
     checkpoint_every_s: float = 60.0
-    node: str | None = None
-    """The node of a cluster, by the name that the cluster's logs have for it."""
 
 
 @dataclass
@@ -112,7 +110,7 @@ def run_trial(
     """Train and test one trial, or return its stored result.
 
     `report` gets a dict at every point of the loss curves: phase, steps_done, steps, and the latest losses and
-    correlations; and once "warning" with a sentence for people, if there is a checkpoint that cannot be read. A training whose loss is no longer finite, or whose device runs out of memory, ends in a result with
+    correlations. A training whose loss is no longer finite, or whose device runs out of memory, ends in a result with
     status "diverged" or "oom" and the cause.
 
     Raises:
@@ -313,9 +311,7 @@ class _Training:
             try:
                 saved = checkpoint.from_bytes(data, str(self.store.folder(self.trial.signature) / CHECKPOINT))
             except checkpoint.CheckpointError as error:
-                warning = f"{error}; the trial starts again"
-                print(warning, file=sys.stderr)
-                self.report({"warning": warning, "steps_done": 0, "steps": self.config.steps})
+                print(f"{error}; the trial starts again", file=sys.stderr)
             else:
                 self.network.load_state_dict(saved["network"])
                 self.state = _State(**saved["state"])
@@ -363,11 +359,6 @@ class _Training:
 
     def _commit(self, status: str, cause: str | None, metrics: dict[str, float], files: dict[str, bytes]) -> Result:
         trial, dataset, state = self.trial, self.dataset, self.state
-        # A worker that was cut off from its cluster and replaced, or another study's, may have been as fast.
-        first = self.store.result(trial.signature)
-        if first is not None:
-            self.store.forget(trial.signature)
-            return first
         for name, data in files.items():
             self.store.write(trial.signature, name, data)
         result = Result.model_validate(
@@ -394,7 +385,6 @@ class _Training:
                     device=_device_name(self.device),
                     threads=self.execution.threads,
                     host=socket.gethostname(),
-                    node=self.execution.node,
                     started=state.started,
                     seconds=state.seconds + time.monotonic() - self.since,
                     phase_seconds=state.phase_seconds,

@@ -102,25 +102,9 @@ def test_damaged_weights_are_not_taken_over(dataset, undisturbed, tmp_path):
 def test_a_cut_off_checkpoint_is_reported_by_name_and_the_trial_starts_again(dataset, undisturbed, tmp_path, capsys):
     store, trial = Store(tmp_path), toy_trial(dataset)
     store.write(trial.signature, CHECKPOINT, b"PK\x03\x04 half a file")
-    reports = []
-    result = run_trial(trial, dataset, store, report=reports.append)
-    (told,) = [report["warning"] for report in reports if "warning" in report]
-    assert str(store.folder(trial.signature) / CHECKPOINT) in told and told in capsys.readouterr().err
+    result = run_trial(trial, dataset, store)
+    assert str(store.folder(trial.signature) / CHECKPOINT) in capsys.readouterr().err
     assert_same_numbers(undisturbed, (store, result))
-
-
-def test_the_result_of_the_first_of_two_workers_on_a_trial_stands(dataset, tmp_path):
-    store, trial = Store(tmp_path), toy_trial(dataset)
-    rival, written = [], {}
-
-    def overtaken(progress):
-        if not rival:
-            rival.append(run_trial(trial, dataset, store))
-            written.update({path: path.stat().st_mtime_ns for path in store.folder(trial.signature).iterdir()})
-
-    result = run_trial(trial, dataset, store, Execution(checkpoint_every_s=0, node="the slow one"), overtaken)
-    assert result == rival[0] and result.run.node is None
-    assert written == {path: path.stat().st_mtime_ns for path in store.folder(trial.signature).iterdir()}
 
 
 def test_a_diverged_training_is_a_result_with_its_cause(dataset, tmp_path):
