@@ -21,6 +21,8 @@ from gada_ray.training import losses
 
 JITTER = 0.05
 """Standard deviation of the noise on the qualities asked of the generator under "empirical" conditions."""
+GRID_LEVELS = 8
+"""Fewest qualities asked of the generator under "grid" conditions."""
 
 
 class DivergedError(ArithmeticError):
@@ -231,9 +233,11 @@ class Phase:
         elif self.phase.conditions == "uniform":
             quality = low + (high - low) * torch.rand(n, generator=random)
         else:  # grid
-            levels = int(np.ceil(n / len(present)))
-            distortion = present.repeat(levels)[:n]
-            quality = torch.linspace(0, 1, levels).repeat_interleave(len(present))[:n] * (high - low) + low
+            # A batch may be smaller than the grid; its cells are drawn, so that all of them get their turn.
+            levels = max(GRID_LEVELS, int(np.ceil(n / len(present))))
+            cells = torch.randperm(len(present) * levels, generator=random)[:n]
+            distortion = present[cells % len(present)]
+            quality = torch.linspace(0, 1, levels)[cells // len(present)] * (high - low) + low
         return distortion, quality
 
 
