@@ -122,7 +122,7 @@ class PhaseConfig(Frozen):
     """Distorted images that classifier and evaluator see."""
     conditions: Literal["paired", "empirical", "uniform", "grid"] = "paired"
     """(c, q) asked of the generator: those of the real batch; a class with qualities like its training labels; a class
-    and a quality drawn evenly over the training range; or a regular grid of both."""
+    and a quality drawn evenly over the training range; or a regular grid of both, its cells in random order."""
     generated_weight: float = Field(default=1.0, ge=0)
     """Weight of generated crops in L_C and L_E against 1 for real crops, in phases that see both."""
     rate_factor: float = Field(default=1.0, gt=0)
@@ -191,6 +191,11 @@ class TrainingConfig(Frozen):
             raise ValueError(
                 f"crop_px must be a multiple of {2**generator_halvings}, since the generator halves it "
                 f"{generator_halvings} times and doubles it again, got {crop}"
+            )
+        if self.uses_generator and crop < 2 ** (generator_halvings + 1):
+            raise ValueError(
+                f"crop_px must be at least {2 ** (generator_halvings + 1)}, so that the generator has more than one "
+                f"location to normalise after halving it {generator_halvings} times, got {crop}"
             )
         return self
 

@@ -33,6 +33,7 @@ def test_phases_are_addressed_by_name_and_can_be_replaced_and_changed_together()
     [
         ({"data.crop_px": 36}, ["multiple of 8", "36"]),
         ({"data.crop_px": 8}, ["at least 16", "8"]),
+        ({"data.crop_px": 8, "model.trunk_widths": (4, 8)}, ["at least 16", "generator", "8"]),
         ({"data.batch": 0}, ["data.batch", "greater than 0", "0"]),
         ({"rates.evaluator": -1e-3}, ["rates.evaluator", "greater than 0"]),
         ({"model.head": "both"}, ["model.head", "'gap'", "both"]),
