@@ -33,7 +33,7 @@ def agreement(target: np.ndarray, prediction: np.ndarray, fit: bool = True) -> d
     if not (np.isfinite(target).all() and np.isfinite(prediction).all()):
         raise ValueError("targets and predictions must be finite")
     rmse = float(np.sqrt(np.mean((target - prediction) ** 2)))
-    if np.ptp(target) == 0 or np.ptp(prediction) == 0:
+    if _constant(target) or _constant(prediction):
         return dict.fromkeys(CORRELATIONS, 0.0) | {"rmse": rmse, "lcc_fitted": 0.0, "constant": 1.0}
     lcc = float(stats.pearsonr(target, prediction).statistic)
     return {
@@ -58,6 +58,11 @@ def by_distortion(predictions: pd.DataFrame) -> dict[str, float]:
             part = agreement(group["target"].to_numpy(), group["prediction"].to_numpy(), fit=False)
             metrics |= {f"{name}/{distortion}": part[name] for name in CORRELATIONS}
     return metrics
+
+
+def _constant(x: np.ndarray) -> bool:
+    """Whether values differ by no more than the rounding of their own computation."""
+    return bool(np.ptp(x) <= 1e-12 * np.abs(x).max())
 
 
 def logistic(x: np.ndarray, top: float, bottom: float, middle: float, width: float) -> np.ndarray:

@@ -33,6 +33,16 @@ def test_random_numbers_agree_with_scipy():
     assert metrics["krcc"] == pytest.approx(stats.kendalltau(target, prediction).statistic)
 
 
+def test_values_that_differ_by_their_rounding_alone_count_as_constant_without_a_warning():
+    target, prediction = np.array([0.1, 0.5, 0.9, 0.3]), 0.5 + np.array([0.0, 1.0, 0.0, 2.0]) * 1.2e-16
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        metrics = agreement(target, prediction)
+        single = agreement(target, np.array([0.5, 0.5, 0.5, 0.5 + 2**-24], np.float32))
+    assert (metrics["srocc"], metrics["constant"]) == (0.0, 1)
+    assert single["constant"] == 0  # in float32, one step is a difference
+
+
 @pytest.mark.parametrize("which", ["prediction", "target"])
 def test_constant_values_count_as_no_correlation_without_a_warning(which):
     varied, constant = np.array([0.1, 0.5, 0.9]), np.full(3, 0.4)
