@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
+from optuna.trial import create_trial
 
-from gada_ray.config import ConfigError, TrainingConfig, with_values
+from gada_ray.config import ConfigError, TrainingConfig, flatten, with_values
 from gada_ray.errors import UserError
 from gada_ray.tuning.racing import Racing
 
@@ -111,7 +113,8 @@ def make_plan(
     `settings` change the base after the preset has. They cannot change what the study compares or searches.
 
     Raises:
-        StudyError: for an unknown preset, or a setting that the study varies itself.
+        StudyError: for an unknown preset or level, a setting that the study varies itself, or a space that cannot be
+            searched.
         ConfigError: for a field or value that cannot be.
     """
     if preset not in study.presets:
@@ -119,6 +122,9 @@ def make_plan(
     size = study.presets[preset]
     base = with_values(study.base, {**size.values, **settings})
     levels = study.levels(base) if callable(study.levels) else study.levels
+    unknown = [level for level in (*(size.levels or ()), *(study.searched or ())) if level not in levels]
+    if unknown:
+        raise StudyError(f"study '{name}' has no level '{unknown[0]}'; available: {', '.join(levels)}")
     chosen = levels if size.levels is None else {level: levels[level] for level in size.levels}
     # Levels that are a function of the base take a setting into account; fixed ones would overwrite it in silence.
     fixed = {} if callable(study.levels) else chosen
@@ -135,6 +141,8 @@ def make_plan(
             config = with_values(base, values)
         except ConfigError as error:
             raise ConfigError(f"level '{level}' of study '{name}': {error}") from None
+        if searched:
+            _check_space(f"level '{level}' of study '{name}'", size.space, values, config)
         plans.append(
             LevelPlan(level, values, config, size.space if searched else {}, size.proposals if searched else 0)
         )
@@ -148,6 +156,24 @@ def make_plan(
         seed,
         study.racing if racing else None,
     )
+
+
+def _check_space(level: str, space: Mapping[str, BaseDistribution], values: Values, config: TrainingConfig) -> None:
+    """Make sure that a search can start from a level's own values, and leaves what makes the level alone."""
+    own = flatten(config)
+    for path, distribution in space.items():
+        if path in values:
+            raise StudyError(f"{level} sets {path} itself, so its preset cannot search it; take it out of either")
+        if path not in own:
+            near = difflib.get_close_matches(path, own, n=5, cutoff=0.4) or own
+            raise StudyError(f"{level} searches an unknown field '{path}'; nearest: {', '.join(near)}")
+        try:
+            create_trial(value=0.0, params={path: own[path]}, distributions={path: distribution})
+        except (ValueError, TypeError):
+            raise StudyError(
+                f"{level} starts its search from its own {path}={own[path]!r}, which {distribution} does not contain; "
+                f"widen the space or change the preset's values"
+            ) from None
 
 
 def data_selections(levels: Sequence[LevelPlan]) -> dict[tuple[bool, str, bool], TrainingConfig]:

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from gada_ray import Choice, LogUniform, Preset, Study, finetuning, gada, gan
+from gada_ray.config import ConfigError
+from gada_ray.tuning.study import StudyError, data_selections, make_plan
+from tests.toy import TINY
+
+RATE = {"rates.evaluator": LogUniform(1e-5, 1e-1)}
+LEVELS = {"a": {}, "b": {"data.crop_px": 24}}
+
+
+def plan(settings=None, levels=LEVELS, searched=None, preset="smoke", splits=None, **size):
+    presets = {"smoke": Preset(cost="nothing", splits=2, values=TINY, **size)}
+    of = Study(question="?", base=gada(3, 2, 1), levels=levels, searched=searched, presets=presets)
+    return make_plan("toy", of, preset, "demo", settings or {}, splits)
+
+
+def test_values_come_from_base_preset_settings_and_level_the_later_before_the_earlier():
+    levels = plan({"data.batch": 6, "model.feature_maps": 5}).levels
+    assert [level.config.data.crop_px for level in levels] == [TINY["data.crop_px"], 24]
+    for level in levels:
+        assert (level.config.data.batch, level.config.model.feature_maps) == (6, 5)
+        assert level.config.model.trunk_widths == TINY["model.trunk_widths"]
+        assert level.config.rates == gada(3, 2, 1).rates
+
+
+def test_the_command_may_change_the_splits():
+    assert (plan().splits, plan(splits=7).splits) == (2, 7)
+
+
+def test_levels_that_are_not_searched_have_no_space_and_no_proposals():
+    a, b = plan(space=RATE, proposals=3, searched=("b",)).levels
+    assert (a.space, a.proposals) == ({}, 0)
+    assert (b.space, b.proposals) == (RATE, 3)
+
+
+def test_levels_may_be_a_function_of_the_base_and_see_settings():
+    def levels(base):
+        steps = base.phases[0].steps
+        return {"gan alone": {"phases": (gan(2 * steps),)}, "fine-tuned": {"phases": (gan(steps), finetuning(steps))}}
+
+    alone, tuned = plan({"phases.gan.steps": 8}, levels=levels).levels
+    assert (alone.config.steps, tuned.config.steps) == (16, 16)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"preset": "tiny"}, "study 'toy' has no preset 'tiny'; available: smoke"),
+        ({"searched": ("c",)}, "study 'toy' has no level 'c'; available: a, b"),
+        ({"settings": {"data.crop_px": 32}}, "varies data.crop_px itself"),
+        ({"settings": {"rates.evaluator": 1e-3}, "space": RATE}, "varies rates.evaluator itself"),
+        ({"splits": 0}, "--splits must be at least 1, got 0"),
+        (
+            {"space": {"rates.evalutor": LogUniform(1e-5, 1)}},
+            "unknown field 'rates.evalutor'; nearest: rates.evaluator",
+        ),
+        ({"space": {"data.crop_px": Choice(16, 24)}}, "level 'b' of study 'toy' sets data.crop_px itself"),
+        ({"space": {"model.norm": Choice("none", "instance")}}, "model.norm='batch'"),
+        ({"space": {"rates.evaluator": LogUniform(1e-3, 1)}}, "rates.evaluator=0.0005"),
+    ],
+    ids=["preset", "searched", "varied", "searched and set", "splits", "field", "level's own", "choice", "range"],
+)
+def test_a_plan_that_cannot_be_names_the_rule_and_what_there_is(values, words):
+    with pytest.raises(StudyError, match=re.escape(words)):
+        plan(**values)
+
+
+def test_a_preset_may_leave_levels_out_and_may_not_name_one_that_is_not_there():
+    presets = {"few": Preset(cost="-", splits=1, levels=("b",)), "bad": Preset(cost="-", splits=1, levels=("a", "c"))}
+    of = Study(question="?", base=gada(3, 2, 1), levels=LEVELS, presets=presets)
+    assert [level.name for level in make_plan("toy", of, "few", "demo", {}).levels] == ["b"]
+    with pytest.raises(StudyError, match="has no level 'c'; available: a, b"):
+        make_plan("toy", of, "bad", "demo", {})
+
+
+@pytest.mark.parametrize(
+    ("levels", "words"),
+    [
+        ({"bad": {"data.crop_pxx": 16}}, "level 'bad' of study 'toy': unknown field 'data.crop_pxx'; nearest: "),
+        ({"bad": {"data.crop_px": 20}}, "level 'bad' of study 'toy': crop_px must be a multiple of 8"),
+        ({"bad": {"phases.warmup.steps": 1}}, "unknown field 'phases.warmup.steps'"),
+    ],
+)
+def test_a_level_that_cannot_be_is_named_with_field_and_rule(levels, words):
+    with pytest.raises(ConfigError, match=re.escape(words)):
+        plan(levels=levels)
+
+
+def test_levels_on_the_same_images_share_a_selection_of_the_database():
+    of = plan(levels={**LEVELS, "realigned": {"data.dmos": "realigned"}, "both": {"data.dmos": "realigned"}})
+    assert len(data_selections(of.levels)) == 2
