@@ -85,6 +85,38 @@ def test_every_term_of_the_generator_alone_moves_it_and_no_other_moves_it_withou
     assert all(torch.equal(p, before[name]) for name, p in network.generator.named_parameters())
 
 
+def test_the_generators_step_leaves_the_judge_alone(dataset):
+    """Whatever the generator's loss weighs, trunk and heads move by their own loss alone."""
+    own = {"losses.generator_class_weight": 9.0, "losses.generator_quality_weight": 9.0, "losses.l1_weight": 1.0}
+    states = []
+    for values in ({}, own):
+        network, phase = start(dataset, tiny(values))
+        phase.step(0, 0)
+        states.append((state(network.judge), state(network.generator)))
+    (judge, generator), (other_judge, other_generator) = states
+    assert all(torch.equal(judge[name], other_judge[name]) for name in judge)
+    assert any(not torch.equal(generator[name], other_generator[name]) for name in generator)
+
+
+@pytest.mark.parametrize(
+    ("term", "weight"),
+    [
+        ("generator_source", "losses.adversarial_weight"),
+        ("reconstruction", "losses.l1_weight"),
+        ("generator_class", "losses.generator_class_weight"),
+        ("generator_quality", "losses.generator_quality_weight"),
+    ],
+)
+def test_the_generator_learns_each_of_its_aims_from_a_judge_that_stands_still(dataset, term, weight):
+    """Judged real, like the distorted crops, recognised as its class, and rated as asked: all four losses fall."""
+    off = {f"losses.{name}": 0.0 for name in ("adversarial_weight", "l1_weight")}
+    off |= {f"losses.generator_{name}_weight": 0.0 for name in ("class", "quality")}
+    slow = {"rates.discriminator": 1e-12, "rates.classifier": 1e-12, "rates.evaluator": 1e-12, "rates.generator": 1e-2}
+    _, phase = start(dataset, tiny({**off, **slow, weight: 1.0, "model.normalisation": "none", "data.batch": 16}))
+    terms = [float(phase.step(step, 0)[term]) for step in range(40)]
+    assert np.mean(terms[-5:]) < np.mean(terms[:5])
+
+
 @pytest.mark.parametrize("recipe", ["gan", "augmentation"])
 def test_running_statistics_come_from_real_images_only(dataset, recipe):
     config = tiny({"model.norm": "batch"}, TrainingConfig(phases=(gan(2), augmentation(2))))
@@ -136,6 +168,27 @@ def test_every_class_is_asked_for_the_last_one_included_with_qualities_of_the_tr
         asked = quality[distortion == c]
         assert low - 1e-6 <= asked.min() and asked.max() <= high + 1e-6
         assert asked.max() - asked.min() > 0.5 * (high - low)
+
+
+@pytest.mark.parametrize("conditions", ["empirical", "uniform", "grid"])
+def test_batches_smaller_than_the_number_of_classes_ask_for_all_of_them_in_time(dataset, conditions):
+    config = tiny({"phases.augmentation.conditions": conditions, "data.batch": 2})
+    _, phase = start(dataset, config, 1)
+    random = torch.Generator().manual_seed(0)
+    asked = [phase._ask(2, random) for _ in range(100)]
+    distortion, quality = (torch.cat(parts) for parts in zip(*asked, strict=True))
+    for c in range(3):
+        here = quality[distortion == c]
+        assert len(here) > 30
+        assert here.max() - here.min() > 0.7 * np.ptp(dataset.quality)
+
+
+def test_a_grid_that_fills_the_batch_asks_for_every_class_at_even_steps_of_quality(dataset):
+    _, phase = start(dataset, tiny({"phases.augmentation.conditions": "grid"}), 1)
+    distortion, quality = phase._ask(30, torch.Generator().manual_seed(0))
+    for c in range(3):
+        expected = np.linspace(dataset.quality.min(), dataset.quality.max(), 10)
+        np.testing.assert_allclose(quality[distortion == c].sort().values, expected, rtol=1e-5)
 
 
 def test_classes_that_the_training_part_lacks_are_not_asked_for(dataset):
@@ -200,7 +253,6 @@ def test_bfloat16_trains_with_finite_losses_near_those_of_float32(dataset):
 
 
 def losses_of_20_steps(dataset) -> np.ndarray:
-    torch.set_num_threads(1)
     rows = []
     config = tiny(config=gada(10, 6, 4))
     network = build(config, len(DISTORTIONS), 7)
@@ -216,7 +268,7 @@ def losses_of_20_steps(dataset) -> np.ndarray:
 def test_the_golden_curve_of_20_steps_is_kept(dataset):
     """A refactor keeps it. A change of behaviour re-makes it and raises CODE_VERSION.
 
-    python -c "import numpy, tests.training.test_phases as t; from tests.toy import toy_dataset as d;
-    numpy.savetxt(t.GOLDEN, t.losses_of_20_steps(d()), fmt='%.6f')"
+    python -c "import numpy, torch, tests.training.test_phases as t; from tests.toy import toy_dataset as d;
+    torch.set_num_threads(1); numpy.savetxt(t.GOLDEN, t.losses_of_20_steps(d()), fmt='%.6f')"
     """
     np.testing.assert_allclose(losses_of_20_steps(dataset), np.loadtxt(GOLDEN), rtol=2e-3, atol=2e-4)

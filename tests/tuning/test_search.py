@@ -143,6 +143,19 @@ def test_a_diverged_configuration_is_told_as_failed_and_never_wins():
     assert level.best and level.best.run.config.rates.evaluator <= 1e-4
 
 
+def test_a_proposal_that_lacks_a_split_never_wins_however_well_it_does_on_the_others():
+    def score(job):
+        if job.run.stage == "search" and job.run.number == 2:
+            return None if job.trial.fold.split == 1 else 0.999
+        return quality(job)
+
+    searching, done, _ = play(study({"a": {}}, proposals=6, space=RATE), score=score, racing=False)
+    level = searching.levels[0]
+    assert max(level.proposed[2].scores) == 0.999 and level.proposed[2].failed
+    assert level.best is not None and level.best.run.number != 2
+    assert {job.trial.config for job in done if job.run.stage == "test"} == {level.best.run.config}
+
+
 def test_a_level_without_any_finished_proposal_has_no_winner_and_ends():
     searching, done, _ = play(study({"a": {}}, proposals=3, space=RATE), score=lambda job: None)
     assert searching.finished and searching.levels[0].best is None
