@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -32,7 +33,7 @@ from gada_ray.config import TrainingConfig
 from gada_ray.data.dataset import IqaDataset
 from gada_ray.data.splits import Fold
 from gada_ray.errors import UserError
-from gada_ray.store import Store
+from gada_ray.store import Store, StoreError
 from gada_ray.trial import Execution, Progress, Trial, run_trial
 from gada_ray.tuning.search import Job, Search
 
@@ -97,15 +98,16 @@ def connect(address: str | None, resources: Resources) -> int:
         if address is None:
             options["include_dashboard"] = False
         ray.init(address=address, **options)
-    have = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    slots = [
-        int(have.get(name, 0) / wanted) for name, wanted in (("CPU", resources.cpus), ("GPU", resources.gpus)) if wanted
-    ]
+    # Ray has no public name for what an autoscaler may still start; it is None without one.
+    later = ray._private.state.state.get_max_resources_from_cluster_config()
+    have = Counter(ray.cluster_resources()) | Counter(later or {})  # type: ignore[no-untyped-call]
+    wishes = (("CPU", resources.cpus), ("GPU", resources.gpus))
+    slots = [int(have[name] / wanted) for name, wanted in wishes if wanted]
     limit = min([*slots, resources.max_concurrent or 10**9])
     if limit < 1:
         raise ResourceError(
             f"a trial asks for {resources.cpus:g} CPUs and {resources.gpus:g} GPUs, the cluster has "
-            f"{have.get('CPU', 0):g} and {have.get('GPU', 0):g}; lower --cpus-per-trial or --gpus-per-trial"
+            f"{have['CPU']:g} and {have['GPU']:g}; lower --cpus-per-trial or --gpus-per-trial"
         )
     return limit
 
@@ -123,6 +125,9 @@ def run(
     """Train all that the search asks for, on the cluster that `connect` joined. `datasets` are by fingerprint.
 
     Once `enough` says so, nothing more starts and running trials end at their last checkpoint, to be taken up later.
+
+    Raises:
+        StoreError: if a result cannot be read back, as from a storage that the nodes do not share.
     """
     suggester = _Suggester(search, store, on_start, on_progress, enough)
     trainable = tune.with_resources(
@@ -147,13 +152,15 @@ def run(
             storage_path=place.name,
             failure_config=tune.FailureConfig(max_failures=RETRIES),
             callbacks=[_Ticker(on_tick)],
-            stop=_Enough(enough),
+            stop=_Enough(suggester.over),
             progress_reporter=_Silent(),
             verbose=0,
         ),
     )
     with place:
         tuner.fit()
+    if suggester.failure is not None:
+        raise suggester.failure
 
 
 def _train(config: dict[str, Any], datasets: Mapping[str, IqaDataset], storage: str, execution: dict[str, Any]) -> None:
@@ -195,6 +202,12 @@ class _Suggester(Searcher):
         self._enough = enough
         self._search, self._store, self._on_start, self._on_progress = search, store, on_start, on_progress
         self._jobs: dict[str, Job] = {}
+        self.failure: StoreError | None = None
+        """What ended the study; Tune only logs what is raised in here, and would wait for the trial for ever."""
+
+    def over(self) -> bool:
+        """Whether nothing more shall start."""
+        return self.failure is not None or self._enough()
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Tune stores a copy of the searcher that is never read."""
@@ -202,8 +215,8 @@ class _Suggester(Searcher):
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]
         """A trial to start, None to ask again later, or the end."""
-        job = None if self._enough() else self._search.next()
-        if job is None and self._enough():
+        job = None if self.over() else self._search.next()
+        if job is None and self.over():
             return Searcher.FINISHED
         if job is None:
             return Searcher.FINISHED if self._search.finished else None
@@ -226,8 +239,18 @@ class _Suggester(Searcher):
         job = self._jobs.pop(trial_id, None)
         if job is None:
             return
-        found = self._store.result(job.trial.signature)
-        if found is not None or not self._enough():
+        try:
+            found = self._store.result(job.trial.signature)
+            if found is None and not error and result and "status" in result:
+                raise StoreError(
+                    f"a node finished a trial, but {self._store.folder(job.trial.signature)} on this machine holds no "
+                    "result, so the nodes do not share the storage; give a folder that they share, or "
+                    "s3://bucket/prefix, as --storage (docs/cluster.md)"
+                )
+        except StoreError as failure:
+            self.failure = failure
+            return
+        if found is not None or not self.over():
             self._search.done(job, found)
 
     def save(self, checkpoint_path: str) -> None:

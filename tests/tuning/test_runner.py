@@ -124,6 +124,17 @@ def test_a_dead_tracking_server_is_named_once_and_synced_later(command, tmp_path
     assert len(runs(storage, "normalisation", "split")) == 3
 
 
+def test_a_study_ends_with_one_message_when_results_do_not_reach_the_driver(command, monkeypatch, tmp_path, capsys):
+    make_manifest(tmp_path / "data")
+    monkeypatch.setattr(Store, "result", lambda *_: None)  # not in the workers
+    study = ("--study", "normalisation", "--preset", "smoke", "--dataset", "manifest", "--data-root", tmp_path / "data")
+    monkeypatch.setattr(sys, "argv", ["tune.py", "--storage", str(tmp_path / "runs"), *map(str, study)])
+    with pytest.raises(SystemExit, match="2"):
+        tune.run()
+    message = capsys.readouterr().err
+    assert "do not share the storage" in message and "docs/cluster.md" in message
+
+
 def test_a_cluster_too_small_for_a_trial_is_refused_with_what_it_has(cluster):
     with pytest.raises(runner.ResourceError, match=r"asks for 1000 CPUs .* the cluster has"):
         runner.connect(None, runner.Resources(cpus=1000))
