@@ -87,17 +87,24 @@ def slots_here(resources: Resources) -> int:
 
 
 def connect(address: str | None, resources: Resources) -> int:
-    """Join a cluster, or start one on this machine, and say how many trials run at a time.
+    """Join the cluster at an address or at $RAY_ADDRESS, or start one here, and say how many trials run at a time.
 
     Raises:
-        ResourceError: if not even one trial fits.
-        ConnectionError: if there is no cluster at the address.
+        ResourceError: if not even one trial fits, or if there is no cluster at the address.
     """
     if not ray.is_initialized():
+        # Without an address, Ray looks for a cluster on this machine, and tries for minutes to reach one that is gone.
+        address = address or os.environ.get("RAY_ADDRESS") or "local"
         options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
-        if address is None:
+        if address == "local":
             options["include_dashboard"] = False
-        ray.init(address=address, **options)
+        try:
+            ray.init(address=address, **options)
+        except ConnectionError as error:
+            raise ResourceError(
+                f"no Ray cluster answers at {address} ({str(error).splitlines()[0]}); start one with "
+                "`ray start --head`, correct --address or RAY_ADDRESS, or leave both out to use this machine alone"
+            ) from None
     # Ray has no public name for what an autoscaler may still start; it is None without one.
     later = ray._private.state.state.get_max_resources_from_cluster_config()
     have = Counter(ray.cluster_resources()) | Counter(later or {})  # type: ignore[no-untyped-call]

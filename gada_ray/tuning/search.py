@@ -219,6 +219,7 @@ class Search:
             splits=tuple(fold.split for fold in folds),
             scheme=splits_hash(splits),
             seed=self.plan.seed,
+            question=self.plan.question,
         )
         jobs = [Job(run, Trial(config, fold, self.plan.seed, self._fingerprints[place])) for fold in folds]
         # One order for all configurations, so that any two have seen the same splits.

@@ -47,6 +47,8 @@ class ConfigurationRun:
     scheme: str
     """Names the way references were divided. Splits of the same number are the same split only within one scheme."""
     seed: int
+    question: str = ""
+    """What the study asks, for people."""
 
     @property
     def name(self) -> str:
@@ -92,7 +94,7 @@ def read_trial(folder: Folder) -> Trial:
 
 
 def configuration_key(run: ConfigurationRun, trial: Trial) -> str:
-    """What makes two configuration runs the same one. The number of the proposal and the planned splits do not."""
+    """What makes two configuration runs the same one. Neither proposal's number nor planned splits nor question do."""
     return digest(
         {
             "study": run.study,

@@ -295,6 +295,7 @@ def _write_split(
         "status": result.status,
         "device": result.run.device,
         "code_version": str(result.code_version),
+        "versions": ", ".join(f"{name} {version}" for name, version in result.run.versions.items()),
         "split": split,
         "references_train": str(len(result.fold.train)),
         "references_held_out": str(len(result.fold.held_out)),
@@ -313,8 +314,19 @@ def _write_split(
 
 def _tags(run: ConfigurationRun, trial: Trial) -> dict[str, str]:
     """Tags that configurations and splits share, to filter and group by."""
-    names = {"dataset_name": trial.result.dataset.name, "labels": trial.result.dataset.labels}
-    return {"study": run.study, "preset": run.preset, "level": run.level, "stage": run.stage} | names
+    data = trial.result.dataset
+    return {
+        "study": run.study,
+        "question": run.question,
+        "preset": run.preset,
+        "level": run.level,
+        "stage": run.stage,
+        "dataset_name": data.name,
+        "labels": data.labels,
+        "images": str(data.images),
+        "references": str(data.references),
+        "splits_hash": run.scheme,
+    }
 
 
 def _log_metrics(

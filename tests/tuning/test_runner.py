@@ -138,3 +138,26 @@ def test_a_study_ends_with_one_message_when_results_do_not_reach_the_driver(comm
 def test_a_cluster_too_small_for_a_trial_is_refused_with_what_it_has(cluster):
     with pytest.raises(runner.ResourceError, match=r"asks for 1000 CPUs .* the cluster has"):
         runner.connect(None, runner.Resources(cpus=1000))
+
+
+@pytest.mark.parametrize(
+    ("address", "variable", "asked"),
+    [
+        (None, None, "local"),
+        (None, "10.0.0.1:6379", "10.0.0.1:6379"),
+        ("10.0.0.2:6379", "10.0.0.1:6379", "10.0.0.2:6379"),
+    ],
+)
+def test_only_a_cluster_that_was_named_is_joined_and_one_that_is_gone_is_an_error(
+    monkeypatch, address, variable, asked
+):
+    def init(address, **_):
+        raise ConnectionError(f"nothing at {address}")
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", init)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    if variable:
+        monkeypatch.setenv("RAY_ADDRESS", variable)
+    with pytest.raises(runner.ResourceError, match=f"no Ray cluster answers at {asked}"):
+        runner.connect(address, runner.Resources())
