@@ -75,6 +75,8 @@ class ModelConfig(Frozen):
     """U-Net connections from encoder to decoder at 1/4 and 1/2 resolution."""
     upsampling: Literal["transpose", "resize"] = "transpose"
     """Decoder: 4x4 transposed convolutions, or nearest-neighbour resizing followed by 3x3 convolutions."""
+    output: Literal["image", "residual"] = "image"
+    """What the decoder ends in: the distorted image, or a change that is added to the reference, at first none."""
 
 
 class LossConfig(Frozen):
@@ -123,6 +125,9 @@ class PhaseConfig(Frozen):
     conditions: Literal["paired", "empirical", "uniform", "grid"] = "paired"
     """(c, q) asked of the generator: those of the real batch; a class with qualities like its training labels; a class
     and a quality drawn evenly over the training range; or a regular grid of both, its cells in random order."""
+    generated_by: Literal["generator", "identity", "procedures", "real_crops"] = "generator"
+    """What makes the generated images: the generator, or, as controls in phases that do not train it, nothing (the
+    reference itself, labelled as asked), hand-made distortions, or further real crops with their own labels."""
     generated_weight: float = Field(default=1.0, ge=0)
     """Weight of generated crops in L_C and L_E against 1 for real crops, in phases that see both."""
     rate_factor: float = Field(default=1.0, gt=0)
@@ -139,6 +144,11 @@ class PhaseConfig(Frozen):
                 f"phase '{self.name}' trains the generator, which needs images='both' and conditions='paired' "
                 f"(the L1 loss compares it with real distorted crops), got {self.images!r} and {self.conditions!r}"
             )
+        if "generator" in self.trains and self.generated_by != "generator":
+            raise ValueError(
+                f"phase '{self.name}' trains the generator, so its images must be generated_by='generator', "
+                f"got {self.generated_by!r}"
+            )
         if "generator" in self.trains and "discriminator" not in self.trains:
             raise ValueError(f"phase '{self.name}' trains the generator without the discriminator, its adversary")
         if "discriminator" in self.trains and self.images != "both":
@@ -146,9 +156,14 @@ class PhaseConfig(Frozen):
         return self
 
     @property
-    def uses_generator(self) -> bool:
-        """Whether the phase needs generated images."""
+    def adds_images(self) -> bool:
+        """Whether the phase needs generated images, whatever makes them."""
         return self.images != "real"
+
+    @property
+    def uses_generator(self) -> bool:
+        """Whether the phase needs the generator."""
+        return self.adds_images and self.generated_by == "generator"
 
 
 class EvaluationConfig(Frozen):
@@ -156,6 +171,10 @@ class EvaluationConfig(Frozen):
 
     crops: PositiveInt = 30
     """Random crops of each image."""
+    placement: Literal["random", "even"] = "random"
+    """Where crops are taken: at random, or spread evenly over the image."""
+    crop_grid: PositiveInt | None = None
+    """Test crops' corners are multiples of this many pixels; None takes the grid of training."""
     pooling: Literal["mean", "median"] = "mean"
     """How the predictions of the crops become one."""
     curve_points: int = Field(default=10, ge=0)
@@ -186,6 +205,8 @@ class TrainingConfig(Frozen):
             raise ValueError(
                 f"crop_px must be at least {2 ** (halvings + 1)}, as the trunk halves it {halvings} times, got {crop}"
             )
+        if crop % 8 and any(p.adds_images and p.generated_by == "procedures" for p in self.phases):
+            raise ValueError(f"crop_px must be a multiple of 8 for hand-made distortions of 8x8 blocks, got {crop}")
         generator_halvings = len(self.model.generator_widths)
         if self.uses_generator and crop % 2**generator_halvings:
             raise ValueError(
@@ -201,7 +222,7 @@ class TrainingConfig(Frozen):
 
     @property
     def uses_generator(self) -> bool:
-        """Whether any phase needs generated images."""
+        """Whether any phase needs the generator."""
         return any(phase.uses_generator for phase in self.phases)
 
     @property

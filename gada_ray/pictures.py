@@ -7,7 +7,7 @@ writes them. The style is in one place, `_axes`.
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -77,24 +77,40 @@ def figure1(patches: Mapping[str, np.ndarray]) -> Figure:
     `patches` holds reference, generated and distorted, uint8 `[k, px, px, 3]`; quality `[k]` in [0, 1]; and distortion,
     text `[k]`. Every pixel of a patch becomes a square of a whole number of pixels, when saved at the figure's own dpi.
     """
-    rows, px = patches["reference"].shape[:2]
+    names = zip(patches["distortion"], patches["quality"], strict=True)
+    labels = [f"{textwrap.fill(str(name), 16)}\nquality {float(quality):.2f}" for name, quality in names]
+    return _sheet({heading: patches[name] for name, heading in PATCHES.items()}, labels)
+
+
+def by_quality(patches: Mapping[str, np.ndarray]) -> Figure:
+    """The same patches, generated in several qualities between the worst and the best of training, a row a distortion.
+
+    `patches` holds, besides what `figure1` draws, asked `[q]` and by_quality, uint8 `[k, q, px, px, 3]`.
+    """
+    columns = {f"asked {quality:.2f}": patches["by_quality"][:, i] for i, quality in enumerate(patches["asked"])}
+    labels = [textwrap.fill(str(name), 16) for name in patches["distortion"]]
+    return _sheet({"reference": patches["reference"], **columns}, labels)
+
+
+def _sheet(columns: Mapping[str, np.ndarray], labels: Sequence[str]) -> Figure:
+    """Patches, uint8 `[k, px, px, 3]` a column, pixel by pixel, with a heading over columns and a label beside rows."""
+    rows, px = next(iter(columns.values())).shape[:2]
     zoom = max(1, round(CELL_PX / px))
     cell, gap, left, top = px * zoom, 8, 110, 28
-    width, height = left + 3 * (cell + gap), top + rows * (cell + gap)
+    width, height = left + len(columns) * (cell + gap), top + rows * (cell + gap)
     figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI, facecolor=SHADE)
     FigureCanvasAgg(figure)
-    for column, (name, heading) in enumerate(PATCHES.items()):
+    for column, (heading, pictures) in enumerate(columns.items()):
         x = left + column * (cell + gap)
         figure.text((x + cell / 2) / width, 1 - 14 / height, heading, ha="center", va="center", fontsize=9, color=INK)
         for row in range(rows):
             y = height - top - row * (cell + gap) - cell
             axes = figure.add_axes((x / width, y / height, cell / width, cell / height))
-            axes.imshow(patches[name][row], interpolation="nearest", aspect="auto")
+            axes.imshow(pictures[row], interpolation="nearest", aspect="auto")
             axes.set_axis_off()
-    for row in range(rows):
+    for row, label in enumerate(labels):
         middle = 1 - (top + row * (cell + gap) + cell / 2) / height
-        name, quality = textwrap.fill(str(patches["distortion"][row]), 16), float(patches["quality"][row])
-        figure.text(8 / width, middle, f"{name}\nquality {quality:.2f}", va="center", fontsize=8, color=INK)
+        figure.text(8 / width, middle, label, va="center", fontsize=8, color=INK)
     return figure
 
 

@@ -17,7 +17,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -25,11 +25,11 @@ import numpy as np
 import pandas as pd
 import torch
 
-from gada_ray.config import CODE_VERSION, TrainingConfig, digest
+from gada_ray.config import CODE_VERSION, EvaluationConfig, TrainingConfig, digest
 from gada_ray.data.crops import CropSource, generator_for, seed_for
 from gada_ray.data.dataset import IqaDataset
 from gada_ray.data.splits import Fold
-from gada_ray.evaluation import protocol
+from gada_ray.evaluation import obedience, protocol
 from gada_ray.evaluation.metrics import by_distortion
 from gada_ray.model.generator import Generator
 from gada_ray.store import CHECKPOINT, DatasetRecord, FoldRecord, PhaseResult, Result, RunRecord, Store
@@ -38,7 +38,13 @@ from gada_ray.training.phases import DivergedError, Phase, build
 
 LOSS_POINTS = 50
 """Points of the loss curves in a phase; a checkpoint can be taken at each."""
+ASKED = 5
+"""Qualities that the patches of a class show."""
 WEIGHTS = "weights.pt"
+RETEST = ("crops", "placement", "crop_grid", "pooling")
+"""Fields of the evaluation that concern trained weights alone: trials that differ in them share one training."""
+GENERATOR = "generator_"
+"""How metrics of the generator begin; they do not depend on how images are tested."""
 
 Progress = dict[str, float | int | str]
 Report = Callable[[Progress], None]
@@ -75,6 +81,19 @@ class Trial:
     def signature(self) -> str:
         """The sha256, in hex, that names the trial everywhere."""
         return self.prefix(len(self.config.phases))
+
+    @cached_property
+    def starts(self) -> dict[str, int]:
+        """Signatures of trials from whose weights this one can start, the nearest first, and the phases it then skips.
+
+        The trial that is tested in the usual way and else the same; then those that end after some of its phases.
+        """
+        phases = len(self.config.phases)
+        usual = {name: EvaluationConfig.model_fields[name].default for name in RETEST}
+        evaluation = self.config.evaluation.model_copy(update=usual)
+        tested = replace(self, config=self.config.model_copy(update={"evaluation": evaluation}))
+        retested = {} if evaluation == self.config.evaluation else {tested.signature: phases}
+        return retested | {self.prefix(number): number for number in range(phases - 1, 0, -1)}
 
 
 @dataclass(frozen=True)
@@ -162,8 +181,9 @@ class _Training:
         while self.state.phase < len(config.phases):
             predictions = self._run_phase(optimisers)
             optimisers = {}
-        if predictions is None:  # the last phase was done, but not the result
+        if predictions is None:  # trained to the end by an attempt that was interrupted, or by another trial
             predictions = self._predict(config.evaluation.crops)
+            self.state.phases[-1]["metrics"] |= by_distortion(predictions)
         return self._finish(predictions)
 
     def _run_phase(self, optimisers: dict[str, Any]) -> pd.DataFrame:
@@ -261,13 +281,16 @@ class _Training:
         return references.cpu(), generated.cpu(), distorted.cpu()
 
     def _generator_metrics(self) -> dict[str, float]:
-        """How far generated crops of held-out images are from the distorted ones, and the references for comparison."""
+        """How far generated crops of held-out images are from the distorted ones, and how far references are.
+
+        And whether the generator does as it is asked.
+        """
         parts = [self._generated(rows, self.config.data.crop_px) for rows in self.held_out.split(64)]
         references, generated, distorted = (torch.cat(images) for images in zip(*parts, strict=True))
         return {
             "generator_l1": float((generated - distorted).abs().mean()),
-            "reference_l1": float((references - distorted).abs().mean()),
-        }
+            "generator_reference_l1": float((references - distorted).abs().mean()),
+        } | obedience.measure(self.network, self.source, self.train_rows, self.held_out, self.config.data.crop_px)
 
     def _patches(self) -> bytes:
         """Figure 1: one held-out image a distortion, of about its lower quartile of quality."""
@@ -283,17 +306,34 @@ class _Training:
         references, generated, distorted = (
             (255 * images).round().to(torch.uint8).permute(0, 2, 3, 1).numpy() for images in self._generated(picked, px)
         )
+        asked, by_quality = self._asked(picked, px)
         buffer = io.BytesIO()
         np.savez_compressed(
             buffer,
             reference=references,
             generated=generated,
             distorted=distorted,
+            asked=asked.numpy(),
+            by_quality=by_quality,
             quality=quality[picked],
             distortion=np.array([self.dataset.distortions[i] for i in self.dataset.distortion[picked]]),
             image=np.array([self.dataset.images[int(i)] for i in picked]),
         )
         return buffer.getvalue()
+
+    def _asked(self, rows: torch.Tensor, px: int) -> tuple[torch.Tensor, np.ndarray]:
+        """Qualities over the training range, and generated patches `[n, q, px, px, 3]`, uint8, of some rows."""
+        generator, source = self.network.generator, self.source
+        assert isinstance(generator, Generator)
+        random = generator_for("patches", px)
+        top, left = source.windows(source.distorted(rows), px, random)
+        references = source.gather(source.reference[rows], top, left, px)
+        seen = source.quality[self.train_rows]
+        asked = torch.linspace(float(seen.min()), float(seen.max()), ASKED)
+        noise = generator.draw_noise(len(rows), px, random).to(self.device)
+        distortion = source.distortion[rows].to(self.device)
+        made = obedience.sweep(generator, references, distortion, asked.to(self.device), noise)
+        return asked, (255 * made.cpu()).round().to(torch.uint8).permute(0, 1, 3, 4, 2).numpy()
 
     def _save(self, phase: Phase | None) -> None:
         """Write the checkpoint; between phases there is no optimiser to keep."""
@@ -316,8 +356,8 @@ class _Training:
                 self.network.load_state_dict(saved["network"])
                 self.state = _State(**saved["state"])
                 return dict(saved["optimisers"])
-        for phases in range(len(self.config.phases) - 1, 0, -1):
-            if self._take_over(self.trial.prefix(phases)):
+        for signature in self.trial.starts:
+            if self._take_over(signature):
                 break
         return {}
 
@@ -337,6 +377,11 @@ class _Training:
         self.state.curves = [[p, int(step), int(overall), name, float(v)] for p, step, overall, name, v in rows]
         self.state.phases = [phase.model_dump() for phase in result.phases]
         self.state.phase, self.state.reused = len(result.phases), signature
+        if result.config.evaluation != self.config.evaluation:
+            # Scores on the way are another protocol's.
+            self.state.curves = [point for point in self.state.curves if point[3].startswith("loss/")]
+            for phase in self.state.phases:
+                phase["metrics"] = {k: v for k, v in phase["metrics"].items() if k.startswith(GENERATOR)}
         return True
 
     def _finish(self, predictions: pd.DataFrame) -> Result:

@@ -119,3 +119,16 @@ def test_drawing_leaves_pyplot_without_open_figures():
         drawn(figure)
     drawn(pictures.curves(curve_frame()))
     assert plt.get_fignums() == []
+
+
+def test_patches_by_quality_stand_beside_their_reference_with_the_quality_that_was_asked():
+    sample = patches(2, 64)
+    asked = np.array([0.1, 0.5, 0.9])
+    by_quality = np.random.default_rng(2).integers(0, 256, (2, 3, 64, 64, 3), dtype=np.uint8)
+    figure = pictures.by_quality({**sample, "asked": asked, "by_quality": by_quality})
+    texts = [text.get_text() for text in figure.texts]
+    assert texts == ["reference", "asked 0.10", "asked 0.50", "asked 0.90", "kind 0", "kind 1"]
+    image = drawn(figure)
+    cell, gap, left, top = 128, 8, 110, 28
+    y, x = top + cell + gap, left + 2 * (cell + gap)
+    assert np.array_equal(image[y : y + cell, x : x + cell], by_quality[1, 1].repeat(2, axis=0).repeat(2, axis=1))

@@ -127,7 +127,9 @@ def test_the_result_says_what_was_trained_and_tested_on(dataset, undisturbed):
     assert [phase.name for phase in result.phases] == ["gan", "augmentation", "finetuning"]
     assert not set(result.fold.train) & set(result.fold.held_out)
     assert {"srocc", "lcc", "srocc/noise"} <= set(result.metrics)
-    assert {"generator_l1", "reference_l1"} <= set(result.phases[0].metrics)
+    assert {"generator_l1", "generator_reference_l1", "generator_obeys_mdsi", "generator_noise_sd"} <= set(
+        result.phases[0].metrics
+    )
     assert set(result.files) == {"predictions.csv", "curves.csv", "patches.npz", "weights.pt"}
 
 
@@ -147,6 +149,7 @@ def test_the_signature_depends_on_everything_that_changes_the_numbers_and_on_not
         "model.norm": "none", "model.generator_widths": (4, 8, 9), "model.condition_at": "both",
         "model.embedding": 5, "model.noise_dim": 5, "model.noise_map": True, "model.skips": False,
         "model.upsampling": "resize", "losses.adversarial": "hinge", "losses.quality": "l1", "precision": "bfloat16",
+        "model.output": "residual", "evaluation.placement": "even", "evaluation.crop_grid": 8,
         "evaluation.pooling": "median", "phases.gan.images": None, "phases.gan.conditions": None,
     }  # fmt: skip
     for path, value in flatten(trial.config).items():
@@ -212,3 +215,28 @@ def test_a_process_killed_in_every_phase_ends_with_the_same_bits(tmp_path):
                         results.append((store, store.result(line.split()[1])))
     assert len(results) == 2
     assert_same_numbers(*results)
+
+
+@pytest.mark.parametrize(
+    "retest",
+    [
+        {"evaluation.crops": 2},
+        {"evaluation.pooling": "median"},
+        {"evaluation.placement": "even"},
+        {"evaluation.crop_grid": 8},
+    ],
+)
+def test_a_trial_that_is_tested_in_another_way_is_not_trained_again_and_has_the_numbers_of_one_that_is(
+    dataset, tmp_path, retest
+):
+    usual = {"evaluation.crops": 30}
+    store, config = Store(tmp_path / "one"), tiny({**usual, **retest})
+    first = run_trial(toy_trial(dataset, tiny(usual)), dataset, store)
+    result = run_trial(toy_trial(dataset, config), dataset, store)
+    assert result.run.reused == first.signature and result.run.phase_seconds == {}
+    other = Store(tmp_path / "other")
+    trained = run_trial(toy_trial(dataset, config), dataset, other)
+    assert trained.run.reused is None
+    assert result.metrics == trained.metrics and first.metrics != result.metrics
+    name = "predictions.csv"
+    assert store.read(result.signature, name) == other.read(trained.signature, name)

@@ -143,7 +143,7 @@ def test_the_list_shows_every_study_with_question_and_cost(monkeypatch, capsys):
 @pytest.mark.parametrize("name", tune.study_names())
 def test_every_preset_of_every_study_makes_a_plan_and_fits_its_smoke_run(name):
     study = tune.load_study(name)
-    assert set(study.presets) == {"smoke", "small", "paper"}
+    assert {"smoke", "small", "paper"} <= set(study.presets)
     assert study.question.endswith("?")
     for preset, size in study.presets.items():
         plan = make_plan(name, study, preset, "demo", {})

@@ -29,6 +29,10 @@ def generator_for(*parts: int | str) -> torch.Generator:
     return torch.Generator().manual_seed(seed_for(*parts))
 
 
+PLASTIC = (0.7548776662466927, 0.5698402909980532)
+"""The plastic number's inverse and its square: steps of the most even sequence of points in a square."""
+
+
 class CropSource:
     """The pixels and labels of a dataset on a device. Images are in [0, 1], quality is higher for better."""
 
@@ -45,11 +49,24 @@ class CropSource:
         self.distortion = torch.from_numpy(dataset.distortion.copy())
         self.quality = torch.from_numpy(dataset.quality.copy())
         self.n_references = len(dataset.references)
+        self.distortions = dataset.distortions
 
     def windows(self, images: Tensor, crop_px: int, generator: torch.Generator, grid: int = 1) -> tuple[Tensor, Tensor]:
         """Uniform random corners (top, left), int64 [n] each, of crops of some images, on a grid of pixels."""
+        return self._corners(
+            images, torch.rand(len(images), 2, generator=generator, dtype=torch.float64), crop_px, grid
+        )
+
+    def spread(self, images: Tensor, crop_px: int, grid: int = 1) -> tuple[Tensor, Tensor]:
+        """Corners that lie evenly over an image, named n times, for any n: the R2 sequence (Roberts, 2018)."""
+        steps = torch.tensor(PLASTIC, dtype=torch.float64)
+        places = (0.5 + torch.arange(1, len(images) + 1, dtype=torch.float64)[:, None] * steps) % 1
+        return self._corners(images, places, crop_px, grid)
+
+    def _corners(self, images: Tensor, places: Tensor, crop_px: int, grid: int) -> tuple[Tensor, Tensor]:
+        """Corners of crops from places `[n, 2]` in [0, 1) of the room that an image leaves."""
         room = (self.shapes[images] - crop_px) // grid + 1
-        corners = (torch.rand(len(images), 2, generator=generator, dtype=torch.float64) * room).long() * grid
+        corners = (places * room).long() * grid
         return corners[:, 0], corners[:, 1]
 
     def gather(self, images: Tensor, top: Tensor, left: Tensor, crop_px: int) -> Tensor:

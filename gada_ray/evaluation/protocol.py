@@ -20,18 +20,18 @@ CROPS_AT_ONCE = 256
 def windows(dataset: IqaDataset, source: CropSource, rows: Tensor, config: TrainingConfig) -> tuple[Tensor, Tensor]:
     """Corners of the test crops, int64 [m, k] each.
 
-    An image's crops depend on its name, the crop size and the grid only, so every trial sees the same ones.
+    Random crops of an image depend on its name, the crop size and the grid only, so every trial sees the same ones.
     """
-    data, count = config.data, config.evaluation.crops
-    corners = [
-        source.windows(
-            source.distorted(row).repeat(count),
-            data.crop_px,
-            generator_for("evaluation", dataset.images[int(row)], data.crop_px),
-            data.crop_grid,
-        )
-        for row in rows
-    ]
+    data, test = config.data, config.evaluation
+    grid = test.crop_grid or data.crop_grid
+    corners = []
+    for row in rows:
+        images = source.distorted(row).repeat(test.crops)
+        if test.placement == "even":
+            corners.append(source.spread(images, data.crop_px, grid))
+        else:
+            random = generator_for("evaluation", dataset.images[int(row)], data.crop_px)
+            corners.append(source.windows(images, data.crop_px, random, grid))
     return torch.stack([top for top, _ in corners]), torch.stack([left for _, left in corners])
 
 

@@ -44,6 +44,9 @@ class Generator(nn.Module):
         self.decode_3 = self._up(bottleneck, second)
         self.decode_2 = self._up(second * (1 + config.skips), first)
         self.decode_1 = self._up(first * (1 + config.skips), 3, last=True)
+        if config.output == "residual":
+            for parameter in self.decode_1.parameters():
+                nn.init.zeros_(parameter)  # training starts at the reference
 
     def _up(self, inputs: int, outputs: int, *, last: bool = False) -> nn.Sequential:
         """A layer that doubles the image; the last one has no normalisation and ends in RGB."""
@@ -76,5 +79,6 @@ class Generator(nn.Module):
         y = self.decode_3(torch.cat([part.to(latent.dtype) for part in parts], dim=1))
         y = self.decode_2(torch.cat([y, quarter], dim=1) if self.config.skips else y)
         y = self.decode_1(torch.cat([y, half], dim=1) if self.config.skips else y)
-        image: Tensor = y.float().sigmoid()
+        y = y.float()
+        image: Tensor = y.sigmoid() if self.config.output == "image" else (reference + y).clamp(0, 1)
         return image

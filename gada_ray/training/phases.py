@@ -17,7 +17,7 @@ from gada_ray.config import PARTS, PhaseConfig, RateConfig, TrainingConfig
 from gada_ray.data.crops import CropSource, generator_for
 from gada_ray.model.discriminator import Discriminator, Gada, Judgement
 from gada_ray.model.generator import Generator
-from gada_ray.training import losses
+from gada_ray.training import losses, procedures
 
 JITTER = 0.05
 """Standard deviation of the noise on the qualities asked of the generator under "empirical" conditions."""
@@ -102,8 +102,8 @@ class Phase:
         generated: Batch | None = None
         terms: dict[str, Tensor] = {}
         trains_generator = self.generator_optimiser is not None
-        if phase.uses_generator:
-            generated = self._generate(real, random, with_gradient=trains_generator)
+        if phase.adds_images:
+            generated = self._generate(real, number, seed, random, with_gradient=trains_generator)
         judge = self.network.judge
         if self.judge_optimiser is not None:
             loss = self._judge_loss(judge, real, generated, terms)
@@ -182,38 +182,61 @@ class Phase:
 
     def _real_batch(self, number: int, seed: int, random: torch.Generator) -> Batch:
         """The real crops of a step. An epoch sees every training image once; incomplete batches are dropped."""
-        epoch, position = divmod(number, max(1, len(self.rows) // self.batch))
-        order = torch.randperm(len(self.rows), generator=generator_for(seed, self.number, epoch, "epoch"))
-        rows = self.rows[order[position * self.batch : (position + 1) * self.batch]]
-        images = self.source.distorted(rows)
-        data = self.config.data
-        top, left = self.source.windows(images, data.crop_px, random, data.crop_grid)
+        rows = self._rows(number, seed, "epoch")
+        top, left = self._windows(rows, random)
         self._references = self.source.reference[rows], top, left
-        return self._batch(
-            self.source.gather(images, top, left, data.crop_px),
-            self.source.distortion[rows],
-            self.source.quality[rows],
-        )
+        return self._crops(rows, top, left)
+
+    def _rows(self, number: int, seed: int, order_of: str) -> Tensor:
+        """The training rows `[n]` of a step."""
+        epoch, position = divmod(number, max(1, len(self.rows) // self.batch))
+        order = torch.randperm(len(self.rows), generator=generator_for(seed, self.number, epoch, order_of))
+        return self.rows[order[position * self.batch : (position + 1) * self.batch]]
+
+    def _windows(self, rows: Tensor, random: torch.Generator) -> tuple[Tensor, Tensor]:
+        data = self.config.data
+        return self.source.windows(self.source.distorted(rows), data.crop_px, random, data.crop_grid)
+
+    def _crops(self, rows: Tensor, top: Tensor, left: Tensor) -> Batch:
+        """Real distorted crops with their labels."""
+        crops = self.source.gather(self.source.distorted(rows), top, left, self.config.data.crop_px)
+        return self._batch(crops, self.source.distortion[rows], self.source.quality[rows])
 
     def _batch(self, images: Tensor, distortion: Tensor, quality: Tensor) -> Batch:
         device = self.source.device
         return Batch(images, distortion.to(device), quality.to(device))
 
-    def _generate(self, real: Batch, random: torch.Generator, *, with_gradient: bool) -> Batch:
-        """Generated crops, as many as real ones, from the references of the batch, same windows."""
+    def _generate(self, real: Batch, number: int, seed: int, random: torch.Generator, *, with_gradient: bool) -> Batch:
+        """Generated crops, as many as real ones, from the references of the batch, same windows; or a control's."""
+        if self.phase.generated_by == "real_crops":
+            rows = self._rows(number, seed, "further crops")
+            return self._crops(rows, *self._windows(rows, random))
         crop_px = self.config.data.crop_px
-        generator = self.network.generator
-        assert isinstance(generator, Generator)
         references = self.source.gather(*self._references, crop_px)
         if self.phase.conditions == "paired":
             asked = real
         else:
             distortion, quality = self._ask(len(references), random)
             asked = self._batch(references, distortion, quality)
+        if self.phase.generated_by == "identity":
+            return Batch(references, asked.distortion, asked.quality)
+        if self.phase.generated_by == "procedures":
+            images = procedures.distort(
+                references, asked.distortion, self._severity(asked.quality), self.source.distortions, random
+            )
+            return Batch(images, asked.distortion, asked.quality)
+        generator = self.network.generator
+        assert isinstance(generator, Generator)
         noise = generator.draw_noise(len(references), crop_px, random).to(self.source.device)
         with torch.set_grad_enabled(with_gradient), self._autocast():
             images = generator(noise, references, asked.distortion, asked.quality)
         return Batch(images, asked.distortion, asked.quality)
+
+    def _severity(self, quality: Tensor) -> Tensor:
+        """Qualities as shares of the training range, 0 at its best and 1 at its worst."""
+        seen = self.source.quality[self.rows]
+        low, high = float(seen.min()), float(seen.max())
+        return ((high - quality) / (high - low)).clamp(0, 1) if high > low else torch.zeros_like(quality)
 
     def _ask(self, n: int, random: torch.Generator) -> tuple[Tensor, Tensor]:
         """Classes and qualities `[n]` to ask of the generator, within what the training labels cover."""

@@ -37,7 +37,7 @@ class Price:
 
     def seconds(self, skipped: int = 0) -> float:
         """All of it, or what is left when the first phases are taken over from another trial."""
-        share = 1 - skipped / len(self.phases)
+        share = max(1, len(self.phases) - skipped) / len(self.phases)  # it is always tested once
         return sum(self.phases[skipped:]) + share * self.evaluation
 
 
@@ -107,8 +107,7 @@ def from_past(configurations: Iterable[Configuration], device: str) -> dict[str,
 def skipped_phases(job: Job, available: Iterable[str]) -> int:
     """How many first phases a job can take over from trials with these signatures."""
     signatures = set(available)
-    phases = range(len(job.trial.config.phases) - 1, 0, -1)
-    return next((number for number in phases if job.trial.prefix(number) in signatures), 0)
+    return next((phases for signature, phases in job.trial.starts.items() if signature in signatures), 0)
 
 
 def work(config: TrainingConfig, skipped: int = 0) -> float:
@@ -119,7 +118,7 @@ def work(config: TrainingConfig, skipped: int = 0) -> float:
     for phase in config.phases[skipped:]:
         kind = "generator" if "generator" in phase.trains else phase.images
         total += step[kind] * phase.steps * config.data.batch * pixels
-    return total + (len(config.phases) - skipped) * 30 * config.evaluation.crops * pixels
+    return total + max(1, len(config.phases) - skipped) * 30 * config.evaluation.crops * pixels
 
 
 def job_work(jobs: Iterable[Job], available: Iterable[str]) -> Mapping[str, float]:

@@ -266,8 +266,7 @@ class Search:
         """
         for configuration, job in self._todo:
             trial = job.trial
-            needs = {trial.prefix(phases) for phases in range(1, len(trial.config.phases) + 1)}
-            if not needs & self._running.keys():
+            if not self._running.keys() & {trial.signature, *trial.starts}:
                 self._todo.remove((configuration, job))
                 self._running[trial.signature] = (configuration, job)
                 return job

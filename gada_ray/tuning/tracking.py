@@ -372,6 +372,8 @@ def _write_files(client: MlflowClient, run_id: str, run: ConfigurationRun, trial
         if patches is not None:
             with np.load(patches, allow_pickle=False) as arrays:
                 pictures.figure1(arrays).savefig(folder / "figure1.png")
+                if "asked" in arrays:  # results of the first version have none
+                    pictures.by_quality(arrays).savefig(folder / "generated_by_quality.png")
         if any(folder.iterdir()):
             client.log_artifacts(run_id, name)
 

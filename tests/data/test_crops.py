@@ -73,3 +73,19 @@ def test_pixels_may_be_read_only_memory(dataset):
     source = toy_source(shared)
     image = torch.tensor([1])
     assert source.gather(image, torch.tensor([0]), torch.tensor([0]), 16).isfinite().all()
+
+
+@pytest.mark.parametrize("count", [1, 4, 9, 30])
+def test_spread_crops_cover_an_image_more_evenly_than_random_ones_and_stay_inside(count):
+    dataset = toy_dataset()
+    source = toy_source(dataset)
+    images = torch.full((count,), 3)
+    top, left = source.spread(images, 16)
+    height, width = (int(side) - 16 for side in source.shapes[3])
+    assert top.min() >= 0 and left.min() >= 0 and top.max() <= height and left.max() <= width
+    assert len({*zip(top.tolist(), left.tolist(), strict=True)}) == count
+    if count == 30:
+        for quarter in (top < height / 2, top >= height / 2, left < width / 2, left >= width / 2):
+            assert 13 <= int(quarter.sum()) <= 17
+    grid_top, grid_left = source.spread(images, 16, 8)
+    assert (grid_top % 8 == 0).all() and (grid_left % 8 == 0).all()

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from gada_ray import augmentation, continued, direct, finetuning, gada, gan
-from gada_ray.config import PARTS, TrainingConfig
+from gada_ray.config import PARTS, ConfigError, TrainingConfig
 from gada_ray.training.phases import Phase, build
 from tests.toy import DISTORTIONS, tiny, toy_dataset, toy_source
 
@@ -272,3 +272,44 @@ def test_the_golden_curve_of_20_steps_is_kept(dataset):
     torch.set_num_threads(1); numpy.savetxt(t.GOLDEN, t.losses_of_20_steps(d()), fmt='%.6f')"
     """
     np.testing.assert_allclose(losses_of_20_steps(dataset), np.loadtxt(GOLDEN), rtol=2e-3, atol=2e-4)
+
+
+@pytest.mark.parametrize("made_by", ["identity", "procedures", "real_crops"])
+def test_a_control_takes_the_place_of_the_generator_in_phase_2_and_changes_nothing_else(dataset, made_by):
+    values = {"phases.augmentation.generated_by": made_by}
+    network, phase = start(dataset, tiny(values), 1)
+    before = state(network.part("generator"))
+    random = torch.Generator().manual_seed(0)
+    real = phase._real_batch(0, 5, random)
+    made = phase._generate(real, 0, 5, random, with_gradient=False)
+    assert made.images.shape == real.images.shape and not made.images.requires_grad
+    references = phase.source.gather(*phase._references, 16)
+    if made_by == "identity":
+        assert torch.equal(made.images, references)
+    elif made_by == "procedures":
+        assert not torch.equal(made.images, references) and made.images.min() >= 0 and made.images.max() <= 1
+    else:
+        rows = phase._rows(0, 5, "further crops")
+        assert torch.equal(made.quality, phase.source.quality[rows])
+        assert torch.equal(made.distortion, phase.source.distortion[rows])
+        assert not torch.equal(made.images, real.images)
+    assert moved(dataset, tiny(values), 1, steps=2) == {"trunk", "classifier", "evaluator"}
+    phase.step(0, 0)
+    assert same(before, network.part("generator"))
+
+
+def test_a_phase_that_trains_the_generator_takes_no_images_of_another_maker():
+    with pytest.raises(ConfigError, match="phase 'gan' trains the generator, so its images must be generated_by"):
+        tiny({"phases.gan.generated_by": "identity"})
+
+
+def test_a_generator_of_residuals_starts_at_the_reference_and_learns_to_change_it(dataset):
+    _, phase = start(dataset, tiny({"model.output": "residual"}))
+    real = phase._real_batch(0, 0, torch.Generator().manual_seed(0))
+    references = phase.source.gather(*phase._references, 16)
+    made = phase._generate(real, 0, 0, torch.Generator().manual_seed(0), with_gradient=False).images
+    assert torch.equal(made, references)
+    for step in range(3):
+        phase.step(step, 0)
+    made = phase._generate(real, 0, 0, torch.Generator().manual_seed(0), with_gradient=False).images
+    assert not torch.equal(made, references) and made.min() >= 0 and made.max() <= 1

@@ -1,0 +1,47 @@
+"""Which choices of the network matter, among those that the paper leaves open?
+
+The paper's text admits readings of its last convolution that differ 128 times in size, and says nothing of the
+normalisation between layers, of what the decoder is made of, or of how large z is. One change a level. Expected: the
+generator's choices move how well it draws, the heads' how well images are judged, and z hardly anything.
+"""
+
+from gada_ray import NARROW, SMOKE, Preset, Study, gada
+
+STUDY = Study(
+    question="Which choices of the network matter, among those that the paper leaves open?",
+    base=gada(gan_steps=30_000, augmentation_steps=10_000, finetuning_steps=5_000),
+    levels={
+        "as by default": {},
+        "last convolution as large as its input": {"model.head": "valid"},
+        "maps flattened": {"model.head": "flatten"},
+        "heads at every location": {"model.head": "dense"},
+        "instance norm": {"model.norm": "instance"},
+        "spectral norm": {"model.norm": "spectral"},
+        "no norm": {"model.norm": "none"},
+        "condition at input and bottleneck": {"model.condition_at": "both"},
+        "no skips": {"model.skips": False},
+        "resizing decoder": {"model.upsampling": "resize"},
+        "change of the reference": {"model.output": "residual"},
+        "no z": {"model.noise_dim": 0},
+        "z at every location": {"model.noise_map": True},
+    },
+    presets={
+        "smoke": Preset(cost="13 trainings of seconds; shows that it runs, nothing else", splits=1, values=SMOKE),
+        "small": Preset(
+            cost="39 trainings of about 1,500 narrow steps; about 3 hours on 2 CPU cores",
+            splits=3,
+            values={
+                **NARROW,
+                "data.batch": 16,
+                "phases.gan.steps": 1000,
+                "phases.augmentation.steps": 300,
+                "phases.finetuning.steps": 200,
+            },
+        ),
+        "paper": Preset(
+            cost="13 levels x 10 splits, 45,000 steps: about 110 GPU-hours",
+            splits=10,
+            values={"data.batch": 64, "model.normalisation": "none"},
+        ),
+    },
+)

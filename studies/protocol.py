@@ -1,0 +1,73 @@
+"""How much of a number is the protocol? One training, tested in many ways.
+
+All levels but the last three share one training: what differs is how many crops an image is judged by, where they lie,
+whether they keep to JPEG's grid of blocks, and how predictions are pooled. The last three, for LIVE and TID2013 alone,
+change the data, and are trained anew: LIVE with its 203 undistorted copies among the distorted images, LIVE with
+realigned scores, and TID2013 without its computer-made reference. Expected: beyond ten crops little happens, and the
+copies, which any network recognises, raise every number.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from gada_ray import NARROW, SMOKE, Preset, Study, gada
+
+TESTS: Mapping[str, Mapping[str, Any]] = {
+    "30 random crops, mean": {},
+    "1 crop": {"evaluation.crops": 1},
+    "4 crops": {"evaluation.crops": 4},
+    "10 crops": {"evaluation.crops": 10},
+    "100 crops": {"evaluation.crops": 100},
+    "median of crops": {"evaluation.pooling": "median"},
+    "crops spread evenly": {"evaluation.placement": "even"},
+    "crops on JPEG's grid": {"evaluation.crop_grid": 8},
+}
+DATA: Mapping[str, Mapping[str, Any]] = {
+    "LIVE with copies of references": {"data.include_reference_copies": True},
+    "LIVE with realigned scores": {"data.dmos": "realigned"},
+    "TID2013 without i25": {"data.drop_artificial_reference": True},
+}
+
+STUDY = Study(
+    question="How much of a number is the protocol, with the training left as it is?",
+    base=gada(gan_steps=30_000, augmentation_steps=10_000, finetuning_steps=5_000),
+    levels={**TESTS, **DATA},
+    presets={
+        "smoke": Preset(
+            cost="1 training of seconds, tested in 8 ways; shows that it runs, nothing else",
+            splits=1,
+            values={**SMOKE, "evaluation.crops": 30},
+            levels=tuple(TESTS),
+        ),
+        "small": Preset(
+            cost="4 trainings of 1,500 narrow steps, each tested in 8 ways; about 20 minutes on 2 CPU cores",
+            splits=4,
+            values={
+                **NARROW,
+                "data.batch": 16,
+                "phases.gan.steps": 1000,
+                "phases.augmentation.steps": 300,
+                "phases.finetuning.steps": 200,
+            },
+            levels=tuple(TESTS),
+        ),
+        "live": Preset(
+            cost="10 splits x 3 trainings of 45,000 steps on LIVE: about 25 GPU-hours",
+            splits=10,
+            values={"data.batch": 64, "model.normalisation": "none"},
+            levels=(*TESTS, "LIVE with copies of references", "LIVE with realigned scores"),
+        ),
+        "paper": Preset(
+            cost="10 splits x 1 training of 45,000 steps: about 8 GPU-hours",
+            splits=10,
+            values={"data.batch": 64, "model.normalisation": "none"},
+            levels=tuple(TESTS),
+        ),
+        "tid2013": Preset(
+            cost="10 splits x 2 trainings of 45,000 steps on TID2013: about 16 GPU-hours",
+            splits=10,
+            values={"data.batch": 64, "model.normalisation": "none"},
+            levels=(*TESTS, "TID2013 without i25"),
+        ),
+    },
+)
