@@ -10,7 +10,9 @@ import pandas as pd
 from gada_ray.data.dataset import IqaDataset
 from gada_ray.data.splits import Split
 from gada_ray.evaluation.metrics import agreement
+from gada_ray.store import Folder, write_whole
 from gada_ray.tuning.search import Configuration
+from gada_ray.tuning.study import Plan
 
 FLOOR = "distortion's mean (floor)"
 
@@ -90,3 +92,14 @@ def floor(dataset: IqaDataset, splits: Sequence[Split]) -> pd.DataFrame:
             }
         ]
     )
+
+
+def write_tables(
+    folder: Folder, plan: Plan, configurations: Sequence[Configuration], dataset: IqaDataset, splits: Sequence[Split]
+) -> tuple[Folder, pd.DataFrame]:
+    """Write `table` with the floor as a CSV file, and `by_split` beside it; returns the former, and its path."""
+    frame = pd.concat([table(configurations), floor(dataset, splits)], ignore_index=True)
+    path = folder / f"{plan.study}-{plan.preset}-{plan.dataset}.csv"
+    write_whole(path, frame.to_csv(index=False).encode())
+    write_whole(path.with_stem(f"{path.stem}-splits"), by_split(configurations).to_csv(index=False).encode())
+    return path, frame
