@@ -10,7 +10,6 @@ from __future__ import annotations
 import csv
 import datetime
 import hashlib
-import io
 import platform
 import resource
 import socket
@@ -26,20 +25,17 @@ import pandas as pd
 import torch
 
 from gada_ray.config import CODE_VERSION, EvaluationConfig, TrainingConfig, digest
-from gada_ray.data.crops import CropSource, generator_for, seed_for
+from gada_ray.data.crops import CropSource, seed_for
 from gada_ray.data.dataset import IqaDataset
 from gada_ray.data.splits import Fold
-from gada_ray.evaluation import obedience, protocol
+from gada_ray.evaluation import generated, protocol
 from gada_ray.evaluation.metrics import by_distortion
-from gada_ray.model.generator import Generator
 from gada_ray.store import CHECKPOINT, DatasetRecord, FoldRecord, PhaseResult, Result, RunRecord, Store
 from gada_ray.training import checkpoint
 from gada_ray.training.phases import DivergedError, Phase, build
 
 LOSS_POINTS = 50
 """Points of the loss curves in a phase; a checkpoint can be taken at each."""
-ASKED = 5
-"""Qualities that the patches of a class show."""
 WEIGHTS = "weights.pt"
 RETEST = ("crops", "placement", "crop_grid", "pooling")
 """Fields of the evaluation that concern trained weights alone: trials that differ in them share one training."""
@@ -236,7 +232,7 @@ class _Training:
         predictions = self._predict(config.evaluation.crops)
         metrics = by_distortion(predictions)
         if "generator" in settings.trains:
-            metrics |= self._generator_metrics()
+            metrics |= generated.measure(self.network, self.source, self.train_rows, self.held_out, config.data.crop_px)
         self._note(settings.name, before, {name: metrics[name] for name in ("srocc", "lcc")})
         state.phases.append({"name": settings.name, "steps": settings.steps, "metrics": metrics})
         state.phase, state.step = number + 1, 0
@@ -260,80 +256,6 @@ class _Training:
             raise DivergedError("predictions are no longer finite")
         self.state.evaluation_seconds += time.monotonic() - since
         return protocol.table(self.dataset, self.held_out, prediction)
-
-    def _generated(self, rows: torch.Tensor, px: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """References, generated and distorted patches `[n, 3, px, px]` of some rows, same windows, on the CPU."""
-        generator, source = self.network.generator, self.source
-        assert isinstance(generator, Generator)
-        generator.eval()
-        random = generator_for("patches", px)
-        images = source.distorted(rows)
-        top, left = source.windows(images, px, random)
-        references = source.gather(source.reference[rows], top, left, px)
-        distorted = source.gather(images, top, left, px)
-        with torch.inference_mode():
-            generated = generator(
-                generator.draw_noise(len(rows), px, random).to(self.device),
-                references,
-                source.distortion[rows].to(self.device),
-                source.quality[rows].to(self.device),
-            )
-        return references.cpu(), generated.cpu(), distorted.cpu()
-
-    def _generator_metrics(self) -> dict[str, float]:
-        """How far generated crops of held-out images are from the distorted ones, and how far references are.
-
-        And whether the generator does as it is asked.
-        """
-        parts = [self._generated(rows, self.config.data.crop_px) for rows in self.held_out.split(64)]
-        references, generated, distorted = (torch.cat(images) for images in zip(*parts, strict=True))
-        return {
-            "generator_l1": float((generated - distorted).abs().mean()),
-            "generator_reference_l1": float((references - distorted).abs().mean()),
-        } | obedience.measure(self.network, self.source, self.train_rows, self.held_out, self.config.data.crop_px)
-
-    def _patches(self) -> bytes:
-        """Figure 1: one held-out image a distortion, of about its lower quartile of quality."""
-        rows, quality = self.held_out, self.dataset.quality
-        chosen = []
-        for distortion in np.unique(self.dataset.distortion[rows]):
-            of_class = rows[torch.from_numpy(self.dataset.distortion[rows] == distortion)]
-            order = of_class[torch.from_numpy(np.argsort(quality[of_class], kind="stable"))]
-            chosen.append(int(order[len(order) // 4]))
-        picked = torch.tensor(chosen)
-        shapes = self.source.shapes[self.source.distorted(picked)]
-        px = max(self.config.data.crop_px, min(128, int(shapes.min()) // 8 * 8))
-        references, generated, distorted = (
-            (255 * images).round().to(torch.uint8).permute(0, 2, 3, 1).numpy() for images in self._generated(picked, px)
-        )
-        asked, by_quality = self._asked(picked, px)
-        buffer = io.BytesIO()
-        np.savez_compressed(
-            buffer,
-            reference=references,
-            generated=generated,
-            distorted=distorted,
-            asked=asked.numpy(),
-            by_quality=by_quality,
-            quality=quality[picked],
-            distortion=np.array([self.dataset.distortions[i] for i in self.dataset.distortion[picked]]),
-            image=np.array([self.dataset.images[int(i)] for i in picked]),
-        )
-        return buffer.getvalue()
-
-    def _asked(self, rows: torch.Tensor, px: int) -> tuple[torch.Tensor, np.ndarray]:
-        """Qualities over the training range, and generated patches `[n, q, px, px, 3]`, uint8, of some rows."""
-        generator, source = self.network.generator, self.source
-        assert isinstance(generator, Generator)
-        random = generator_for("patches", px)
-        top, left = source.windows(source.distorted(rows), px, random)
-        references = source.gather(source.reference[rows], top, left, px)
-        seen = source.quality[self.train_rows]
-        asked = torch.linspace(float(seen.min()), float(seen.max()), ASKED)
-        noise = generator.draw_noise(len(rows), px, random).to(self.device)
-        distortion = source.distortion[rows].to(self.device)
-        made = obedience.sweep(generator, references, distortion, asked.to(self.device), noise)
-        return asked, (255 * made.cpu()).round().to(torch.uint8).permute(0, 1, 3, 4, 2).numpy()
 
     def _save(self, phase: Phase | None) -> None:
         """Write the checkpoint; between phases there is no optimiser to keep."""
@@ -391,7 +313,9 @@ class _Training:
             WEIGHTS: checkpoint.to_bytes({"network": self.network.state_dict()}),
         }
         if any("generator" in phase.trains for phase in self.config.phases):
-            files["patches.npz"] = self._patches()
+            files["patches.npz"] = generated.patches(
+                self.network, self.source, self.dataset, self.train_rows, self.held_out, self.config.data.crop_px
+            )
         return self._commit("finished", None, self.state.phases[-1]["metrics"], files)
 
     def give_up(self, status: str, cause: str) -> Result:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from gada_ray.evaluation import obedience
+from gada_ray.evaluation import generated
 from gada_ray.model.generator import Generator
 from gada_ray.training.phases import build
 from tests.toy import DISTORTIONS, tiny, toy_dataset, toy_source
@@ -33,7 +33,7 @@ def measured(dataset, generator):
     network = build(config, len(DISTORTIONS), 3)
     network.generator = generator
     rows = torch.arange(len(dataset))
-    return obedience.measure(network, toy_source(dataset), rows[9:], rows[:9], 32)
+    return generated.measure(network, toy_source(dataset), rows[9:], rows[:9], 32)
 
 
 def test_a_generator_that_does_as_it_is_asked_has_a_rank_correlation_of_nearly_1_and_one_that_does_the_opposite_not(
@@ -51,7 +51,7 @@ def test_the_effect_of_noise_is_0_for_a_generator_that_ignores_it_and_its_size_f
 def test_every_measure_of_a_real_network_is_within_its_range_and_the_same_twice(dataset):
     config = tiny()
     network, rows = build(config, len(DISTORTIONS), 3), torch.arange(len(dataset))
-    first, second = (obedience.measure(network, toy_source(dataset), rows[9:], rows[:9], 16) for _ in range(2))
+    first, second = (generated.measure(network, toy_source(dataset), rows[9:], rows[:9], 16) for _ in range(2))
     assert first == second
     assert all(-1 <= first[f"generator_obeys_{name}"] <= 1 for name in ("mdsi", "evaluator"))
     assert 0 <= first["generator_class_accuracy"] <= 1
