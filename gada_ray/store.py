@@ -104,7 +104,7 @@ class Result(Frozen):
     dataset: DatasetRecord
     code_version: int
     metrics: dict[str, float]
-    """After the last phase; empty unless finished."""
+    """After the last phase, and the floor under them, which no image decides; empty unless finished."""
     phases: tuple[PhaseResult, ...]
     run: RunRecord
     files: dict[str, str]

@@ -29,7 +29,7 @@ from gada_ray.data.crops import CropSource, seed_for
 from gada_ray.data.dataset import IqaDataset
 from gada_ray.data.splits import Fold
 from gada_ray.evaluation import generated, protocol
-from gada_ray.evaluation.metrics import by_distortion
+from gada_ray.evaluation.metrics import by_distortion, content_blind
 from gada_ray.store import CHECKPOINT, DatasetRecord, FoldRecord, PhaseResult, Result, RunRecord, Store
 from gada_ray.training import checkpoint
 from gada_ray.training.phases import DivergedError, Phase, build
@@ -316,7 +316,9 @@ class _Training:
             files["patches.npz"] = generated.patches(
                 self.network, self.source, self.dataset, self.train_rows, self.held_out, self.config.data.crop_px
             )
-        return self._commit("finished", None, self.state.phases[-1]["metrics"], files)
+        floor = content_blind(self.dataset.frame(), self.trial.fold.train, self.trial.fold.held_out)
+        metrics = self.state.phases[-1]["metrics"] | {f"floor_{name}": floor[name] for name in ("srocc", "lcc")}
+        return self._commit("finished", None, metrics, files)
 
     def give_up(self, status: str, cause: str) -> Result:
         """Record a training that cannot be finished."""

@@ -14,6 +14,7 @@ import pytest
 from gada_ray import TrainingConfig, gada, gan, with_values
 from gada_ray.config import flatten
 from gada_ray.data.splits import Fold
+from gada_ray.evaluation.metrics import content_blind
 from gada_ray.store import CHECKPOINT, Folder, Store
 from gada_ray.trial import Execution, Trial, run_trial
 from tests.toy import tiny, toy_dataset, toy_trial
@@ -48,6 +49,12 @@ class Interrupted(Exception):
 def test_the_same_trial_twice_gives_the_same_bits(dataset, undisturbed, tmp_path):
     store = Store(tmp_path)
     assert_same_numbers(undisturbed, (store, run_trial(toy_trial(dataset), dataset, store)))
+
+
+def test_a_result_holds_the_floor_under_its_scores(dataset, undisturbed):
+    result = undisturbed[1]
+    floor = content_blind(dataset.frame(), result.fold.train, result.fold.held_out)
+    assert (result.metrics["floor_srocc"], result.metrics["floor_lcc"]) == (floor["srocc"], floor["lcc"])
 
 
 @pytest.mark.parametrize("stop_at", [1, 4, 6, 8, 11, 13, 15])

@@ -7,6 +7,7 @@ and `constant` is 1.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Collection
 
 import numpy as np
 import pandas as pd
@@ -58,6 +59,18 @@ def by_distortion(predictions: pd.DataFrame) -> dict[str, float]:
             part = agreement(group["target"].to_numpy(), group["prediction"].to_numpy(), fit=False)
             metrics |= {f"{name}/{distortion}": part[name] for name in CORRELATIONS}
     return metrics
+
+
+def content_blind(labels: pd.DataFrame, train: Collection[str], held_out: Collection[str]) -> dict[str, float]:
+    """What a predictor reaches that never looks at an image: the mean training quality of its distortion.
+
+    `labels` has the columns reference, distortion and quality; `train` and `held_out` name references. A distortion
+    that training has not gets the mean of the others. The agreement is `agreement`'s, on the images held out.
+    """
+    means = labels[labels["reference"].isin(train)].groupby("distortion")["quality"].mean()
+    images = labels[labels["reference"].isin(held_out)]
+    prediction = images["distortion"].map(means).fillna(means.mean())
+    return agreement(images["quality"].to_numpy(), prediction.to_numpy(), fit=False)
 
 
 def _constant(x: np.ndarray) -> bool:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from gada_ray.data.dataset import IqaDataset
 from gada_ray.data.splits import Split
-from gada_ray.evaluation.metrics import agreement
+from gada_ray.evaluation.metrics import content_blind
 from gada_ray.store import Folder, write_whole
 from gada_ray.tuning.search import Configuration
 from gada_ray.tuning.study import Plan
@@ -76,10 +76,7 @@ def floor(dataset: IqaDataset, splits: Sequence[Split]) -> pd.DataFrame:
     metrics = []
     for split in splits:
         fold = split.for_test()
-        means = frame[frame["reference"].isin(fold.train)].groupby("distortion")["quality"].mean()
-        test = frame[frame["reference"].isin(fold.held_out)]
-        prediction = test["distortion"].map(means).fillna(means.mean()).to_numpy()
-        metrics.append(agreement(test["quality"].to_numpy(), prediction))
+        metrics.append(content_blind(frame, fold.train, fold.held_out))
     return pd.DataFrame(
         [
             {

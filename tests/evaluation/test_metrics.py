@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from gada_ray.evaluation.metrics import agreement, by_distortion, logistic
+from gada_ray.evaluation.metrics import agreement, by_distortion, content_blind, logistic
 
 
 def test_hand_numbers_without_ties_follow_eq_5():
@@ -91,3 +91,13 @@ def test_all_images_are_not_the_mean_of_the_distortions():
 def test_what_has_no_correlation_is_refused(bad):
     with pytest.raises(ValueError, match=r"must be"):
         agreement(np.array(bad[0]), np.array(bad[1]))
+
+
+def test_the_floor_predicts_the_mean_training_quality_of_a_distortion_and_sees_no_label_held_out():
+    rows = [("a", "jpeg", 0.2), ("a", "wn", 0.8), ("b", "jpeg", 0.4), ("b", "wn", 0.6)]
+    rows += [("c", "jpeg", 0.5), ("c", "wn", 0.9), ("c", "gblur", 0.1)]
+    labels = pd.DataFrame(rows, columns=["reference", "distortion", "quality"])
+    floor = content_blind(labels, ["a", "b"], ["c"])
+    # gblur was not trained, so it gets the mean of 0.3 and 0.7.
+    expected = agreement(np.array([0.5, 0.9, 0.1]), np.array([0.3, 0.7, 0.5]), fit=False)
+    assert floor == pytest.approx(expected)
