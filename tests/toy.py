@@ -11,6 +11,9 @@ from gada_ray import TrainingConfig, gada, with_values
 from gada_ray.data.crops import CropSource
 from gada_ray.data.dataset import IqaDataset
 from gada_ray.data.splits import Fold, make_splits
+from gada_ray.scoring import Card, Scorer
+from gada_ray.store import DatasetRecord, FoldRecord
+from gada_ray.training.phases import build
 from gada_ray.trial import Trial
 
 DISTORTIONS = ("blocks", "dark", "noise")
@@ -90,3 +93,41 @@ def toy_trial(dataset: IqaDataset, config: TrainingConfig | None = None, seed: i
 def toy_source(dataset: IqaDataset) -> CropSource:
     """The dataset's pixels on the CPU."""
     return CropSource(dataset, CPU)
+
+
+def toy_card(config: TrainingConfig | None = None, **changes: Any) -> Card:
+    """The card of a model that was trained on the toy dataset."""
+    dataset = toy_dataset()
+    record = DatasetRecord(
+        name=dataset.name,
+        labels=dataset.labels,
+        direction=dataset.direction,
+        score_range=dataset.score_range,
+        fingerprint=dataset.fingerprint,
+        images=len(dataset),
+        references=len(dataset.references),
+    )
+    card = Card(
+        study="toys",
+        question="?",
+        preset="smoke",
+        level="16 px",
+        chosen="by hand",
+        over_splits={"n": 1.0, "srocc_mean": 0.5},
+        signature="0" * 64,
+        fold=FoldRecord(split=0, scored_on="test", train=("ref0",), held_out=("ref1",)),
+        metrics={"srocc": 0.5},
+        dataset=record,
+        distortions=dataset.distortions,
+        config=config or tiny(),
+        code_version=1,
+        versions={},
+    )
+    return card.model_copy(update=changes)
+
+
+def toy_scorer(config: TrainingConfig | None = None, **changes: Any) -> Scorer:
+    """A scorer with untrained weights."""
+    card = toy_card(config, **changes)
+    network = build(card.config, len(card.distortions), seed=1)
+    return Scorer(card, {name: tensor.numpy() for name, tensor in network.judge.state_dict().items()})

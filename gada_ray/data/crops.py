@@ -33,6 +33,24 @@ PLASTIC = (0.7548776662466927, 0.5698402909980532)
 """The plastic number's inverse and its square: steps of the most even sequence of points in a square."""
 
 
+def random_places(count: int, generator: torch.Generator) -> Tensor:
+    """Independent places, float64 `[count, 2]` in [0, 1)."""
+    return torch.rand(count, 2, generator=generator, dtype=torch.float64)
+
+
+def even_places(count: int) -> Tensor:
+    """Places that lie evenly in a square, float64 `[count, 2]` in [0, 1), for any count: the R2 sequence."""
+    steps = torch.tensor(PLASTIC, dtype=torch.float64)
+    return (0.5 + torch.arange(1, count + 1, dtype=torch.float64)[:, None] * steps) % 1
+
+
+def corners(shapes: Tensor, places: Tensor, crop_px: int, grid: int) -> tuple[Tensor, Tensor]:
+    """Corners (top, left), int64 [n] each, of crops at places `[n, 2]` of the room that images of `shapes` leave."""
+    room = (shapes - crop_px) // grid + 1
+    found = (places * room).long() * grid
+    return found[:, 0], found[:, 1]
+
+
 class CropSource:
     """The pixels and labels of a dataset on a device. Images are in [0, 1], quality is higher for better."""
 
@@ -53,21 +71,11 @@ class CropSource:
 
     def windows(self, images: Tensor, crop_px: int, generator: torch.Generator, grid: int = 1) -> tuple[Tensor, Tensor]:
         """Uniform random corners (top, left), int64 [n] each, of crops of some images, on a grid of pixels."""
-        return self._corners(
-            images, torch.rand(len(images), 2, generator=generator, dtype=torch.float64), crop_px, grid
-        )
+        return corners(self.shapes[images], random_places(len(images), generator), crop_px, grid)
 
     def spread(self, images: Tensor, crop_px: int, grid: int = 1) -> tuple[Tensor, Tensor]:
         """Corners that lie evenly over an image, named n times, for any n: the R2 sequence (Roberts, 2018)."""
-        steps = torch.tensor(PLASTIC, dtype=torch.float64)
-        places = (0.5 + torch.arange(1, len(images) + 1, dtype=torch.float64)[:, None] * steps) % 1
-        return self._corners(images, places, crop_px, grid)
-
-    def _corners(self, images: Tensor, places: Tensor, crop_px: int, grid: int) -> tuple[Tensor, Tensor]:
-        """Corners of crops from places `[n, 2]` in [0, 1) of the room that an image leaves."""
-        room = (self.shapes[images] - crop_px) // grid + 1
-        corners = (places * room).long() * grid
-        return corners[:, 0], corners[:, 1]
+        return corners(self.shapes[images], even_places(len(images)), crop_px, grid)
 
     def gather(self, images: Tensor, top: Tensor, left: Tensor, crop_px: int) -> Tensor:
         """Crops `[n, 3, c, c]` in [0, 1] of images (numbers as in `IqaDataset`), in one indexing operation."""

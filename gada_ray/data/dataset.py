@@ -23,6 +23,12 @@ class DataError(UserError, ValueError):
     """Data that cannot be used. One problem a line; each names the file, the rule and what to do."""
 
 
+def raw_score(quality: float, score_range: tuple[float, float], direction: str) -> float:
+    """Quality, higher is better, on a raw scale whose ends are the qualities 0 and 1."""
+    low, high = score_range
+    return low + (high - low) * (quality if direction == "higher_is_better" else 1 - quality)
+
+
 @dataclass(frozen=True, eq=False)
 class IqaDataset:
     """Distorted images, their references and their scores.
@@ -68,11 +74,6 @@ class IqaDataset:
         low, high = self.score_range
         quality = (self.score - low) / (high - low)
         return (quality if self.direction == "higher_is_better" else 1 - quality).astype(np.float32)
-
-    def raw_score(self, quality: np.ndarray) -> np.ndarray:
-        """Quality in [0, 1] back on the raw scale of the scores."""
-        low, high = self.score_range
-        return low + (high - low) * (quality if self.direction == "higher_is_better" else 1 - quality)
 
     @cached_property
     def fingerprint(self) -> str:

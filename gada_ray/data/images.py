@@ -19,7 +19,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import BinaryIO, NamedTuple, TypeVar
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -29,6 +29,8 @@ from gada_ray.data.dataset import DataError, Direction, IqaDataset
 # What PIL's plugins raise on damaged files.
 _DAMAGED = (OSError, SyntaxError, ValueError, EOFError, IndexError, OverflowError, struct.error)
 _BOMB = (Image.DecompressionBombError, Image.DecompressionBombWarning)
+EIGHT_BIT = ("1", "L", "P", "RGB", "LA", "PA", "RGBA")
+"""PIL's kinds of 8-bit pixels that are accepted; each of them may have transparent ones."""
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -51,7 +53,7 @@ def decode(path: Path) -> np.ndarray:
     Raises:
         DataError: for a file that is missing, truncated or no image, or of a kind that is refused; names the file.
     """
-    return _read(path, _pixels)
+    return read(path, path, _pixels)
 
 
 def load_images(
@@ -141,28 +143,32 @@ def _attempt(function: Callable[[In], Out]) -> Callable[[In], Out | DataError]:
     return attempt
 
 
-def _read(path: Path, read: Callable[[Image.Image], Out]) -> Out:
-    """What `read` makes of an opened file; whatever is wrong with it becomes one DataError that names the file."""
+def read(file: Path | BinaryIO, name: object, take: Callable[[Image.Image], Out]) -> Out:
+    """What `take` makes of an opened image file.
+
+    Raises:
+        DataError: for whatever is wrong with the file, and what `take` raises as such; names the file by `name`.
+    """
     try:
-        with Image.open(path) as image:
+        with Image.open(file) as image:
             if Image.MAX_IMAGE_PIXELS and image.width * image.height > Image.MAX_IMAGE_PIXELS:
                 raise Image.DecompressionBombError
-            return read(image)
+            return take(image)
     except FileNotFoundError:
-        raise DataError(f"{path}: no such file") from None
+        raise DataError(f"{name}: no such file") from None
     except UnidentifiedImageError:
-        raise DataError(f"{path}: not an image") from None
+        raise DataError(f"{name}: not an image") from None
     except DataError as error:
-        raise DataError(f"{path}: {error}") from None
+        raise DataError(f"{name}: {error}") from None
     except _BOMB:
-        raise DataError(f"{path}: more than {Image.MAX_IMAGE_PIXELS} pixels, refused as a decompression bomb") from None
+        raise DataError(f"{name}: more than {Image.MAX_IMAGE_PIXELS} pixels, refused as a decompression bomb") from None
     except _DAMAGED as error:
-        raise DataError(f"{path}: damaged or unreadable ({error})") from None
+        raise DataError(f"{name}: damaged or unreadable ({error})") from None
 
 
 def _size(path: Path) -> tuple[int, int]:
     """Height and width of an image file, from its header."""
-    return _read(path, lambda image: (image.height, image.width))
+    return read(path, path, lambda image: (image.height, image.width))
 
 
 def _pixels(image: Image.Image) -> np.ndarray:
@@ -170,13 +176,22 @@ def _pixels(image: Image.Image) -> np.ndarray:
     frames = getattr(image, "n_frames", 1)
     if frames > 1:
         raise DataError(f"{frames} frames or pages; keep the one that was judged")
-    if image.mode.startswith("I;16") and not image.has_transparency_data:
-        grey = (np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8)
-        return np.repeat(grey[..., None], 3, axis=2)
-    if image.mode not in ("1", "L", "P", "RGB", "LA", "PA", "RGBA"):
-        raise DataError(f"images of mode {image.mode} are refused; save it as 8-bit RGB or grey")
-    if image.has_transparency_data:
+    if image.mode in EIGHT_BIT and image.has_transparency_data:
         image = image.convert("RGBA")
         if np.asarray(image)[..., 3].min() < 255:
             raise DataError("has transparent pixels; put it on the background that was shown, without alpha")
+    return rgb(image)
+
+
+def rgb(image: Image.Image) -> np.ndarray:
+    """uint8 `[h, w, 3]` without regard to alpha.
+
+    Raises:
+        DataError: for kinds of pixels that are refused, without the file's name.
+    """
+    if image.mode.startswith("I;16") and not image.has_transparency_data:
+        grey = (np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8)
+        return np.repeat(grey[..., None], 3, axis=2)
+    if image.mode not in EIGHT_BIT:
+        raise DataError(f"images of mode {image.mode} are refused; save it as 8-bit RGB or grey")
     return np.asarray(image.convert("RGB"))

@@ -1,0 +1,82 @@
+"""Image files as people look at them, for scoring: more kinds than a database may hold, each by a rule.
+
+- Any size; grey, palette and black-and-white images get three channels, 16 bits become 8 by the high byte, all as in
+  databases.
+- An EXIF orientation is applied.
+- Transparent pixels lie on white.
+- CMYK becomes RGB by PIL's plain formula. Colour profiles are not used, here as in databases.
+- Of a camera's multi-picture file (MPO) the main picture is taken.
+
+Refused by name are animations and several pages, floating-point and 32-bit pixels, and images of more pixels than PIL
+takes for a decompression bomb.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from gada_ray.data.dataset import DataError
+from gada_ray.data.images import EIGHT_BIT, read, rgb
+
+
+def decode_photo(file: Path | bytes, name: object | None = None) -> np.ndarray:
+    """The image of a file, or of a file's bytes, uint8 `[h, w, 3]`, by the rules above.
+
+    Raises:
+        DataError: for a file that is missing, truncated or no image, or of a kind that is refused; names the file, or
+            bytes by `name`.
+    """
+    if isinstance(file, bytes):
+        return read(io.BytesIO(file), name, _upright)
+    # Opening a pipe would wait for somebody to write to it.
+    if os.path.exists(file) and not os.path.isfile(file):
+        raise DataError(f"{file}: no regular file")
+    return read(file, file, _upright)
+
+
+def _upright(image: Image.Image) -> np.ndarray:
+    """uint8 `[h, w, 3]`; the DataErrors are without the file's name."""
+    frames = getattr(image, "n_frames", 1)
+    if frames > 1 and image.format != "MPO":
+        raise DataError(f"{frames} frames or pages; save the one to be scored")
+    ImageOps.exif_transpose(image, in_place=True)
+    if image.mode == "CMYK":
+        image = image.convert("RGB")
+    if image.mode in EIGHT_BIT and image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return rgb(image)
+
+
+def find_photos(paths: Iterable[Path]) -> Iterator[Path | DataError]:
+    """Every file of some files and folders, folders in full and in the order of names.
+
+    Files and folders whose names begin with a dot are left out. Links are followed, but no folder is read twice. What
+    cannot be listed comes as a DataError that names it.
+    """
+    seen: set[tuple[int, int]] = set()
+    for path in paths:
+        yield from _below(path, seen) if os.path.isdir(path) else (path,)
+
+
+def _below(folder: Path, seen: set[tuple[int, int]]) -> Iterator[Path | DataError]:
+    try:
+        here = folder.stat()
+        with os.scandir(folder) as found:
+            names = sorted(entry.name for entry in found if not entry.name.startswith("."))
+    except OSError as error:
+        yield DataError(f"{folder}: cannot be listed ({error.strerror})")
+        return
+    if (here.st_dev, here.st_ino) in seen:
+        yield DataError(f"{folder}: a folder that was read before, by another name; it is not read again")
+        return
+    seen.add((here.st_dev, here.st_ino))
+    for name in names:
+        path = folder / name
+        yield from _below(path, seen) if os.path.isdir(path) else (path,)
