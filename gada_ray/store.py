@@ -165,7 +165,11 @@ class Store:
         record = result.model_dump(mode="json")
         record["sha256"] = hashlib.sha256(canonical(record).encode()).hexdigest()
         self.write(result.signature, RESULT, (json.dumps(record, indent=1, allow_nan=False) + "\n").encode())
-        (self.folder(result.signature) / CHECKPOINT).unlink(missing_ok=True)
+        self.forget(result.signature)
+
+    def forget(self, signature: str) -> None:
+        """Drop the checkpoint of a trial that is done."""
+        (self.folder(signature) / CHECKPOINT).unlink(missing_ok=True)
 
     def result(self, signature: str) -> Result | None:
         """The result of a trial, or None if it is not done.

@@ -125,8 +125,9 @@ def run_trial(
     """Train and test one trial, or return its stored result.
 
     `report` gets a dict at every point of the loss curves: phase, steps_done, steps, and the latest losses and
-    correlations. A training whose loss is no longer finite, or whose device runs out of memory, ends in a result with
-    status "diverged" or "oom" and the cause.
+    correlations; and at the start "warning", a sentence for people, if the trial's checkpoint cannot be used. A
+    training whose loss is no longer finite, or whose device runs out of memory, ends in a result with status
+    "diverged" or "oom" and the cause.
 
     Raises:
         ValueError: if the dataset is not the one that the trial names.
@@ -263,17 +264,23 @@ class _Training:
         self.state.seconds += now - self.since
         self.since = self.saved = now
         optimisers = {name: optimiser.state_dict() for name, optimiser in phase.optimisers.items()} if phase else {}
-        state = {"state": asdict(self.state), "network": self.network.state_dict(), "optimisers": optimisers}
-        self.store.write(self.trial.signature, CHECKPOINT, checkpoint.to_bytes(state))
+        signature, network = self.trial.signature, self.network.state_dict()
+        state = {"signature": signature, "state": asdict(self.state), "network": network, "optimisers": optimisers}
+        self.store.write(signature, CHECKPOINT, checkpoint.to_bytes(state))
 
     def _resume(self) -> dict[str, Any]:
         """Continue from the checkpoint, or from a finished trial that was the first phases of this one."""
         data = self.store.read(self.trial.signature, CHECKPOINT)
         if data is not None:
+            name = self.store.folder(self.trial.signature) / CHECKPOINT
             try:
-                saved = checkpoint.from_bytes(data, str(self.store.folder(self.trial.signature) / CHECKPOINT))
+                saved = checkpoint.from_bytes(data, str(name))
+                if saved.get("signature") != self.trial.signature:
+                    raise checkpoint.CheckpointError(f"{name} belongs to another trial")
             except checkpoint.CheckpointError as error:
-                print(f"{error}; the trial starts again", file=sys.stderr)
+                warning = f"{error}; the trial starts again"
+                print(warning, file=sys.stderr)
+                self.report({"warning": warning, "steps_done": 0, "steps": self.config.steps})
             else:
                 self.network.load_state_dict(saved["network"])
                 self.state = _State(**saved["state"])
@@ -330,6 +337,11 @@ class _Training:
 
     def _commit(self, status: str, cause: str | None, metrics: dict[str, float], files: dict[str, bytes]) -> Result:
         trial, dataset, state = self.trial, self.dataset, self.state
+        # A worker that was cut off from its cluster and replaced, or another study's, may have been as fast.
+        first = self.store.result(trial.signature)
+        if first is not None:
+            self.store.forget(trial.signature)
+            return first
         for name, data in files.items():
             self.store.write(trial.signature, name, data)
         result = Result.model_validate(

@@ -15,8 +15,8 @@ from gada_ray import TrainingConfig, gada, gan, with_values
 from gada_ray.config import flatten
 from gada_ray.data.splits import Fold
 from gada_ray.evaluation.metrics import content_blind
-from gada_ray.store import CHECKPOINT, Folder, Store
-from gada_ray.trial import Execution, Trial, run_trial
+from gada_ray.store import CHECKPOINT, Folder, Result, Store
+from gada_ray.trial import Execution, Progress, Trial, run_trial
 from tests.toy import tiny, toy_dataset, toy_trial
 
 EAGER = Execution(checkpoint_every_s=0)
@@ -107,12 +107,54 @@ def test_damaged_weights_are_not_taken_over(dataset, undisturbed, tmp_path):
     assert_same_numbers(undisturbed, (store, result))
 
 
-def test_a_cut_off_checkpoint_is_reported_by_name_and_the_trial_starts_again(dataset, undisturbed, tmp_path, capsys):
-    store, trial = Store(tmp_path), toy_trial(dataset)
-    store.write(trial.signature, CHECKPOINT, b"PK\x03\x04 half a file")
-    result = run_trial(trial, dataset, store)
-    assert str(store.folder(trial.signature) / CHECKPOINT) in capsys.readouterr().err
+def foreign_checkpoint(dataset, folder) -> bytes:
+    """What another trial, of the same networks, left when it was interrupted."""
+    store, trial = Store(folder), toy_trial(dataset, seed=1)
+
+    def report(progress):
+        if store.read(trial.signature, CHECKPOINT):
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        run_trial(trial, dataset, store, EAGER, report)
+    return store.read(trial.signature, CHECKPOINT) or b""
+
+
+@pytest.mark.parametrize(
+    ("broken", "reason"),
+    [
+        (lambda *_: b"PK\x03\x04 half a file", "is cut off"),
+        (lambda *_: b"", "is cut off"),
+        (foreign_checkpoint, "belongs to another trial"),
+    ],
+    ids=["cut off", "empty", "foreign"],
+)
+def test_a_checkpoint_that_cannot_be_used_is_reported_by_name_and_the_trial_starts_again(
+    dataset, undisturbed, tmp_path, capsys, broken, reason
+):
+    store, trial = Store(tmp_path / "store"), toy_trial(dataset)
+    store.write(trial.signature, CHECKPOINT, broken(dataset, tmp_path / "other"))
+    reports: list[Progress] = []
+    result = run_trial(trial, dataset, store, report=reports.append)
+    (told,) = [str(report["warning"]) for report in reports if "warning" in report]
+    assert f"{store.folder(trial.signature) / CHECKPOINT} {reason}" in told
+    assert told.endswith("; the trial starts again") and told in capsys.readouterr().err
     assert_same_numbers(undisturbed, (store, result))
+
+
+def test_the_result_of_the_first_of_two_workers_on_a_trial_stands(dataset, tmp_path):
+    store, trial = Store(tmp_path), toy_trial(dataset)
+    rival: list[Result] = []
+    written: dict[Folder, int] = {}
+
+    def overtaken(progress):
+        if not rival:
+            rival.append(run_trial(trial, dataset, store))
+            written.update({path: path.stat().st_mtime_ns for path in store.folder(trial.signature).iterdir()})
+
+    result = run_trial(trial, dataset, store, EAGER, overtaken)
+    assert result == rival[0]
+    assert written == {path: path.stat().st_mtime_ns for path in store.folder(trial.signature).iterdir()}
 
 
 def test_a_diverged_training_is_a_result_with_its_cause(dataset, tmp_path):
