@@ -21,7 +21,9 @@ def table(configurations: Sequence[Configuration]) -> pd.DataFrame:
     """One row a configuration: level, stage, n, and mean, standard deviation and median over splits."""
     rows = []
     for configuration in configurations:
-        results = [r for r in configuration.results.values() if r is not None]
+        # Not in the order in which they came in, on which the last bit of a sum depends.
+        found = (configuration.results.get(job.trial.fold.split) for job in configuration.jobs)
+        results = [result for result in found if result is not None]
         finished = [r.metrics for r in results if r.status == "finished"]
         row = {
             "level": configuration.run.name,
