@@ -150,7 +150,15 @@ def main(
         try:
             with status:
                 runner.run(
-                    search, data.by_fingerprint, store, resources, status.started, status.progress, status.tick, enough
+                    search,
+                    data.by_fingerprint,
+                    store,
+                    resources,
+                    status.started,
+                    status.progress,
+                    status.told,
+                    status.tick,
+                    enough,
                 )
         finally:
             runner.disconnect()
@@ -211,11 +219,10 @@ def share_gpu(plan: Plan, data: Data, resources: Resources) -> Resources:
 def run() -> None:
     """The command: bad input is one message and exit code 2."""
     try:
-        app(standalone_mode=False)
+        # Without its own handling of errors, typer returns the code of typer.Exit.
+        sys.exit(app(standalone_mode=False))
     except UserError as error:
         fail(str(error))
-    except typer.Exit as error:
-        sys.exit(error.exit_code)
     except typer.Abort:
         fail("interrupted; run the same command to go on")
     except Exception as error:

@@ -1,10 +1,11 @@
 """Trains the trials of a search on a Ray cluster. The only module that imports ray.
 
-Tune schedules, places and restarts; what it stores is thrown away. Results are read from the store.
+Tune schedules and places; what it stores is thrown away. Results are read from the store.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
 import time
@@ -15,10 +16,12 @@ from pathlib import Path
 from typing import Any
 
 # Read when ray is imported. Token authentication would write a secret into the user's home for a local session; a
-# driver under `uv run` would install the environment again for every worker; Tune would write three logs of its own.
+# driver under `uv run` would install the environment again for every worker; Tune would write three logs of its own,
+# and a traceback where a worker dies.
 os.environ.setdefault("RAY_AUTH_MODE", "disabled")
 os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+os.environ.setdefault("TUNE_PRINT_ALL_TRIAL_ERRORS", "0")
 os.environ.setdefault("TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S", "0")
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
@@ -26,7 +29,8 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
 import ray
 import torch
-from ray import tune
+from ray import cloudpickle, tune
+from ray.exceptions import RayActorError
 from ray.tune.search import Searcher
 
 from gada_ray.config import TrainingConfig
@@ -40,7 +44,13 @@ from gada_ray.tuning.search import Job, Search
 REPORT_EVERY_S = 2.0
 """Tune handles reports one by one; more than this tells nobody more."""
 RETRIES = 3
-"""Attempts to go on after a worker died, each from the last checkpoint."""
+"""Attempts in a row, each from the last checkpoint, that may break off without getting further than those before.
+
+A cluster that loses its nodes all the time ends no trial; a trial that crashes at the same step each time ends soon.
+"""
+
+# It counts a trial that was queued anew as one that failed.
+logging.getLogger("ray.tune.tune").setLevel(logging.CRITICAL)
 
 
 class ResourceError(UserError, ValueError):
@@ -126,6 +136,7 @@ def run(
     resources: Resources,
     on_start: Callable[[Job], None] = lambda job: None,
     on_progress: Callable[[Job, Progress], None] = lambda job, progress: None,
+    on_message: Callable[[Job, str], None] = lambda job, message: None,
     on_tick: Callable[[], None] = lambda: None,
     enough: Callable[[], bool] = lambda: False,
 ) -> None:
@@ -136,7 +147,7 @@ def run(
     Raises:
         StoreError: if a result cannot be read back, as from a storage that the nodes do not share.
     """
-    suggester = _Suggester(search, store, on_start, on_progress, enough)
+    suggester = _Suggester(search, store, on_start, on_progress, on_message, enough)
     trainable = tune.with_resources(
         tune.with_parameters(
             _train, datasets=dict(datasets), storage=str(store.root), execution=asdict(resources.execution)
@@ -157,8 +168,7 @@ def run(
         ),
         run_config=tune.RunConfig(
             storage_path=place.name,
-            failure_config=tune.FailureConfig(max_failures=RETRIES),
-            callbacks=[_Ticker(on_tick)],
+            callbacks=[_Watch(on_tick, suggester.broke)],
             stop=_Enough(suggester.over),
             progress_reporter=_Silent(),
             verbose=0,
@@ -186,7 +196,7 @@ def _train(config: dict[str, Any], datasets: Mapping[str, IqaDataset], storage: 
 
     def report(progress: Progress) -> None:
         nonlocal last
-        if time.monotonic() - last > REPORT_EVERY_S:
+        if "warning" in progress or time.monotonic() - last > REPORT_EVERY_S:
             last = time.monotonic()
             tune.report(dict(progress))
 
@@ -195,7 +205,7 @@ def _train(config: dict[str, Any], datasets: Mapping[str, IqaDataset], storage: 
 
 
 class _Suggester(Searcher):
-    """Tune's view of a search."""
+    """Tune's view of a search. A job that breaks off is queued anew here, as a new trial of Tune's."""
 
     def __init__(
         self,
@@ -203,12 +213,17 @@ class _Suggester(Searcher):
         store: Store,
         on_start: Callable[[Job], None],
         on_progress: Callable[[Job, Progress], None],
+        on_message: Callable[[Job, str], None],
         enough: Callable[[], bool],
     ) -> None:
         super().__init__(metric=None, mode=None)
-        self._enough = enough
-        self._search, self._store, self._on_start, self._on_progress = search, store, on_start, on_progress
+        self._search, self._store, self._enough = search, store, enough
+        self._on_start, self._on_progress, self._on_message = on_start, on_progress, on_message
         self._jobs: dict[str, Job] = {}
+        self._steps: Counter[str] = Counter()
+        """The furthest step of a trial that was reported, over all attempts, by signature."""
+        self._in_vain: Counter[str] = Counter()
+        """Attempts in a row that broke off without getting further."""
         self.failure: StoreError | None = None
         """What ended the study; Tune only logs what is raised in here, and would wait for the trial for ever."""
 
@@ -238,17 +253,24 @@ class _Suggester(Searcher):
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Progress of a trial."""
-        if trial_id in self._jobs and "steps_done" in result:
-            self._on_progress(self._jobs[trial_id], result)
+        job = self._jobs.get(trial_id)
+        if job is None or "steps_done" not in result:
+            return
+        signature = job.trial.signature
+        if result["steps_done"] > self._steps[signature]:
+            self._steps[signature], self._in_vain[signature] = result["steps_done"], 0
+        if "warning" in result:
+            self._on_message(job, result["warning"])
+        self._on_progress(job, result)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """The end of a trial; what counts is what the store holds."""
-        job = self._jobs.pop(trial_id, None)
+        """The end of a trial; what counts is what the store holds. After an error, `broke` is told more."""
+        job = None if error else self._jobs.pop(trial_id, None)
         if job is None:
             return
         try:
             found = self._store.result(job.trial.signature)
-            if found is None and not error and result and "status" in result:
+            if found is None and result and "status" in result:
                 raise StoreError(
                     f"a node finished a trial, but {self._store.folder(job.trial.signature)} on this machine holds no "
                     "result, so the nodes do not share the storage; give a folder that they share, or "
@@ -260,6 +282,27 @@ class _Suggester(Searcher):
         if found is not None or not self.over():
             self._search.done(job, found)
 
+    def broke(self, trial_id: str, error: Exception | None) -> None:
+        """A trial broke off. A node that was taken away by its provider is not held against it."""
+        job = self._jobs.pop(trial_id)
+        signature = job.trial.signature
+        try:
+            found = self._store.result(signature)
+        except StoreError as failure:
+            self.failure = failure
+            return
+        if found is not None:
+            self._search.done(job, found)
+            return
+        if not (isinstance(error, RayActorError) and error.preempted):
+            self._in_vain[signature] += 1
+        if self._in_vain[signature] <= RETRIES:
+            self._on_message(job, f"broke off, goes on from its last checkpoint: {_cause(error)}")
+            self._search.again(job)
+        else:
+            self._on_message(job, f"given up after {RETRIES + 1} attempts that came no further: {_cause(error)}")
+            self._search.done(job, None)
+
     def save(self, checkpoint_path: str) -> None:
         """Nothing to save: the store is enough to search again."""
         Path(checkpoint_path).touch()
@@ -269,11 +312,11 @@ class _Suggester(Searcher):
         raise NotImplementedError
 
 
-class _Ticker(tune.Callback):
-    """Gives the status line a regular turn."""
+class _Watch(tune.Callback):
+    """Gives the status line a regular turn, and the searcher the causes of errors, which Tune keeps from it."""
 
-    def __init__(self, on_tick: Callable[[], None]) -> None:
-        self._on_tick = on_tick
+    def __init__(self, on_tick: Callable[[], None], on_error: Callable[[str, Exception | None], None]) -> None:
+        self._on_tick, self._on_error = on_tick, on_error
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing, as for the searcher."""
@@ -282,6 +325,18 @@ class _Ticker(tune.Callback):
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """After every turn of Tune's loop."""
         self._on_tick()
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """After the searcher was told of the trial's end."""
+        # Tune's own reader looks where the file is copied to later.
+        path = trial.pickled_error_file
+        self._on_error(trial.trial_id, cloudpickle.loads(Path(path).read_bytes()) if path else None)
+
+
+def _cause(error: Exception | None) -> str:
+    """One line of an error: the last one of a traceback, the first one of what Ray says about a dead worker."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or ["for an unknown cause"]
+    return lines[0 if isinstance(error, RayActorError) else -1][:500]
 
 
 class _Enough(tune.Stopper):

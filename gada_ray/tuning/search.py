@@ -279,6 +279,10 @@ class Search:
         self._on_done(job, result, False)
         self._advance()
 
+    def again(self, job: Job) -> None:
+        """Queue a job that broke off, to be the next to start."""
+        self._todo.appendleft(self._running.pop(job.trial.signature))
+
     def configurations(self) -> list[Configuration]:
         """All configurations so far: proposals, then tested ones."""
         proposed = itertools.chain.from_iterable(level.proposed for level in self.levels)

@@ -59,6 +59,11 @@ class Status:
         if job.trial.signature in self._running:
             self._running[job.trial.signature] = (job, progress)
 
+    def told(self, job: Job, message: str) -> None:
+        """Something went wrong with a trial that people should know of."""
+        text = f"{job.run.name}, split {job.trial.fold.split}: {message}"
+        self._console.print(text, style="yellow", markup=False, highlight=False, soft_wrap=True)
+
     def ended(self, job: Job, result: Result | None, known: bool) -> None:
         """A trial is through, or was found in the store."""
         signature = job.trial.signature

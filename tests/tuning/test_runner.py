@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 
 import pandas as pd
@@ -133,6 +134,31 @@ def test_a_study_ends_with_one_message_when_results_do_not_reach_the_driver(comm
         tune.run()
     message = capsys.readouterr().err
     assert "do not share the storage" in message and "docs/cluster.md" in message
+
+
+def test_a_broken_checkpoint_is_told_and_a_trial_that_always_breaks_off_is_given_up_with_its_cause(
+    command, monkeypatch, tmp_path, capsys
+):
+    make_manifest(tmp_path / "data")
+    study = ("--study", "normalisation", "--preset", "smoke", "--dataset", "manifest", "--data-root", tmp_path / "data")
+    command(*study)
+    cut_off, unreadable, whole = sorted((tmp_path / "runs" / "trials").iterdir())
+    before = (whole / "result.json").read_bytes()
+    for folder in (cut_off, unreadable):
+        shutil.rmtree(folder)
+        folder.mkdir()
+    (cut_off / "checkpoint.pt").write_bytes(b"PK\x03\x04 half a file")
+    (unreadable / "checkpoint.pt").mkdir()
+    monkeypatch.setattr(sys, "argv", ["tune.py", "--storage", str(tmp_path / "runs"), *map(str, study)])
+    with pytest.raises(SystemExit, match="1"):
+        tune.run()
+    text = capsys.readouterr().out
+    assert f"{cut_off / 'checkpoint.pt'} is cut off" in text and "the trial starts again" in text
+    assert text.count("broke off, goes on from its last checkpoint: ") == runner.RETRIES
+    assert f"given up after {runner.RETRIES + 1} attempts that came no further: " in text
+    assert f"Is a directory: '{unreadable / 'checkpoint.pt'}'" in text
+    assert (cut_off / "result.json").exists() and not (unreadable / "result.json").exists()
+    assert (whole / "result.json").read_bytes() == before
 
 
 def test_a_cluster_too_small_for_a_trial_is_refused_with_what_it_has(cluster):

@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from gada_ray import Choice, LogUniform, Preset, Study, direct, finetuning, gada
@@ -10,6 +11,7 @@ from gada_ray.config import TrainingConfig
 from gada_ray.data.splits import make_splits
 from gada_ray.store import DatasetRecord, FoldRecord, Result, RunRecord
 from gada_ray.tuning.racing import Racing
+from gada_ray.tuning.results import table
 from gada_ray.tuning.search import OBJECTIVE, Configuration, Job, Search
 from gada_ray.tuning.study import StudyError, data_selections, make_plan
 from tests.toy import TINY
@@ -91,6 +93,24 @@ def test_proposals_depend_neither_on_the_workers_nor_on_which_trial_ends_first(w
     other, _, _ = play(of, workers, pick)
     for one, two in zip(first.configurations(), other.configurations(), strict=True):
         assert (one.run.values, one.results.keys(), one.given_up) == (two.run.values, two.results.keys(), two.given_up)
+
+
+@pytest.mark.parametrize("pick", [1, 3, 7])
+def test_the_table_does_not_depend_on_which_trial_ends_first_to_the_last_bit(pick):
+    def score(job):
+        return float(np.random.default_rng(job.trial.fold.split).random())
+
+    first, _, _ = play(study(splits=10), workers=10, score=score)
+    other, _, _ = play(study(splits=10), workers=10, score=score, pick=pick)
+    pd.testing.assert_frame_equal(table(first.configurations()), table(other.configurations()), check_exact=True)
+
+
+def test_a_job_that_broke_off_is_the_next_to_start():
+    searching = search(study())
+    first = searching.next()
+    assert first and searching.next()
+    searching.again(first)
+    assert not searching.finished and searching.next() is first
 
 
 def test_a_search_that_was_cut_off_goes_on_with_the_same_proposals_and_trains_nothing_twice():
