@@ -62,7 +62,7 @@ def main(
     checkpoint_every: Annotated[float, typer.Option(min=0, help="Seconds between checkpoints of a trial.")] = 60.0,
     max_hours: Annotated[float | None, typer.Option(min=0, help="Stop after some hours; a later run goes on.")] = None,
     max_gpu_hours: Annotated[
-        float | None, typer.Option(min=0, help="Stop when trials have used some hours of their devices.")
+        float | None, typer.Option(min=0, help="Stop when trials have used some hours of GPUs, or of CPUs without any.")
     ] = None,
     racing: Annotated[
         bool, typer.Option(help="Give up proposals that are clearly worse on their first splits.")
@@ -88,6 +88,7 @@ def main(
         data = load_data(decided, data_root, Path(split_file) if split_file else None)
 
     from gada_ray.store import Store
+    from gada_ray.tuning import estimate as estimates
     from gada_ray.tuning import runner, tracking
     from gada_ray.tuning.search import Search
     from gada_ray.tuning.status import Status
@@ -121,11 +122,16 @@ def main(
         if status is None:
             return False
         over = max_hours is not None and status.hours >= max_hours
-        return over or (max_gpu_hours is not None and status.device_hours >= max_gpu_hours)
+        return over or (max_gpu_hours is not None and status.device_hours * (resources.gpus or 1) >= max_gpu_hours)
 
     search = Search(decided, data.splits, data.fingerprints, store.result, on_done, on_given_up)
+    found = estimates.reuse(search)
     if plan:
-        return views.show_plan(decided, search, data, resources)
+        with console.status("timing a few steps"):
+            made = estimates.estimate(search, data, resources.execution, store.result, probing=True)
+        assert made is not None
+        path = estimates.keep(store.root, decided, made)
+        return views.show_plan(decided, made, found, data, resources, path)
     uri = tracking_uri or tracking.default_uri(store.root)
     if sync:
         done = tracking.sync(uri, study, known)
@@ -141,12 +147,16 @@ def main(
     tracker = tracking.Tracker(uri, study, lambda message: console.print(message, style="yellow", markup=False))
     for entry in known:
         tracker.finished(*entry)
+    # What a cluster's devices cost, a probe on this machine cannot tell.
+    made = estimates.estimate_of_run(
+        store.root, search, data, resources.execution, store.result, probing=address is None
+    )
     if search.waiting:
         with console.status("starting Ray"):
             slots = runner.connect(address, resources)
-        views.describe(decided, data, resources, slots)
+        views.describe(decided, data, resources, slots, found, made)
         status = Status(console, study, search.waiting, lambda: search.planned)
-        status.done = status.reused = len(known)
+        status.done = status.reused = found.total
         try:
             with status:
                 runner.run(
@@ -165,10 +175,9 @@ def main(
     with console.status("finishing MLflow"):
         tracker.close()
     views.show_results(decided, search, data, store.root, uri)
+    views.show_cost(made, estimates.used(search), search.finished)
     if not search.finished:
-        left = search.planned - sum(len(configuration.results) for configuration in search.configurations())
-        console.print(f"the budget is spent with {left} trainings to do; run the same command to go on", style="yellow")
-        return None
+        return views.show_missing(search)
     if any(result is None for c in search.configurations() for result in c.results.values()):
         console.print("some trials could not be carried out; run the same command to try them again", style="red")
         raise typer.Exit(1)
@@ -205,15 +214,14 @@ def share_gpu(plan: Plan, data: Data, resources: Resources) -> Resources:
     """As many trials on a GPU as the memory of the largest level allows, measured by a few steps of it."""
     import torch
 
-    from gada_ray.tuning.price import gpu_share, probe
+    from gada_ray.tuning.price import gpu_share, peak_mb
     from gada_ray.tuning.study import selection
 
     largest = max((level.config for level in plan.levels), key=lambda config: config.data.crop_px * config.data.batch)
     with console.status("measuring the memory of a trial"):
-        price = probe(largest, data.datasets[selection(largest)], 1, resources.execution)
-    torch.cuda.empty_cache()
+        peak = peak_mb(largest, data.datasets[selection(largest)], resources.execution)
     total_mb = torch.cuda.get_device_properties(0).total_memory / 2**20
-    return dataclasses.replace(resources, gpus=gpu_share(price.peak_mb, total_mb))
+    return dataclasses.replace(resources, gpus=gpu_share(peak, total_mb))
 
 
 def run() -> None:

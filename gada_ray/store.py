@@ -88,6 +88,8 @@ class RunRecord(Frozen):
     """Of the device for a GPU, else of the process."""
     reused: str | None = None
     """Signature of the trial whose weights this one started from."""
+    study: str = ""
+    """Name of the study that it was trained for; others may use it."""
     versions: dict[str, str]
 
 

@@ -101,6 +101,8 @@ class Execution:
     threads: int = 1
     """CPU threads."""
     checkpoint_every_s: float = 60.0
+    study: str = ""
+    """Name of the study that asks for the trial; its result says so."""
 
 
 @dataclass
@@ -374,6 +376,7 @@ class _Training:
                     evaluation_seconds=state.evaluation_seconds,
                     peak_memory_mb=_peak_memory_mb(self.device),
                     reused=state.reused,
+                    study=self.execution.study,
                     versions={"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__},
                 ),
                 "files": {name: hashlib.sha256(data).hexdigest() for name, data in files.items()},

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import socket
 import sys
+from unittest.mock import MagicMock
 
 import pytest
 import torch
@@ -11,18 +14,22 @@ import torch
 import tune
 from gada_ray import DataConfig
 from gada_ray.data.splits import Split, make_splits
-from gada_ray.tuning import runner
+from gada_ray.trial import run_trial
+from gada_ray.tuning import estimate, price, runner, tracking
 from gada_ray.tuning.study import StudyError, make_plan
 from tests.helpers_manifest import make_manifest
 
 
-def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str]:
-    """Exit code and what was printed, with Ray out of reach."""
+def command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: object, slots: int = 0
+) -> tuple[int, str]:
+    """Exit code and what was printed, with Ray out of reach; without `slots` nothing may be trained."""
 
-    def never(*_: object) -> int:
-        raise AssertionError("training was about to start")
+    def connect(*_: object) -> int:
+        assert slots, "training was about to start"
+        return slots
 
-    monkeypatch.setattr(runner, "connect", never)
+    monkeypatch.setattr(runner, "connect", connect)
     monkeypatch.setattr(sys, "argv", ["tune.py", *map(str, arguments)])
     code = 0
     try:
@@ -127,7 +134,66 @@ def test_a_plan_prices_every_level_and_trains_nothing(monkeypatch, capsys, tmp_p
     assert code == 0
     for words in ("32 px", "64 px", "probe", "2 trainings to do", "nothing was trained", "not human scores"):
         assert words in text
-    assert not any(tmp_path.iterdir())
+    assert "no training is done yet" in text
+    assert [path.name for path in tmp_path.iterdir()] == ["plans"]
+
+
+def test_a_plan_on_a_machine_without_a_gpu_says_that_its_prices_are_of_the_cpu(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    monkeypatch.setattr(estimate, "probe", constant)
+    arguments = ("--study", "phases", "--preset", "paper", "--plan", "--storage", tmp_path)
+    code, text = command(monkeypatch, capsys, *arguments)
+    assert code == 0
+    assert f"prices are of the CPU of {socket.gethostname()}, which has no GPU" in text
+    # Phase 1 is priced once for the four levels that it starts, and the baseline's first phase for both.
+    assert "40 to do start from the weights of another" in text
+
+
+@pytest.mark.slow
+def test_a_spent_budget_ends_with_what_is_missing_and_the_next_run_takes_it_up(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(runner, "run", inline)
+    monkeypatch.setattr(tracking, "Tracker", MagicMock())
+    monkeypatch.setattr(estimate, "probe", constant)
+    arguments = ("--study", "phases", "--preset", "smoke", "--storage", tmp_path)
+    code, text = command(monkeypatch, capsys, *arguments, "--max-gpu-hours", "1e-9", slots=1)
+    assert code == 0, text
+    rows = {line.split("│")[1].strip(): line for line in text.split("What is missing")[1].splitlines() if "│" in line}
+    assert len(rows) == 6
+    assert [" 1 of 1 " in line for line in rows.values()] == [True] + 5 * [False]
+    assert "the budget is spent with 5 trainings to do" in text
+    assert "so far" in text and "estimated" in text
+    assert "nan" not in text
+
+    code, text = command(monkeypatch, capsys, *arguments, "--plan")
+    assert "1 trainings are done and not done again (1 by this study)" in text
+    code, text = command(monkeypatch, capsys, *arguments, slots=1)
+    assert code == 0
+    assert "missing" not in text
+    assert "times as much" in text
+
+    # A trial of another study that is the same is found by its signature.
+    other = dataclasses.replace(tune.load_study("phases"), question="The same again?")
+    monkeypatch.setattr(tune, "load_study", lambda name: other)
+    monkeypatch.setattr(tune, "study_names", lambda: ["again"])
+    code, text = command(monkeypatch, capsys, "--study", "again", *arguments[2:], "--plan")
+    assert code == 0
+    assert "6 trainings are done and not done again (6 by study phases)" in text
+    assert "0 trainings to do" in text
+
+
+def constant(config, dataset, images, execution, known):
+    """Prices without a probe: every step of every kind takes a second."""
+    kinds = {price.rest_kind(config), *(price.step_kind(config, number) for number in range(len(config.phases)))}
+    return dict.fromkeys(kinds - set(known), 1.0)
+
+
+def inline(search, datasets, store, resources, on_start, on_progress, on_message, on_tick, enough):
+    """Train in this process, one trial after another, as the cluster would."""
+    execution = dataclasses.replace(resources.execution, study=search.plan.study)
+    while not enough() and (job := search.next()) is not None:
+        on_start(job)
+        search.done(job, run_trial(job.trial, datasets[job.trial.fingerprint], store, execution))
 
 
 def test_the_list_shows_every_study_with_question_and_cost(monkeypatch, capsys):

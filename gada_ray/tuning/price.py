@@ -4,69 +4,119 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
 
-from gada_ray.config import TrainingConfig
+from gada_ray.config import TrainingConfig, digest
 from gada_ray.data.crops import CropSource
 from gada_ray.data.dataset import IqaDataset
 from gada_ray.evaluation import protocol
+from gada_ray.store import Result
 from gada_ray.training.phases import Phase, build
 from gada_ray.trial import Execution
-from gada_ray.tuning.search import Configuration, Job
+from gada_ray.tuning.search import Job
 
-PROBE_STEPS = 3
+PROBE_S = 0.25
+"""Seconds for which a step is repeated to time it, after one that warms up."""
 CUDA_CONTEXT_MB = 600.0
 """What a process takes of a GPU besides its tensors."""
 MAX_SHARING = 8
 """Trials on one GPU; more only wait for each other."""
 
+Seconds = dict[str, float]
+"""What parts of a training take on a kind of device: a step by its `step_kind`, the rest of a phase by `rest_kind`."""
+
 
 @dataclass(frozen=True)
 class Price:
-    """Seconds of one training on its device, by phase, and of looking at its results."""
+    """Seconds of one training on its device: the steps of every phase, and all else that comes with a phase."""
 
     phases: tuple[float, ...]
-    evaluation: float
-    source: str
-    """"probe" or "past trials"."""
-    peak_mb: float = 0.0
-    """Memory that the probe took on a GPU."""
+    rest: float
 
     def seconds(self, skipped: int = 0) -> float:
         """All of it, or what is left when the first phases are taken over from another trial."""
-        share = max(1, len(self.phases) - skipped) / len(self.phases)  # it is always tested once
-        return sum(self.phases[skipped:]) + share * self.evaluation
+        # A training is always tested once.
+        return sum(self.phases[skipped:]) + max(1, len(self.phases) - skipped) * self.rest
 
 
-def probe(config: TrainingConfig, dataset: IqaDataset, images: int, execution: Execution) -> Price:
+def step_kind(config: TrainingConfig, number: int) -> str:
+    """Names steps that cost the same: neither learning rates nor loss weights nor the number of steps matter."""
+    phase = config.phases[number]
+    return digest(["step", _shapes(config), phase.trains, phase.images, phase.conditions, phase.generated_by])
+
+
+def rest_kind(config: TrainingConfig) -> str:
+    """Names what comes with a phase besides its steps, looking at its results above all."""
+    return digest(["rest", _shapes(config), config.evaluation.model_dump()])
+
+
+def _shapes(config: TrainingConfig) -> dict[str, object]:
+    return config.model_dump(include={"data", "model", "precision"})
+
+
+def price(config: TrainingConfig, seconds: Mapping[str, float]) -> Price | None:
+    """What a training costs, or None where a part of it is unknown."""
+    kinds = [step_kind(config, number) for number in range(len(config.phases))]
+    if not {*kinds, rest_kind(config)} <= seconds.keys():
+        return None
+    steps = (seconds[kind] * phase.steps for kind, phase in zip(kinds, config.phases, strict=True))
+    return Price(tuple(steps), seconds[rest_kind(config)])
+
+
+def from_past(results: Iterable[Result], execution: Execution) -> Seconds:
+    """Means over trials that were finished on a like device; on a CPU also with as many threads."""
+    found: dict[str, list[float]] = {}
+    for result in results:
+        run, config = result.run, result.config
+        alike = (run.device == "cpu") == (execution.device == "cpu")
+        if result.status != "finished" or not alike or (run.device == "cpu" and run.threads != execution.threads):
+            continue
+        trained = [(n, phase) for n, phase in enumerate(config.phases) if phase.name in run.phase_seconds]
+        for number, phase in trained:
+            found.setdefault(step_kind(config, number), []).append(run.phase_seconds[phase.name] / phase.steps)
+        rest = (run.seconds - sum(run.phase_seconds.values())) / max(1, len(trained))
+        found.setdefault(rest_kind(config), []).append(rest)
+    return {kind: sum(values) / len(values) for kind, values in found.items()}
+
+
+def probe(
+    config: TrainingConfig, dataset: IqaDataset, images: int, execution: Execution, known: Iterable[str] = ()
+) -> Seconds:
     """Time a few steps of every phase, and one batch of test crops, on the real data; nothing is kept.
 
-    `images` is the number of held-out images.
+    `images` is the number of held-out images. Parts whose kinds are `known` are left out.
     """
     torch.set_num_threads(execution.threads)
     device = torch.device(execution.device)
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
     source, rows = CropSource(dataset, device), torch.arange(len(dataset))
     network = build(config, len(dataset.distortions), 0)
     network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    seconds = []
-    for number, phase in enumerate(config.phases):
-        training = Phase(network, source, rows, config, number)
-        training.prepare()
-        seconds.append(_time(lambda step: training.step(step, 0), device) * phase.steps)  # noqa: B023
-    some = rows[: max(1, protocol.CROPS_AT_ONCE // config.evaluation.crops)]
-    corners = protocol.windows(dataset, source, some, config)
-    crops = config.evaluation.crops
-    once = _time(lambda _: protocol.predict(network.judge, source, some, corners, config, crops), device)
-    looks = len(config.phases) * (
-        1 + max(0, config.evaluation.curve_points - 1) * min(1.0, config.evaluation.curve_crops / crops)
-    )
-    peak_mb = torch.cuda.max_memory_reserved(device) / 2**20 if device.type == "cuda" else 0.0
-    return Price(tuple(seconds), looks * once * images / len(some), "probe", peak_mb)
+    seconds = dict.fromkeys(known, 0.0)
+    for number in range(len(config.phases)):
+        if step_kind(config, number) not in seconds:
+            training = Phase(network, source, rows, config, number)
+            training.prepare()
+            seconds[step_kind(config, number)] = _time(lambda step: training.step(step, 0), device)  # noqa: B023
+    if rest_kind(config) not in seconds:
+        crops = config.evaluation.crops
+        some = rows[: max(1, protocol.CROPS_AT_ONCE // crops)]
+        corners = protocol.windows(dataset, source, some, config)
+        once = _time(lambda _: protocol.predict(network.judge, source, some, corners, config, crops), device)
+        looks = 1 + max(0, config.evaluation.curve_points - 1) * min(1.0, config.evaluation.curve_crops / crops)
+        seconds[rest_kind(config)] = looks * once * images / len(some)
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    return {kind: value for kind, value in seconds.items() if kind not in set(known)}
+
+
+def peak_mb(config: TrainingConfig, dataset: IqaDataset, execution: Execution) -> float:
+    """MiB of its GPU that a trial takes, found by a probe."""
+    torch.cuda.reset_peak_memory_stats()
+    probe(config, dataset, 1, execution)
+    return torch.cuda.max_memory_reserved() / 2**20
 
 
 def gpu_share(peak_mb: float, total_mb: float) -> float:
@@ -78,30 +128,20 @@ def gpu_share(peak_mb: float, total_mb: float) -> float:
     return math.floor(10_000 / max(1, min(fitting, MAX_SHARING))) / 10_000
 
 
-def _time(action: object, device: torch.device) -> float:
+def _time(action: Callable[[int], object], device: torch.device) -> float:
     """Seconds a call, after one that warms up."""
-    assert callable(action)
-    action(0)
-    since = time.perf_counter()
-    for step in range(PROBE_STEPS):
-        action(step)
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return (time.perf_counter() - since) / PROBE_STEPS
 
+    def once() -> None:
+        action(0)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
 
-def from_past(configurations: Iterable[Configuration], device: str) -> dict[str, Price]:
-    """Prices by level from the trials of a study that are done on a kind of device, and trained every phase."""
-    prices = {}
-    for configuration in configurations:
-        runs = [r.run for r in configuration.results.values() if r and r.status == "finished" and not r.run.reused]
-        runs = [run for run in runs if (run.device == "cpu") == (device == "cpu")]
-        if runs:
-            names = [phase.name for phase in configuration.run.config.phases]
-            phases = tuple(sum(run.phase_seconds[name] for run in runs) / len(runs) for name in names)
-            evaluation = sum(run.evaluation_seconds for run in runs) / len(runs)
-            prices[configuration.run.level] = Price(phases, evaluation, "past trials")
-    return prices
+    once()
+    since, calls, passed = time.perf_counter(), 0, 0.0
+    while passed < PROBE_S:
+        once()
+        calls, passed = calls + 1, time.perf_counter() - since
+    return passed / calls
 
 
 def skipped_phases(job: Job, available: Iterable[str]) -> int:

@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -148,10 +148,9 @@ def run(
         StoreError: if a result cannot be read back, as from a storage that the nodes do not share.
     """
     suggester = _Suggester(search, store, on_start, on_progress, on_message, enough)
+    execution = replace(resources.execution, study=search.plan.study)
     trainable = tune.with_resources(
-        tune.with_parameters(
-            _train, datasets=dict(datasets), storage=str(store.root), execution=asdict(resources.execution)
-        ),
+        tune.with_parameters(_train, datasets=dict(datasets), storage=str(store.root), execution=asdict(execution)),
         {"cpu": resources.cpus, "gpu": resources.gpus},
     )
     # Trials report no checkpoints to Tune, so that its state concerns the driver alone.

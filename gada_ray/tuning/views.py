@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
-from gada_ray.tuning.study import Plan, Study, StudyError, selection
+from gada_ray.tuning.study import Plan, Study, StudyError
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from gada_ray.store import Folder
+    from gada_ray.tuning.estimate import Estimate, Reuse
     from gada_ray.tuning.inputs import Data
     from gada_ray.tuning.runner import Resources
     from gada_ray.tuning.search import Search
@@ -25,15 +26,34 @@ if TYPE_CHECKING:
 console = Console() if sys.stdout.isatty() else Console(width=140)
 
 
-def describe(plan: Plan, data: Data, resources: Resources, slots: int) -> None:
+def describe(plan: Plan, data: Data, resources: Resources, slots: int, found: Reuse, made: Estimate | None) -> None:
     """Say what is about to run."""
     kind = f"{resources.gpus:g} GPU" if resources.gpus else f"{resources.cpus:g} CPU"
+    cost = "--plan estimates the cost" if made is None else f"estimated at {_hours(made)}"
     console.print(
-        f"{plan.study}: {plan.question}\n{caption(plan, data)}; {slots} trials at a time with {kind} each",
+        f"{plan.study}: {plan.question}\n{caption(plan, data)}; {slots} trials at a time with {kind} each\n"
+        f"{reused(found)}; {cost}",
         markup=False,
         highlight=False,
         soft_wrap=True,
     )
+
+
+def reused(found: Reuse) -> str:
+    """How many trainings are not done again, and whose they were."""
+    if not found.total:
+        return "no training is done yet"
+    parts = [f"{found.own} by this study"] if found.own else []
+    parts += [f"{n} by {f'study {name}' if name else 'an unnamed study'}" for name, n in sorted(found.others.items())]
+    return f"{found.total} trainings are done and not done again ({', '.join(parts)})"
+
+
+def _hours(made: Estimate) -> str:
+    return f"{'at most ' if made.at_most else ''}{_number(made.device_hours)} device-hours"
+
+
+def _number(hours: float) -> str:
+    return f"{hours:.2f}" if hours >= 0.1 else f"{hours:.2g}"
 
 
 def caption(plan: Plan, data: Data) -> str:
@@ -54,49 +74,72 @@ def show_studies(studies: Mapping[str, Study]) -> None:
     console.print(view)
 
 
-def show_plan(plan: Plan, search: Search, data: Data, resources: Resources) -> None:
+def show_plan(plan: Plan, made: Estimate, found: Reuse, data: Data, resources: Resources, path: Folder) -> None:
     """What would run, what is done, and what it costs."""
+    import torch
+
     from gada_ray.tuning import runner
-    from gada_ray.tuning.price import from_past, probe, skipped_phases
     from gada_ray.tuning.status import duration
 
-    prices = from_past(search.configurations(), resources.execution.device)
-    waiting = search.waiting
-    signatures = [job.trial.signature for job in waiting]
-    view = Table("level", "steps", "trainings", "done", "each", "device-hours", "price from", title=plan.question)
-    total, left = 0.0, 0
-    for level in plan.levels:
-        place = selection(level.config)
-        dataset, splits = data.datasets[place], data.splits[place]
-        if level.name not in prices:
-            with console.status(f"timing a few steps of {level.name}"):
-                images = len(dataset.rows_of(splits[0].test))
-                prices[level.name] = probe(level.config, dataset, images, resources.execution)
-        price = prices[level.name]
-        planned = (level.proposals + 1) * len(splits)
-        mine = [job for job in waiting if job.run.level == level.name]
-        done = sum(len(c.results) for c in search.configurations() if c.run.level == level.name)
-        later = planned - done - len(mine)
-        seconds = sum(price.seconds(skipped_phases(job, signatures)) for job in mine) + later * price.seconds()
-        total, left = total + seconds, left + planned - done
+    columns = ("level", "steps", "trainings", "done", "shared start", "each", "device-hours", "price from")
+    view = Table(*columns, title=plan.question)
+    for level, cost in zip(plan.levels, made.levels, strict=True):
+        left = cost.planned - cost.done
         view.add_row(
             level.name,
             f"{level.config.steps}",
-            f"{planned}",
-            f"{done}",
-            duration(seconds / max(1, planned - done)),
-            f"{seconds / 3600:.2f}",
-            price.source,
+            f"{cost.planned}",
+            f"{cost.done}",
+            f"{cost.shared}",
+            duration(3600 * cost.device_hours / left) if left else "",
+            _number(cost.device_hours),
+            cost.source,
         )
     console.print(view)
     slots = runner.slots_here(resources)
+    shared = sum(cost.shared for cost in made.levels)
+    start = f"; {shared} to do start from the weights of another" if shared else ""
     console.print(
-        f"{caption(plan, data)}\n{left} trainings to do, {total / 3600:.2f} device-hours, about "
-        f"{duration(total / slots)} with {slots} at a time on this machine; nothing was trained",
+        f"{caption(plan, data)}\n{reused(found)}{start}\n"
+        f"{made.left} trainings to do, {_hours(made)}, about {duration(3600 * made.device_hours / slots)} with {slots} "
+        f"at a time; prices are of the {made.device}{'' if torch.cuda.is_available() else ', which has no GPU'}\n"
+        f"nothing was trained; the end of the study compares with this estimate, {path}",
         markup=False,
         highlight=False,
         soft_wrap=True,
     )
+
+
+def show_cost(made: Estimate | None, used: float, finished: bool) -> None:
+    """What was used, in device-hours of all runs of a study, beside what was estimated."""
+    if made is None or not made.device_hours:
+        return
+    spent = used - made.used_before
+    ratio = f"{spent / made.device_hours:.2f} times as much" if finished else "so far"
+    console.print(
+        f"estimated {_hours(made)} on the {made.device}, used {_number(spent)} ({ratio})",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def show_missing(search: Search) -> None:
+    """What a study that ended before its time has, and has not."""
+    view = Table("level", "trainings", "test splits", "missing", title="What is missing")
+    total = 0
+    for level in search.levels:
+        made = [*level.proposed, *([level.tested] if level.tested else [])]
+        done = sum(result is not None for c in made for result in c.results.values())
+        tested = sum(r is not None for r in level.tested.results.values()) if level.tested else 0
+        view.add_row(
+            level.level.name,
+            f"{done} of {level.planned}",
+            f"{tested} of {search.plan.splits}",
+            f"{level.planned - done}",
+        )
+        total += level.planned - done
+    console.print(view)
+    console.print(f"the budget is spent with {total} trainings to do; run the same command to go on", style="yellow")
 
 
 def show_results(plan: Plan, search: Search, data: Data, root: Folder, uri: str) -> None:
@@ -149,7 +192,7 @@ def _scores(row: pd.Series[Any]) -> list[str]:
     cells = []
     for name in ("srocc", "lcc"):
         mean, sd, median = (row[f"{name}_{part}"] for part in ("mean", "sd", "median"))
-        cells += [f"{mean:.3f}" + ("" if math.isnan(sd) else f" ± {sd:.3f}"), f"{median:.3f}"]
+        cells += [f"{mean:.3f}" + ("" if math.isnan(sd) else f" ± {sd:.3f}"), f"{median:.3f}"] if row["n"] else ["", ""]
     return cells
 
 

@@ -5,7 +5,9 @@ import pytest
 from gada_ray import SMOKE, DataConfig, gada, with_values
 from gada_ray.data import load_dataset
 from gada_ray.trial import Execution
-from gada_ray.tuning.price import Price, gpu_share, probe, work
+from gada_ray.tuning.price import Price, from_past, gpu_share, price, probe, work
+from tests.toy import TINY
+from tests.tuning.test_search import result, search, study
 
 
 @pytest.mark.parametrize("total_mb", [8_000, 24_000, 80_000])
@@ -25,7 +27,7 @@ def test_a_trial_too_large_for_sharing_gets_the_whole_gpu():
 
 
 def test_a_price_without_the_phases_that_are_taken_over_is_lower():
-    price = Price((10.0, 4.0, 2.0), 3.0, "probe")
+    price = Price((10.0, 4.0, 2.0), 1.0)
     assert price.seconds() == pytest.approx(19.0)
     assert price.seconds(skipped=1) == pytest.approx(6.0 + 2.0)
 
@@ -36,8 +38,37 @@ def test_work_grows_with_steps_and_area_and_is_largest_for_phase_1():
     assert work(gada(10, 10, 10), skipped=1) < one
 
 
-def test_a_probe_times_every_phase_and_keeps_nothing():
+def test_a_probe_times_every_kind_of_step_once_and_keeps_nothing():
     dataset = load_dataset("demo", None, DataConfig())
-    price = probe(with_values(gada(6, 4, 4), SMOKE), dataset, 80, Execution())
-    assert len(price.phases) == 3 and min(price.phases) > 0 and price.evaluation > 0
-    assert price.peak_mb == 0
+    config = with_values(gada(6, 4, 4), SMOKE)
+    seconds = probe(config, dataset, 80, Execution())
+    cost = price(config, seconds)
+    assert cost and len(cost.phases) == 3 and min(cost.phases) > 0 and cost.rest > 0
+    longer = with_values(config, {"phases.gan.steps": 600, "rates.evaluator": 1e-3})
+    again = price(longer, seconds)
+    assert again and again.phases[0] == pytest.approx(100 * cost.phases[0])
+    assert probe(longer, dataset, 80, Execution(), seconds) == {}
+
+
+def test_past_trials_price_steps_that_other_levels_share_and_not_those_of_other_devices():
+    one = with_values(gada(10, 10, 10), TINY)
+    two = with_values(one, {"phases": one.phases[:2], "phases.augmentation.steps": 30})
+    (job, *_) = search(study(levels={"a": {}})).waiting
+    record = result(job, 0.5).model_copy(update={"config": one})
+    # Phase 1 was taken over, so that only another trial tells what it costs.
+    run = record.run.model_copy(
+        update={"seconds": 10.0, "phase_seconds": {"augmentation": 5.0, "finetuning": 1.0}, "reused": "f" * 64}
+    )
+    partial = record.model_copy(update={"run": run})
+    seconds = from_past([partial], Execution())
+    assert price(one, seconds) is None
+    first = record.model_copy(
+        update={
+            "config": with_values(one, {"phases": one.phases[:1]}),
+            "run": run.model_copy(update={"seconds": 22.0, "phase_seconds": {"gan": 20.0}}),
+        }
+    )
+    cost = price(two, from_past([partial, first], Execution()))
+    assert cost and cost.phases == pytest.approx((20.0, 15.0)) and cost.rest == pytest.approx(2.0)
+    assert from_past([partial, first], Execution("cuda")) == {}
+    assert from_past([partial, first], Execution("cpu", 2)) == {}

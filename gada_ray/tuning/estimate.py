@@ -1,0 +1,202 @@
+"""What a study will cost, kept in `<storage>/plans` until it can be compared with what was used."""
+
+from __future__ import annotations
+
+import dataclasses
+import socket
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from pydantic import ValidationError
+
+from gada_ray.config import Frozen, TrainingConfig, digest, explain
+from gada_ray.store import Folder, Result, StoreError, write_whole
+from gada_ray.trial import Execution
+from gada_ray.tuning.inputs import Data
+from gada_ray.tuning.price import Seconds, from_past, price, probe, skipped_phases
+from gada_ray.tuning.search import Job, Search
+from gada_ray.tuning.study import LevelPlan, Plan, selection
+
+
+class LevelEstimate(Frozen):
+    """What is left of one level."""
+
+    level: str
+    planned: int
+    """Trainings, as far as can be known."""
+    done: int
+    shared: int
+    """Trainings to do that start from the weights of another one, which was their first phases."""
+    device_hours: float
+    """Of all trainings to do, each on its device alone; a trial on a share of a GPU counts in full."""
+    source: str
+    """"past trials", "probe", or "" where nothing is left to do."""
+
+
+class Estimate(Frozen):
+    """What is left of a study."""
+
+    plan: str
+    """Digest of what was estimated: another plan, or another kind of device, has another estimate."""
+    device: str
+    """What a probe timed or would have: "GPU" or "CPU", and the machine's name."""
+    levels: tuple[LevelEstimate, ...]
+    at_most: bool
+    """Whether a race over splits may save some of it."""
+    used_before: float
+    """Device-hours of trainings that were done already."""
+
+    @property
+    def device_hours(self) -> float:
+        """Of all trainings to do."""
+        return sum(level.device_hours for level in self.levels)
+
+    @property
+    def left(self) -> int:
+        """Trainings to do."""
+        return sum(level.planned - level.done for level in self.levels)
+
+
+@dataclass(frozen=True)
+class Reuse:
+    """Trainings of a study that the storage holds when it starts."""
+
+    own: int
+    """Trained for this study, with any preset."""
+    others: Mapping[str, int]
+    """Trained for other studies, by their names; "" for results that do not tell."""
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return self.own + sum(self.others.values())
+
+
+def reuse(search: Search) -> Reuse:
+    """Which trainings are not done again, and whose they were."""
+    studies = Counter(result.run.study for c in search.configurations() for result in c.results.values() if result)
+    return Reuse(studies.pop(search.plan.study, 0), studies)
+
+
+def estimate(
+    search: Search, data: Data, execution: Execution, known: Callable[[str], Result | None], probing: bool
+) -> Estimate | None:
+    """Price what is left from trials that are done, else from a few steps on this machine.
+
+    `known` reads results of record by signature. Without `probing`, None if past trials cannot price every level. A
+    probe takes about a second for every kind of step on a GPU, and as long as two steps of every kind on a CPU.
+    """
+    # A machine that only starts a study on a cluster may be without the cluster's devices.
+    here = execution if torch.cuda.is_available() else dataclasses.replace(execution, device="cpu")
+    past = from_past((r for c in search.configurations() for r in c.results.values() if r), execution)
+    seconds = dict(past)
+    skipped = _skipped(search.waiting, known)
+    levels = []
+    for level in search.levels:
+        name, config = level.level.name, level.level.config
+        done = sum(len(c.results) for c in search.configurations() if c.run.level == name)
+        source = "" if done == level.planned else "probe" if price(config, past) is None else "past trials"
+        if source == "probe":
+            if not probing:
+                return None
+            place = selection(config)
+            images = len(data.datasets[place].rows_of(data.splits[place][0].test))
+            seconds |= probe(config, data.datasets[place], images, here, seconds)
+        jobs = [job for job in search.waiting if job.run.level == name]
+        later = level.planned - done - len(jobs)
+        total = sum(_cost(job.trial.config, config, seconds, skipped[job.trial.signature]) for job in jobs)
+        total += later * _cost(config, config, seconds) if later else 0.0
+        levels.append(
+            LevelEstimate(
+                level=name,
+                planned=level.planned,
+                done=done,
+                shared=sum(skipped[job.trial.signature] > 0 for job in jobs),
+                device_hours=total / 3600,
+                source=source,
+            )
+        )
+    return Estimate(
+        plan=plan_key(search.plan, data, execution),
+        device=f"{'CPU' if here.device == 'cpu' else 'GPU'} of {socket.gethostname()}",
+        levels=tuple(levels),
+        at_most=search.plan.racing is not None and any(level.level.space for level in search.levels),
+        used_before=used(search),
+    )
+
+
+def _skipped(jobs: Sequence[Job], known: Callable[[str], Result | None]) -> dict[str, int]:
+    """How many first phases every job takes over: from another job, which is trained before it, or from the store."""
+    available = {job.trial.signature for job in jobs}
+    for job in jobs:
+        for signature in job.trial.starts:
+            if signature not in available and (result := known(signature)) and result.status == "finished":
+                available.add(signature)
+    return {job.trial.signature: skipped_phases(job, available) for job in jobs}
+
+
+def _cost(config: TrainingConfig, level: TrainingConfig, seconds: Seconds, skipped: int = 0) -> float:
+    """Seconds of a training; where a search changes what a step costs, those of the level's own configuration."""
+    cost = price(config, seconds) or price(level, seconds)
+    assert cost is not None
+    return cost.seconds(skipped)
+
+
+def used(search: Search) -> float:
+    """Device-hours of all trainings of a study that are done, each counted once."""
+    results = {r.signature: r for c in search.configurations() for r in c.results.values() if r}
+    return sum(result.run.seconds for result in results.values()) / 3600
+
+
+def plan_key(plan: Plan, data: Data, execution: Execution) -> str:
+    """Names what an estimate is about: levels, splits, data, and the kind of device."""
+
+    def of(level: LevelPlan) -> object:
+        return [level.name, level.config.model_dump(), level.proposals, sorted(level.space)]
+
+    place = next(iter(data.splits))
+    racing = None if plan.racing is None else str(plan.racing)
+    device = [execution.device, execution.threads]
+    splits = [len(data.splits[place]), plan.seed, sorted(data.by_fingerprint)]
+    return digest([[of(level) for level in plan.levels], splits, racing, device])
+
+
+def estimate_of_run(
+    root: Folder, search: Search, data: Data, execution: Execution, known: Callable[[str], Result | None], probing: bool
+) -> Estimate | None:
+    """The estimate that was kept for a plan, or else one made and kept now, if there is anything to do."""
+    found = kept(root, search.plan, plan_key(search.plan, data, execution))
+    if found is None and search.waiting:
+        found = estimate(search, data, execution, known, probing)
+        if found is not None:
+            keep(root, search.plan, found)
+    return found
+
+
+def keep(root: Folder, plan: Plan, made: Estimate) -> Folder:
+    """Write an estimate to the storage, in place of an earlier one; returns its path."""
+    path = _path(root, plan)
+    write_whole(path, made.model_dump_json(indent=1).encode())
+    return path
+
+
+def kept(root: Folder, plan: Plan, key: str) -> Estimate | None:
+    """The estimate of a plan that the storage holds, if any.
+
+    Raises:
+        StoreError: for a file that is none.
+    """
+    path = _path(root, plan)
+    try:
+        found = Estimate.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except ValidationError as error:
+        raise StoreError(f"{path}: {explain(error)}; delete it to have a new estimate made") from None
+    return found if found.plan == key else None
+
+
+def _path(root: Folder, plan: Plan) -> Folder:
+    return root / "plans" / f"{plan.study}-{plan.preset}-{plan.dataset}.json"
