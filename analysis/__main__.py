@@ -1,13 +1,15 @@
-"""`python -m analysis`: evidence from the runs of a study."""
+"""`python -m analysis report --study NAME`: evidence from the runs of a study."""
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from gada_ray.errors import UserError
 
@@ -20,26 +22,51 @@ def main() -> None:
 
 
 @app.command()
-def results(
+def report(
     study: Annotated[str, typer.Option(help="Name of the study.")],
-    tracking_uri: Annotated[str, typer.Option(envvar="MLFLOW_TRACKING_URI", help="Where its runs are.")] = (
-        f"sqlite:///{Path('runs').resolve() / 'mlflow.db'}"
-    ),
-    out: Annotated[Path, typer.Option(help="Folder for tables and pictures.")] = Path("results"),
+    tracking_uri: Annotated[
+        str | None, typer.Option(envvar="MLFLOW_TRACKING_URI", help="Where its runs are; runs/mlflow.db by default.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder to write to; reports/STUDY by default.")] = None,
     dataset: Annotated[str | None, typer.Option(help="Name of the dataset, where there are several.")] = None,
     preset: Annotated[str | None, typer.Option(help="Preset, where there are several.")] = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(help="seed=1, splits=10, phases.gan.steps=1000: which of several runs.", metavar="FIELD=VALUE"),
+    ] = None,
 ) -> None:
-    """Write a study's tables (CSV, Markdown) and pictures (PNG)."""
-    from analysis.results import write
-
+    """Write report.html, its figures (SVG, PNG) and its tables (CSV, Markdown)."""
+    uri = tracking_uri or f"sqlite:///{Path('runs').resolve() / 'mlflow.db'}"
+    folder = out or Path("reports") / study
+    command = shlex.join(["python", "-m", "analysis", *sys.argv[1:]])
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     try:
-        with Console(stderr=True).status(f"reading {study}"):
-            written = write(tracking_uri, study, out, dataset, preset)
+        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+            tasks = {}
+
+            def progress(what: str, done: int, of: int) -> None:
+                if what not in tasks:
+                    tasks[what] = bar.add_task(what, total=of or None)
+                bar.update(tasks[what], completed=done, total=of or None)
+
+            progress("starting", 0, 0)
+            from analysis.report import study_report
+
+            written = study_report(uri, study, folder, dataset, preset, _choices(where or []), command, progress)
     except UserError as error:
         Console(stderr=True).print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         sys.exit(2)
-    for path in written:
-        print(path)
+    print(written[-1])
+
+
+def _choices(items: list[str]) -> dict[str, str]:
+    from analysis.plans import LoadError
+
+    pairs = [item.partition("=") for item in items]
+    wrong = [name for name, equals, value in pairs if not (name and equals and value)]
+    if wrong:
+        raise LoadError(f"--where needs FIELD=VALUE, got '{wrong[0]}'")
+    return {name: value for name, _, value in pairs}
 
 
 if __name__ == "__main__":

@@ -1,55 +1,245 @@
-"""Figures of a study, in the style of gada_ray.pictures."""
+"""Figures of a study, in the style of gada_ray.pictures. All are matplotlib figures without global state."""
 
 from __future__ import annotations
 
+import io
+import re
+import textwrap
+from collections.abc import Mapping, Sequence
+
 import matplotlib
+import numpy as np
 import pandas as pd
-from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
-COLOURS = [matplotlib.colormaps["tab10"](i) for i in range(10)]
+from analysis.tables import ALL, OURS, number
+from gada_ray.pictures import COLOURS, FAINT, INK, MARKERS, SHADE, blank, style
+
+MANY = 3000
+"""Above so many points a scatter is drawn in pixels, so that a report stays small."""
+PANEL_LETTERS = 38
+"""Small letters that fit into the width of a panel."""
+THEMED = {INK: "--ink", FAINT: "--faint", SHADE: "--shade", "#ffffff": "--paper", "#000000": "--ink"}
+"""Colours of a figure that follow the theme of a page."""
 
 
-def _figure(width: float, height: float) -> Figure:
-    figure = Figure(figsize=(width, height), dpi=120, layout="constrained")
-    FigureCanvasAgg(figure)
+def effects(pairs: pd.DataFrame, alpha: float = 0.05) -> Figure:
+    """Differences of SROCC between levels with their 95 % intervals; filled where Holm's p is under alpha."""
+    rows = pairs[pairs["metric"] == "srocc"].reset_index(drop=True)
+    figure = blank(7.2, 1.0 + 0.3 * len(rows))
+    axes = figure.add_subplot()
+    axes.axvline(0, color=FAINT, linewidth=1)
+    for place, (_, row) in enumerate(rows.iterrows()):
+        sure = row["p_holm"] < alpha
+        axes.plot([row["low"], row["high"]], [place, place], color=COLOURS[0], linewidth=2 if sure else 1.2)
+        face = COLOURS[0] if sure else "#ffffff"
+        axes.plot(row["difference"], place, "o", markersize=6, color=COLOURS[0], markerfacecolor=face)
+    axes.set_yticks(range(len(rows)), [f"{row['first']}  −  {row['second']}" for _, row in rows.iterrows()])
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    style(axes, "")
+    axes.set_xlabel("difference of mean test SROCC, and its 95 % interval")
     return figure
 
 
-def effects(frame: pd.DataFrame, metric: str, title: str) -> Figure:
+def splits(frame: pd.DataFrame) -> Figure:
     """Every split as a dot, joined by split, and the mean of every level as a bar."""
     levels = list(frame["level"].drop_duplicates())
-    figure = _figure(1.2 + 1.35 * len(levels), 4)
+    figure = blank(max(4.5, min(11.0, 1.2 + 1.2 * len(levels))), 4)
     axes = figure.add_subplot()
-    scores = frame.pivot(index="split", columns="level", values=metric)[levels]
+    scores = frame.pivot(index="split", columns="level", values="srocc")[levels]
     for _, row in scores.iterrows():
-        axes.plot(range(len(levels)), row.to_numpy(), color="0.75", linewidth=1, zorder=1)
+        axes.plot(range(len(levels)), row.to_numpy(), color=FAINT, linewidth=0.8, zorder=1)
     for place, level in enumerate(levels):
         values = scores[level].dropna().to_numpy()
-        axes.scatter([place] * len(values), values, color=COLOURS[place % 10], s=28, zorder=3)
-        axes.hlines(values.mean(), place - 0.25, place + 0.25, color=COLOURS[place % 10], linewidth=3, zorder=2)
-    axes.set_xticks(range(len(levels)), [level.replace(", ", ",\n") for level in levels])
-    axes.set_ylabel(f"test {metric.upper()}")
-    axes.set_title(title, fontsize=10)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(axis="y", alpha=0.3)
+        colour, marker = _look(place)
+        axes.scatter([place] * len(values), values, color=colour, marker=marker, s=26, zorder=3)
+        axes.hlines(values.mean(), place - 0.28, place + 0.28, color=colour, linewidth=3, zorder=2)
+    axes.set_xticks(range(len(levels)), [textwrap.fill(level, 14) for level in levels])
+    axes.set_xlim(-0.5, len(levels) - 0.5)
+    style(axes, "")
+    axes.set_ylabel("test SROCC")
     return figure
 
 
-def learning(curve: pd.DataFrame, title: str) -> Figure:
-    """SROCC over optimiser steps: every split thin, the mean of a level thick."""
-    figure = _figure(7.5, 4.2)
+def learning(curve: pd.DataFrame, ends: Mapping[str, Mapping[str, int]]) -> Figure:
+    """SROCC over optimiser steps, a panel a level: every split thin, the median thick, the phases shaded in turn.
+
+    `ends` gives the last step of every phase of a level. The last point of a phase is measured on all test crops, those
+    before on few.
+    """
+    levels = list(curve["level"].drop_duplicates())
+    figure, panels = _panels(len(levels), 2.2)
+    for place, (level, axes) in enumerate(zip(levels, panels, strict=True)):
+        part, colour = curve[curve["level"] == level], _look(place)[0]
+        start = 0
+        for number_, (phase, end) in enumerate(ends.get(level, {}).items()):
+            if number_ % 2 == 0:
+                axes.axvspan(start, end, color=SHADE, zorder=0, linewidth=0)
+            room = int((end - start) / max(ends[level].values()) * PANEL_LETTERS)
+            words = phase if len(phase) <= room else phase[: room - 1] + "." if room > 2 else ""
+            where = axes.get_xaxis_transform()
+            axes.text((start + end) / 2, 0.03, words, transform=where, ha="center", fontsize=7, color=INK)
+            start = end
+        for _, of_split in part.groupby("split"):
+            axes.plot(of_split["step"], of_split["value"], color=colour, linewidth=0.7, alpha=0.45)
+        median = part.groupby("step")["value"].median()
+        axes.plot(median.index.to_numpy(), median.to_numpy(), color=colour, linewidth=2)
+        last = median[median.index.isin(list(ends.get(level, {}).values()))]
+        axes.plot(last.index.to_numpy(), last.to_numpy(), "o", color=colour, markersize=5)
+        style(axes, level)
+        axes.set_xlim(0, max([start, int(part["step"].max())]))
+        axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+    figure.supxlabel("optimiser steps", fontsize=9, color=INK)
+    figure.supylabel("SROCC on test references", fontsize=9, color=INK)
+    return figure
+
+
+def predictions(frame: pd.DataFrame) -> Figure:
+    """Predicted against true quality of every test image of every split, a panel a level, coloured by distortion."""
+    levels = list(frame["level"].drop_duplicates())
+    figure, panels = _panels(len(levels), 2.7)
+    values = frame[["target", "prediction"]].to_numpy()
+    low, high = min(0.0, np.percentile(values, 0.1)), max(1.0, np.percentile(values, 99.9))
+    names = sorted(frame["distortion"].unique())
+    for level, axes in zip(levels, panels, strict=True):
+        axes.plot([low, high], [low, high], color=FAINT, linewidth=1, zorder=1)
+        part = frame[frame["level"] == level]
+        for place, name in enumerate(names):
+            of_class = part[part["distortion"] == name]
+            colour, marker = _look(place)
+            axes.scatter(
+                of_class["target"],
+                of_class["prediction"],
+                s=9,
+                color=colour,
+                marker=marker,
+                alpha=0.6,
+                linewidths=0,
+                label=name,
+                rasterized=len(frame) > MANY,
+            )
+        style(axes, level)
+        axes.set(xlim=(low, high), ylim=(low, high), aspect="equal")
+        axes.xaxis.set_major_locator(MaxNLocator(4))
+        axes.yaxis.set_major_locator(MaxNLocator(4))
+    figure.supxlabel("true quality", fontsize=9, color=INK)
+    figure.supylabel("predicted quality", fontsize=9, color=INK)
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(
+        handles, labels, loc="outside upper center", ncols=6, fontsize=8, frameon=False, labelcolor=INK, markerscale=1.5
+    )
+    return figure
+
+
+def heat_map(scores: pd.DataFrame) -> Figure:
+    """Mean test SROCC of every level by distortion, and on all images."""
+    part = scores[(scores["source"] == OURS) & (scores["metric"] == "srocc")]
+    names = [*(name for name in dict.fromkeys(part["distortion"]) if name != ALL), ALL]
+    levels = list(part["level"].drop_duplicates())
+    table = part.pivot(index="level", columns="distortion", values="mean").loc[levels, names]
+    figure = blank(1.8 + 0.62 * max(5, len(names)), 0.9 + 0.34 * len(levels) + (1.2 if len(names) > 8 else 0))
     axes = figure.add_subplot()
-    for place, (level, of_level) in enumerate(curve.groupby("level", sort=False)):
-        colour = COLOURS[place % 10]
-        for _, of_split in of_level.groupby("split"):
-            axes.plot(of_split["step"], of_split["value"], color=colour, linewidth=0.6, alpha=0.35)
-        mean = of_level.groupby("step")["value"].mean()
-        axes.plot(mean.index, mean.to_numpy(), color=colour, linewidth=2, label=str(level))
-    axes.set_xlabel("optimiser steps (points within a phase: few crops; its last point: all crops)")
-    axes.set_ylabel("SROCC on test references")
-    axes.set_title(title, fontsize=10)
-    axes.legend(fontsize=8, frameon=False, loc="lower right")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(alpha=0.3)
+    values = table.to_numpy(dtype=float)
+    low = float(np.nanmin(values))
+    span = max(1e-6, float(np.nanmax(values)) - low)
+    colours = matplotlib.colormaps["cividis"]
+    for row, column in np.ndindex(*values.shape):
+        value = float(values[row, column])
+        if value == value:
+            shade = (value - low) / span
+            axes.fill_between([column - 0.5, column + 0.5], row - 0.5, row + 0.5, color=colours(shade), linewidth=0)
+            # Not the theme's ink: it has to stand out from the cell, in either theme.
+            ink = "#fefefe" if shade < 0.55 else "#010101"
+            axes.text(column, row, number(value, 2), ha="center", va="center", fontsize=8, color=ink)
+    axes.set_yticks(range(len(levels)), levels)
+    axes.set_xticks(
+        range(len(names)), names, rotation=60 if len(names) > 8 else 0, ha="right" if len(names) > 8 else "center"
+    )
+    axes.set(xlim=(-0.5, len(names) - 0.5), ylim=(len(levels) - 0.5, -0.5))
+    style(axes, "")
+    axes.spines[["left", "bottom"]].set_visible(False)
+    axes.tick_params(length=0)
     return figure
+
+
+def device_hours(cost: pd.DataFrame) -> Figure:
+    """Device-hours of every level: its test, its search, and, in outline, what racing saved."""
+    figure = blank(7.2, 1.2 + 0.34 * len(cost))
+    axes = figure.add_subplot()
+    left = np.zeros(len(cost))
+    bars = {"test": (COLOURS[0], COLOURS[0]), "search": (COLOURS[4], COLOURS[4]), "saved": ("none", COLOURS[4])}
+    labels = {"test": "training and test", "search": "search", "saved": "saved by racing"}
+    for name, (face, edge) in bars.items():
+        if cost[name].any():
+            style_ = "--" if name == "saved" else "-"
+            axes.barh(
+                range(len(cost)),
+                cost[name],
+                0.6,
+                left,
+                color=face,
+                edgecolor=edge,
+                linestyle=style_,
+                label=labels[name],
+            )
+            left = left + cost[name].to_numpy()
+    axes.set_yticks(range(len(cost)), cost["level"])
+    axes.set_ylim(len(cost) - 0.4, -0.6)
+    style(axes, "")
+    axes.set_xlabel("device-hours")
+    if len(axes.get_legend_handles_labels()[1]) > 1:
+        axes.legend(fontsize=8, frameon=False, labelcolor=INK, loc="best")
+    return figure
+
+
+def _panels(count: int, height: float) -> tuple[Figure, Sequence[Axes]]:
+    """Panels of equal axes, at most three in a row."""
+    columns = min(3, count)
+    rows = -(-count // columns)
+    figure = blank(2.9 * columns if columns > 1 else 4.6, height * rows + 0.5)
+    grid = figure.subplots(rows, columns, sharex=False, sharey=True, squeeze=False)
+    panels = list(grid.flat)
+    for surplus in panels[count:]:
+        surplus.remove()
+    return figure, panels[:count]
+
+
+def _look(place: int) -> tuple[str, str]:
+    """Colour and marker of a level or distortion."""
+    return COLOURS[place % len(COLOURS)], MARKERS[place // len(COLOURS) % len(MARKERS)]
+
+
+def png(figure: Figure) -> bytes:
+    """The figure in pixels."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=150)
+    return buffer.getvalue()
+
+
+def svg(figure: Figure) -> str:
+    """The figure as a file of its own, with text as text, and the same for the same figure."""
+    buffer = io.StringIO()
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "gada-ray"}):
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
+    return buffer.getvalue()
+
+
+def inline(text: str, name: str, title: str) -> str:
+    """An SVG file as a part of a page: without addresses, its names its own, its colours those of the page's theme."""
+    text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.S)
+    text = re.sub(r'\sxmlns(:\w+)?="[^"]*"', "", text)
+    text = re.sub(r'\bid="', f'id="{name}-', text)
+    text = re.sub(r"url\(#", f"url(#{name}-", text)
+    text = re.sub(r'href="#', f'href="#{name}-', text)
+    for colour, variable in THEMED.items():
+        text = re.sub(colour, f"var({variable})", text, flags=re.I)
+    text = text.replace("'DejaVu Sans', ", "")
+    width = re.search(r'width="([\d.]+)pt"', text)
+    size = f"max-width: {float(width[1]) * 96 / 72:.0f}px" if width else ""
+    text = re.sub(
+        r'<svg [^>]*?viewBox="([^"]*)"[^>]*>', rf'<svg viewBox="\1" role="img" style="{size}">', text, count=1
+    )
+    head, close, rest = text.partition(">")
+    return f"{head} aria-label={title!r}{close}{rest}"

@@ -2,90 +2,254 @@
 
 from __future__ import annotations
 
+import functools
+import json
+import os
+import re
+import tempfile
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, TypeVar
 
 import pandas as pd
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
-from gada_ray.errors import UserError
+from analysis import plans
+from analysis.plans import LoadError
+
+# MLflow reads these when it is first used. Without them, a call to a dead server blocks for four minutes.
+for _name, _value in (("MAX_RETRIES", "2"), ("BACKOFF_FACTOR", "1"), ("TIMEOUT", "10")):
+    os.environ.setdefault(f"MLFLOW_HTTP_REQUEST_{_name}", _value)
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 PAGE = 1000
+AT_A_TIME = 8
+"""Requests under way at once, for a server that is far away."""
+SQLITE = "sqlite:///"
+
+Progress = Callable[[str, int, int], None]
+"""Told what is being read, how many are done, and how many there are (0 where that is not known)."""
+T = TypeVar("T")
+R = TypeVar("R")
 
 
-class LoadError(UserError, ValueError):
-    """A study that MLflow does not have; names the address and what there is."""
+def silent(what: str, done: int, of: int) -> None:
+    """No progress."""
 
 
-def split_runs(uri: str, study: str, dataset: str | None = None, preset: str | None = None) -> pd.DataFrame:
-    """One row a finished test run of a split, in the order in which levels were first run.
+@dataclass(frozen=True, eq=False)
+class Runs:
+    """One study on one dataset with one preset, every level in one configuration."""
 
-    Columns: run_id, level, split, dataset (its name), labels, preset, device, references_train, references_held_out,
-    start, and every final metric under its name in MLflow, such as srocc and srocc/jpeg.
+    study: str
+    splits: pd.DataFrame
+    """One row a finished test run of a split, in the order in which levels were first run: run_id, key (of its
+    configuration), level, split, dataset, labels, preset, device, seed, code_version, fingerprint, references_train,
+    references_held_out, train and held_out (names), start, end, and every final metric, such as srocc and srocc/jpeg.
+    Facts that older versions did not record are empty: splits_hash, images, references, versions."""
+    search: pd.DataFrame
+    """The same for validation runs of a search; empty where nothing was searched."""
+    configurations: pd.DataFrame
+    """One row a configuration: key, run_id, name, level, stage, number, status, n, planned, diverged, oom,
+    device_hours, srocc_mean, dataset (short name), question."""
+    configs: Mapping[str, Mapping[str, Any]]
+    """Every leaf of a configuration by its dotted path, by key."""
+    client: MlflowClient = field(repr=False)
+    progress: Progress = silent
+
+    @property
+    def levels(self) -> list[str]:
+        """Names of the levels, in the order in which they were first run."""
+        return list(self.splits["level"].drop_duplicates())
+
+    @property
+    def of_levels(self) -> dict[str, Mapping[str, Any]]:
+        """The tested configuration of every level, by its leaves."""
+        first = self.splits.drop_duplicates("level")
+        return {level: self.configs[key] for level, key in zip(first["level"], first["key"], strict=True)}
+
+    def curve(self, metric: str) -> pd.DataFrame:
+        """A metric over optimiser steps of the test runs: level, split, step, value."""
+        frame = self.splits
+        wanted = list(zip(frame["run_id"], frame["level"], frame["split"], strict=True))
+        histories = _each(lambda one: self.client.get_metric_history(one[0], metric), wanted, "curves", self.progress)
+        rows = [
+            (level, split, point.step, point.value)
+            for (_, level, split), history in zip(wanted, histories, strict=True)
+            for point in history
+        ]
+        return pd.DataFrame(rows, columns=["level", "split", "step", "value"])
+
+    def predictions(self) -> pd.DataFrame:
+        """What the test runs predicted: level, split, image, reference, distortion, target, prediction."""
+        frame = self.splits
+        with tempfile.TemporaryDirectory() as folder:
+            read = functools.partial(_file, self.client, name="predictions.csv", folder=Path(folder))
+            files = _each(read, list(frame["run_id"]), "predictions", self.progress)
+            parts = [
+                pd.read_csv(file).assign(level=level, split=split)
+                for file, level, split in zip(files, frame["level"], frame["split"], strict=True)
+                if file is not None
+            ]
+        columns = ["level", "split", "image", "reference", "distortion", "target", "prediction"]
+        return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
+
+    def picture(self, run_id: str, name: str) -> bytes | None:
+        """A picture of a run; None where it has none."""
+        with tempfile.TemporaryDirectory() as folder:
+            file = _file(self.client, run_id, name, Path(folder))
+            return None if file is None else file.read_bytes()
+
+
+def read(
+    uri: str,
+    study: str,
+    dataset: str | None = None,
+    preset: str | None = None,
+    where: Mapping[str, str] | None = None,
+    keys: Collection[str] | None = None,
+    progress: Progress = silent,
+) -> Runs:
+    """Read a study.
+
+    `where` keeps configurations with some values, such as {"seed": "1"} (`plans.facts`); `keys` those of some keys.
 
     Raises:
-        LoadError: for a study without such runs.
+        LoadError: for an address that cannot be read, an unknown study, a study without finished test runs, and runs
+            that do not mix; the message says how to choose.
     """
-    client = MlflowClient(tracking_uri=uri)
+    if uri.startswith(SQLITE) and not Path(uri.removeprefix(SQLITE)).is_file():
+        raise LoadError(f"there is no MLflow file {uri.removeprefix(SQLITE)}; run a study, or give --tracking-uri")
     try:
-        experiment = client.get_experiment_by_name(study)
-        known = [one.name for one in client.search_experiments() if one.name != "Default"]
+        client = MlflowClient(tracking_uri=uri)
+        found = _runs(client, uri, study, {"dataset_name": dataset, "preset": preset}, progress)
+        if keys is not None:
+            found = [run for run in found if run.data.tags["gada.key"] in keys]
+        splits = pd.DataFrame([_split(run) for run in found if run.data.tags["kind"] == "split"])
+        configurations = pd.DataFrame([_configuration(run) for run in found if run.data.tags["kind"] != "split"])
+        finished = splits[splits["status"] == "finished"] if len(splits) else splits
+        if not len(finished) or not (finished["stage"] == "test").any():
+            chosen = {"dataset": dataset, "preset": preset}
+            asked = "".join(f", {name} '{value}'" for name, value in chosen.items() if value)
+            raise LoadError(
+                f"MLflow at {uri} has no finished test runs of study '{study}'{asked}; other runs of splits: "
+                f"{len(splits)}"
+            )
+        configs = _configs(client, configurations, progress)
     except MlflowException as error:
-        raise LoadError(f"MLflow at {uri} cannot be read: {str(error).splitlines()[0]}") from error
+        raise LoadError(f"MLflow at {uri} cannot be read: {str(error).splitlines()[0][:300]}") from error
+    finished = finished.sort_values(["start", "split"], kind="stable")
+    chosen_splits, configurations = plans.choose(study, finished, configurations, configs, where or {})
+    test, search = (
+        chosen_splits[chosen_splits["stage"] == stage].reset_index(drop=True) for stage in ("test", "search")
+    )
+    return Runs(study, test, search, configurations, configs, client, progress)
+
+
+def _runs(
+    client: MlflowClient, uri: str, study: str, wanted: Mapping[str, str | None], progress: Progress
+) -> list[Run]:
+    """All runs of a study, those of configurations and those of splits."""
+    experiment = client.get_experiment_by_name(study)
     if experiment is None:
-        raise LoadError(f"MLflow at {uri} has no study '{study}'; available: {', '.join(sorted(known)) or 'none'}")
-    wanted = {"kind": "split", "stage": "test", "status": "finished", "preset": preset, "dataset_name": dataset}
-    condition = " and ".join(f"tags.{name} = '{value}'" for name, value in wanted.items() if value)
-    rows, token = [], None
+        known = sorted(one.name for one in client.search_experiments() if one.name != "Default")
+        raise LoadError(f"MLflow at {uri} has no study '{study}'; available: {', '.join(known) or 'none'}")
+    rule = " and ".join(f"tags.{name} = '{value}'" for name, value in wanted.items() if value)
+    runs: list[Run] = []
+    token = None
     while True:
-        page = client.search_runs([experiment.experiment_id], condition, max_results=PAGE, page_token=token)
-        rows += [_row(run) for run in page]
+        progress("runs", len(runs), 0)
+        page = client.search_runs([experiment.experiment_id], rule, max_results=PAGE, page_token=token)
+        runs += [run for run in page if run.data.tags.get("kind") in ("configuration", "split")]
         token = page.token
         if not token:
-            break
-    if not rows:
-        raise LoadError(f"MLflow at {uri} has no finished test runs of study '{study}' with {condition}")
-    frame = pd.DataFrame(rows).sort_values(["start", "split"], kind="stable").reset_index(drop=True)
-    sets = frame[["dataset", "preset"]].drop_duplicates()
-    if len(sets) > 1:
-        choices = "; ".join(f"--dataset '{row.dataset}' --preset {row.preset}" for row in sets.itertuples())
-        raise LoadError(f"study '{study}' was run on several datasets or presets, which do not mix; choose: {choices}")
-    return frame
+            return runs
 
 
-def _row(run: Run) -> dict[str, object]:
-    tags = run.data.tags
+def _split(run: Run) -> dict[str, Any]:
+    tags, sides = run.data.tags, {"training": "train", "testing": "held_out"}
+    names: dict[str, tuple[str, ...]] = {"train": (), "held_out": ()}
+    fingerprint = ""
+    for one in run.inputs.dataset_inputs if run.inputs else []:
+        context = {tag.key: tag.value for tag in one.tags}.get("mlflow.data.context")
+        if context in sides:
+            names[sides[context]] = tuple(json.loads(one.dataset.profile or "{}").get("references", ()))
+            fingerprint = json.loads(one.dataset.source)["fingerprint"]
     facts = {
         "run_id": run.info.run_id,
+        "key": tags["gada.key"],
         "level": tags["level"],
+        "stage": tags["stage"],
+        "status": tags["status"],
         "split": int(tags["split"]),
         "dataset": tags["dataset_name"],
         "labels": tags["labels"],
         "preset": tags["preset"],
         "device": tags["device"],
+        "seed": run.data.params.get("seed", ""),
+        "code_version": tags["code_version"],
+        "fingerprint": fingerprint,
         "references_train": int(tags["references_train"]),
         "references_held_out": int(tags["references_held_out"]),
         "start": run.info.start_time,
+        "end": run.info.end_time,
     }
+    later = {name: tags.get(name, "") for name in ("splits_hash", "images", "references", "versions")}
     metrics = {name: value for name, value in run.data.metrics.items() if not name.startswith(("curve/", "loss/"))}
-    return facts | metrics
+    return facts | names | later | metrics
 
 
-def curve(uri: str, frame: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """A metric over steps of the runs of a frame: level, split, step, value."""
-    client = MlflowClient(tracking_uri=uri)
-    rows = [
-        {"level": run.level, "split": run.split, "step": point.step, "value": point.value}
-        for run in frame.itertuples()
-        for point in client.get_metric_history(str(run.run_id), metric)
-    ]
-    return pd.DataFrame(rows, columns=["level", "split", "step", "value"])
+def _configuration(run: Run) -> dict[str, Any]:
+    tags, metrics = run.data.tags, run.data.metrics
+    number = re.search(r"#(\d+)$", run.info.run_name or "")
+    return {
+        "key": tags["gada.key"],
+        "run_id": run.info.run_id,
+        "name": run.info.run_name,
+        "level": tags["level"],
+        "stage": tags["stage"],
+        "number": int(number[1]) if number and tags["stage"] == "search" else 0,
+        "status": run.info.status,
+        "n": int(metrics.get("n", 0)),
+        "planned": int(metrics.get("splits_planned", 0)),
+        "diverged": int(metrics.get("diverged", 0)),
+        "oom": int(metrics.get("oom", 0)),
+        "device_hours": metrics.get("device_hours", 0.0),
+        "srocc_mean": metrics.get("srocc_mean", float("nan")),
+        "dataset": run.data.params.get("dataset", ""),
+        "question": tags.get("question", ""),
+    }
 
 
-def artifact(uri: str, run_id: str, name: str, folder: Path) -> Path | None:
-    """A file of a run, copied into a folder; None if the run has none."""
-    client = MlflowClient(tracking_uri=uri)
-    if name not in {file.path for file in client.list_artifacts(run_id)}:
+def _configs(client: MlflowClient, configurations: pd.DataFrame, progress: Progress) -> dict[str, dict[str, Any]]:
+    """The configurations themselves, by key; empty where their files cannot be reached."""
+    with tempfile.TemporaryDirectory() as folder:
+        read = functools.partial(_file, client, name="config.json", folder=Path(folder))
+        files = _each(read, list(configurations["run_id"]), "configurations", progress)
+        texts = [None if file is None else file.read_text() for file in files]
+    pairs = zip(configurations["key"], texts, strict=True)
+    return {key: {} if text is None else plans.leaves(json.loads(text)) for key, text in pairs}
+
+
+def _file(client: MlflowClient, run_id: str, name: str, folder: Path) -> Path | None:
+    """A file of a run, copied below a folder; None if the run has none, or its files are out of reach."""
+    place = folder / run_id
+    place.mkdir(exist_ok=True)
+    try:
+        return Path(client.download_artifacts(run_id, name, str(place)))
+    except (MlflowException, OSError):
         return None
-    return Path(client.download_artifacts(run_id, name, str(folder)))
+
+
+def _each(function: Callable[[T], R], items: Sequence[T], what: str, progress: Progress) -> list[R]:
+    """The function's value for every item, a few at a time."""
+    results: list[R] = []
+    with ThreadPoolExecutor(AT_A_TIME) as pool:
+        for result in pool.map(function, items):
+            results.append(result)
+            progress(what, len(results), len(items))
+    return results

@@ -1,7 +1,7 @@
 """Figures of one training: predictions, generated patches and learning curves.
 
 All are plain matplotlib `Figure` objects without global state, so they can be drawn in any thread; `figure.savefig`
-writes them. The style is in one place, `_axes`.
+writes them. The style is in one place, `style`.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def scatter(predictions: pd.DataFrame, title: str) -> Figure:
     target, prediction = predictions["target"].to_numpy(), predictions["prediction"].to_numpy()
     values = agreement(target, prediction)
     groups = list(predictions.groupby("distortion", sort=True))
-    figure = _figure(5.8 + 1.2 * ((len(groups) - 1) // 18), 5.2)
+    figure = blank(5.8 + 1.2 * ((len(groups) - 1) // 18), 5.2)
     axes = figure.add_subplot()
     low = min(0.0, target.min(), prediction.min())
     high = max(1.0, target.max(), prediction.max())
@@ -62,7 +62,7 @@ def scatter(predictions: pd.DataFrame, title: str) -> Figure:
             zorder=2,
         )
     axes.set(xlim=(low - margin, high + margin), ylim=(low - margin, high + margin), aspect="equal")
-    _axes(axes, f"{title}\nSROCC {values['srocc']:.3f}   LCC {values['lcc']:.3f}   {len(target)} images")
+    style(axes, f"{title}\nSROCC {values['srocc']:.3f}   LCC {values['lcc']:.3f}   {len(target)} images")
     axes.set_xlabel("true quality")
     axes.set_ylabel("predicted quality")
     axes.legend(
@@ -130,14 +130,14 @@ def curves(frame: pd.DataFrame) -> Figure:
     columns = min(3, max(1, len(losses)))
     rows = -(-len(losses) // columns)
     top = 1 if "srocc" in names else 0
-    figure = _figure(3.1 * columns if columns > 1 else 5.4, 2.7 * top + 1.9 * rows)
+    figure = blank(3.1 * columns if columns > 1 else 5.4, 2.7 * top + 1.9 * rows)
     grid = figure.add_gridspec(top + rows, columns, height_ratios=[1.5] * top + [1] * rows)
     cells = [grid[0, :]] * top + [grid[top + i // columns, i % columns] for i in range(len(losses))]
     for number, (name, cell) in enumerate(zip(names, cells, strict=True)):
         axes = figure.add_subplot(cell)
         _shade_phases(axes, frame, named=number == 0)
         _lines(axes, frame[frame["name"] == name], COLOURS[0 if name == "srocc" else 1])
-        _axes(axes, "SROCC on the held-out images" if name == "srocc" else f"{name.removeprefix('loss/')} loss")
+        style(axes, "SROCC on the held-out images" if name == "srocc" else f"{name.removeprefix('loss/')} loss")
         axes.xaxis.set_major_locator(MaxNLocator(5 if name == "srocc" else 3, integer=True))
         axes.set_xlabel("step")
     return figure
@@ -172,14 +172,14 @@ def _shade_phases(axes: Axes, frame: pd.DataFrame, named: bool) -> None:
     axes.set_xlim(0, max(start, 1))
 
 
-def _figure(width: float, height: float) -> Figure:
+def blank(width: float, height: float) -> Figure:
     """An empty figure of some inches that can be saved and shown without pyplot."""
     figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white", layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 
 
-def _axes(axes: Axes, title: str) -> None:
+def style(axes: Axes, title: str) -> None:
     """The one style of axes: light, without a box, titled at the left."""
     axes.set_title(title, loc="left", fontsize=9, color=INK)
     axes.spines[["top", "right"]].set_visible(False)

@@ -1,0 +1,133 @@
+"""A page that needs no network, and the files beside it: figures as SVG and PNG, tables as CSV and Markdown."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import jinja2
+import pandas as pd
+from matplotlib.figure import Figure
+
+from analysis import figures, tables
+from analysis.load import Progress, silent
+
+HTML, MARKDOWN = "report.html", "report.md"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of a report."""
+
+    name: str
+    """Of its CSV file."""
+    title: str
+    columns: list[str]
+    rows: list[list[str]]
+    """Text; what stands after a newline in a cell is shown small."""
+    frame: pd.DataFrame
+    """With all digits, for the CSV file."""
+    note: str = ""
+    marks: Sequence[str] = ()
+    """Class of every row: "ours", "floor", "paper", "sure"."""
+
+    @functools.cached_property
+    def csv(self) -> str:
+        """The CSV file."""
+        return self.frame.to_csv(index=False)
+
+    @property
+    def link(self) -> str:
+        """The CSV file as an address that holds it."""
+        return "data:text/csv;base64," + base64.b64encode(self.csv.encode()).decode()
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure of a report: drawn by us, or a picture that a run holds."""
+
+    name: str
+    title: str
+    caption: str
+    figure: Figure | bytes
+
+    @functools.cached_property
+    def files(self) -> dict[str, bytes]:
+        """The figure's files, by suffix."""
+        if isinstance(self.figure, bytes):
+            return {".png": self.figure}
+        return {".svg": figures.svg(self.figure).encode(), ".png": figures.png(self.figure)}
+
+    @property
+    def html(self) -> str:
+        """The figure as a part of the page."""
+        if isinstance(self.figure, bytes):
+            data = base64.b64encode(self.figure).decode()
+            return f'<img alt="{self.title}" src="data:image/png;base64,{data}">'
+        return figures.inline(self.files[".svg"].decode(), self.name, self.title)
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of a report."""
+
+    title: str
+    parts: Sequence[Table | Drawing]
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything that a page shows."""
+
+    study: str
+    question: str
+    verdict: str
+    labels: str
+    protocol: Mapping[str, str]
+    sections: Sequence[Section]
+    command: str
+
+
+def write(report: Report, out: Path, progress: Progress = silent) -> list[Path]:
+    """Write report.html, report.md, the figures and the tables into a folder; the files that were written."""
+    out.mkdir(parents=True, exist_ok=True)
+    files: dict[str, bytes] = {}
+    parts = [part for section in report.sections for part in section.parts]
+    for number, part in enumerate(parts, 1):
+        progress("figures and tables", number, len(parts))
+        if isinstance(part, Table):
+            files[f"{part.name}.csv"] = part.csv.encode()
+        else:
+            files |= {f"{part.name}{suffix}": data for suffix, data in part.files.items()}
+    files[MARKDOWN] = _markdown(report).encode()
+    files[HTML] = _html(report).encode()
+    for name, data in files.items():
+        (out / name).write_bytes(data)
+    return [out / name for name in files]
+
+
+def _html(report: Report) -> str:
+    loader = jinja2.FileSystemLoader(Path(__file__).parent / "templates")
+    environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.tests["table"] = lambda part: isinstance(part, Table)
+    made = datetime.fromtimestamp(float(os.environ.get("SOURCE_DATE_EPOCH") or datetime.now(UTC).timestamp()), UTC)
+    return environment.get_template("report.html").render(report=report, made=f"{made:%Y-%m-%d %H:%M} UTC")
+
+
+def _markdown(report: Report) -> str:
+    """The same without figures, for documents."""
+    lines = [f"# {report.study}", report.question, f"**{report.verdict}**", f"Labels: {report.labels}."]
+    lines.append(tables.markdown(["protocol", ""], [[name, value] for name, value in report.protocol.items()]))
+    for section in report.sections:
+        found = [part for part in section.parts if isinstance(part, Table)]
+        lines += [f"## {section.title}"] * bool(found)
+        for table in found:
+            rows = [[cell.replace("\n", " / ").rstrip(" /") for cell in row] for row in table.rows]
+            lines += [f"{table.title}. {table.note}".strip(), tables.markdown(table.columns, rows)]
+    return "\n\n".join(line.rstrip("\n") for line in lines if line) + "\n"

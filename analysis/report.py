@@ -1,0 +1,212 @@
+"""What a study's report holds: its verdict, protocol, tables and figures, from MLflow alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from analysis import figures, load, paper, tables
+from analysis.load import Runs
+from analysis.page import Drawing, Report, Section, Table, write
+from analysis.verdict import protocol, verdict
+
+
+def study_report(
+    uri: str,
+    study: str,
+    out: Path,
+    dataset: str | None = None,
+    preset: str | None = None,
+    where: Mapping[str, str] | None = None,
+    command: str = "",
+    progress: load.Progress = load.silent,
+) -> list[Path]:
+    """Read a study from MLflow and write its report into a folder; the files that were written, the page last.
+
+    Raises:
+        LoadError: for a study that MLflow does not have, or not in one version.
+    """
+    runs = load.read(uri, study, dataset, preset, where, progress=progress)
+    return write(make(runs, command), out, progress)
+
+
+def make(runs: Runs, command: str = "") -> Report:
+    """Reckon tables and draw figures. `command` is what makes the report again."""
+    scores, pairs = tables.scores(runs.splits), tables.pairs(runs.splits)
+    distortions = [name for name in scores["distortion"].unique() if name != tables.ALL]
+    everything = tables.with_paper(scores, paper.numbers(runs.study, distortions))
+    questions = [text for text in runs.configurations["question"] if text]
+    sections = [
+        Section("Scores", [*_scores(everything), *_states(runs)], SCORES),
+        Section("Comparisons", _comparisons(pairs, runs), COMPARISONS),
+        Section("Training and predictions", _training(runs, scores)),
+        Section("The generator", _generator(runs), GENERATOR),
+        Section("Cost", _cost(runs)),
+    ]
+    return Report(
+        study=runs.study,
+        question=questions[0] if questions else "",
+        verdict=verdict(scores, pairs),
+        labels=str(runs.splits["labels"].iloc[0]),
+        protocol=protocol(runs),
+        sections=[section for section in sections if section.parts],
+        command=command,
+    )
+
+
+SCORES = (
+    "Over splits: the mean, and below it the median. ALL is computed on all test images of a split and is no mean over "
+    "distortions; the other columns are computed on the images of one distortion. The floor predicts the mean training "
+    "score of an image’s distortion and never looks at the image; within one distortion it is constant and has no "
+    "correlation. The paper’s numbers are quoted, not measured here; it does not say whether they are means or medians."
+)
+COMPARISONS = (
+    "Paired by split. Random splits share references, so that an ordinary paired t finds differences where there are "
+    "none; intervals and p values are those of the corrected t of Nadeau and Bengio, and Holm’s p allows for the "
+    "number of pairs. Won is the share of splits on which the first level is higher. Visible is the smallest true "
+    "difference that this study would have found at .05 with a power of 80 %."
+)
+GENERATOR = (
+    "Means over splits, on references held out. L1 is the mean absolute difference from the truly distorted crop, for "
+    "generated crops and for the references themselves: a generator that is not below its references has learned "
+    "nothing that helps."
+)
+NAMES = {
+    "generator_l1": "L1 of generated",
+    "reference_l1": "L1 of references",
+    "closer": "splits on which generated is closer",
+    "generator_obeys_mdsi": "obeys the asked quality, by MDSI",
+    "generator_obeys_evaluator": "obeys the asked quality, by its evaluator",
+    "generator_class_accuracy": "shows the asked class",
+    "generator_noise_sd": "effect of z on a pixel (sd)",
+}
+
+
+def _scores(everything: pd.DataFrame) -> list[Table]:
+    found = []
+    marks = {tables.OURS: "ours", tables.FLOOR: "floor"}
+    for metric, name in (("srocc", "SROCC"), ("lcc", "LCC")):
+        columns, rows = tables.layout(everything, metric)
+        cells = [
+            [level if source in marks else f"{level}\n{source}", *("\n".join(cell).strip() for cell in cells)]
+            for source, level, cells in rows
+        ]
+        found.append(
+            Table(
+                f"scores-{metric}",
+                f"{name} on test references",
+                ["level", *columns],
+                cells,
+                everything[everything["metric"] == metric],
+                marks=[marks.get(source, "paper") for source, _, _ in rows],
+            )
+        )
+    return found
+
+
+def _states(runs: Runs) -> list[Table]:
+    frame = tables.states(runs.configurations)
+    rows = [[str(value) for value in row] for row in frame.itertuples(index=False)]
+    title = "Levels that are not complete"
+    return [
+        Table("incomplete", title, ["level", "finished", "planned", "diverged", "out of memory"], rows, frame)
+    ] * bool(rows)
+
+
+def _comparisons(pairs: pd.DataFrame, runs: Runs) -> list[Table | Drawing]:
+    parts: list[Table | Drawing] = []
+    if len(pairs):
+        caption = "Every pair of levels. A filled dot: Holm’s p is under .05."
+        parts.append(Drawing("effects", "Differences between levels", caption, figures.effects(pairs)))
+    caption = "A grey line joins the levels on one split; the bar is a level’s mean."
+    parts.append(Drawing("splits", "Every split", caption, figures.splits(runs.splits)))
+    for metric, name in (("srocc", "SROCC"), ("lcc", "LCC")) if len(pairs) else ():
+        family = pairs[pairs["metric"] == metric]
+        rows = [
+            [
+                f"{row['first']} − {row['second']}",
+                tables.signed(row["difference"]),
+                f"{tables.number(row['low'])} to {tables.number(row['high'])}",
+                tables.p_value(row["p"]),
+                tables.p_value(row["p_holm"]),
+                f"{row['won']:.0%} of {row['n']}",
+                tables.number(row["detectable"]),
+            ]
+            for _, row in family.iterrows()
+        ]
+        columns = ["levels", "difference", "95 % interval", "p", "p, Holm", "won", "visible"]
+        marks = ["sure" if p < 0.05 else "" for p in family["p_holm"]]
+        parts.append(Table(f"pairs-{metric}", f"Pairs of levels by {name}", columns, rows, family, marks=marks))
+    return parts
+
+
+def _training(runs: Runs, scores: pd.DataFrame) -> list[Table | Drawing]:
+    parts: list[Table | Drawing] = []
+    curve = runs.curve("curve/srocc")
+    if len(curve):
+        ends = {level: _ends(config) for level, config in runs.of_levels.items()}
+        caption = (
+            "Thin: every split; thick: the median. The dot that ends a phase is measured on all test crops, points "
+            "before it on few. No point of a curve was used to choose anything."
+        )
+        parts.append(Drawing("curves", "Learning curves by phase", caption, figures.learning(curve, ends)))
+    predicted = runs.predictions()
+    if len(predicted):
+        caption = "Every test image of every split; an image stands in for as many dots as splits held it out."
+        parts.append(Drawing("predictions", "Prediction against target", caption, figures.predictions(predicted)))
+    if (scores["distortion"] != tables.ALL).any():
+        caption = "Mean test SROCC within each distortion, and on all images together."
+        parts.append(Drawing("distortions", "SROCC by distortion", caption, figures.heat_map(scores)))
+    return parts
+
+
+def _ends(config: Mapping[str, object]) -> dict[str, int]:
+    """The last step of every phase, counted from the first phase's start."""
+    steps = {path.split(".")[1]: int(str(value)) for path, value in config.items() if path.endswith(".steps")}
+    total = pd.Series(steps, dtype="int64").cumsum()
+    return {str(name): int(end) for name, end in total.items()}
+
+
+def _generator(runs: Runs) -> list[Table | Drawing]:
+    frame = tables.generator(runs.splits)
+    if frame.empty:
+        return []
+    rows = [
+        [str(row["level"]), str(row["n"])]
+        + [f"{row[name]:.0%}" if name == "closer" else tables.number(row[name]) for name in frame.columns[2:]]
+        for _, row in frame.iterrows()
+    ]
+    columns = ["level", "n", *(NAMES.get(str(name), str(name)) for name in frame.columns[2:])]
+    parts: list[Table | Drawing] = [Table("generator", "The generator on held-out references", columns, rows, frame)]
+    last = runs.splits[runs.splits["level"] == frame["level"].iloc[-1]].iloc[0]
+    of = f"“{last['level']}”, split {last['split']}"
+    pictures = {
+        "figure1": ("Figure 1 of the paper, from this study", f"A row a distortion, from {of}; references held out."),
+        "generated_by_quality": ("The same references, asked for other qualities", f"From {of}; a row a distortion."),
+    }
+    for name, (title, caption) in pictures.items():
+        data = runs.picture(str(last["run_id"]), f"{name}.png")
+        if data is not None:
+            parts.append(Drawing(name, title, caption, data))
+    return parts
+
+
+def _cost(runs: Runs) -> list[Table | Drawing]:
+    frame = tables.cost(runs.configurations)
+    order = {level: place for place, level in enumerate(runs.levels)}
+    frame = frame.sort_values("level", key=lambda levels: levels.map(order), kind="stable").reset_index(drop=True)
+    searched = bool(frame["proposals"].any())
+    names = ["test", "search", "saved", "proposals", "given_up"] if searched else ["test"]
+    total = frame[names].sum()
+    rows = [
+        [str(row["level"]), *(str(row[n]) if n in names[3:] else f"{row[n]:.2f}" for n in names)]
+        for _, row in pd.concat([frame, pd.DataFrame([{"level": "all", **total}])]).iterrows()
+    ]
+    heads = ["training and test", "search", "saved by racing", "proposals", "of these given up"]
+    note = "Of all runs that MLflow holds. A level that starts from another’s weights pays only for the rest."
+    return [
+        Drawing("cost", "Device-hours by level", note, figures.device_hours(frame)),
+        Table("cost", "Device-hours", ["level", *heads[: len(names)]], rows, frame),
+    ]

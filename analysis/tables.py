@@ -1,0 +1,160 @@
+"""Tables of a study: scores in the paper's layout with the floor under them, the generator, and cost."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pandas as pd
+
+from analysis import statistics
+from gada_ray.tuning.summary import interval
+
+METRICS = ("srocc", "lcc")
+ALL = "ALL"
+OURS, FLOOR, PAPER = "this study", "floor", "the paper"
+FLOOR_LEVEL = "a distortion's mean score, image unseen"
+
+
+def scores(splits: pd.DataFrame) -> pd.DataFrame:
+    """SROCC and LCC of every level over splits, on all images and by distortion, and then of the floor under them.
+
+    `splits` has the columns level, split, references_train, references_held_out, srocc, lcc, by distortion srocc/jpeg
+    and so on, and floor_srocc and floor_lcc where they were recorded. Columns: source, level, metric, distortion (ALL
+    for all images; never a mean over distortions), n, mean, sd, median, and low and high, the 95 % interval that allows
+    for overlapping splits.
+    """
+    rows = []
+    ratio = float((splits["references_held_out"] / splits["references_train"]).mean())
+    for level, runs in splits.groupby("level", sort=False):
+        for metric in METRICS:
+            for name in [metric, *sorted(column for column in map(str, runs) if column.startswith(f"{metric}/"))]:
+                where = (OURS, str(level), metric, name.partition("/")[2] or ALL)
+                rows += _row(where, runs[name], ratio)
+    for metric in METRICS:
+        if f"floor_{metric}" in splits:
+            floors = splits.groupby("split")[f"floor_{metric}"].first()
+            rows += _row((FLOOR, FLOOR_LEVEL, metric, ALL), floors, ratio)
+    return pd.DataFrame(rows)
+
+
+def _row(where: tuple[str, str, str, str], column: pd.Series[float], ratio: float) -> list[dict[str, object]]:
+    values = column.dropna().to_numpy(dtype=np.float64)
+    if not len(values):
+        return []
+    many = len(values) > 1
+    low, high = interval(values, ratio) if many else (np.nan, np.nan)
+    row: dict[str, object] = dict(zip(("source", "level", "metric", "distortion"), where, strict=True))
+    sd = float(values.std(ddof=1)) if many else np.nan
+    middle = {"mean": float(values.mean()), "sd": sd, "median": float(np.median(values))}
+    return [row | {"n": len(values)} | middle | {"low": low, "high": high}]
+
+
+def with_paper(own: pd.DataFrame, paper: pd.DataFrame) -> pd.DataFrame:
+    """Scores of a study, the floor, and then the paper's numbers, told apart by `source`."""
+    quoted = paper.rename(columns={"value": "mean"}).assign(source=PAPER + ", " + paper["source"])
+    return pd.concat([part for part in (own, quoted) if len(part)], ignore_index=True)
+
+
+def layout(table: pd.DataFrame, metric: str) -> tuple[list[str], list[tuple[str, str, list[tuple[str, str]]]]]:
+    """One metric in the paper's layout: the columns, and source, level and cells of every row.
+
+    A cell is a mean and a median over splits, as text. The paper does not say which of the two its numbers are; they
+    stand as means.
+    """
+    part = table[table["metric"] == metric]
+    names = [name for name in dict.fromkeys(part["distortion"]) if name != ALL]
+    rows = []
+    for (source, level), group in part.groupby(["source", "level"], sort=False):
+        by_name = group.set_index("distortion")[["mean", "median", "n", "sd"]].reindex([*names, ALL])
+        cells = [(number(mean), number(median)) for mean, median, _, _ in by_name.to_numpy()]
+        n, sd = by_name.loc[[ALL], ["n", "sd"]].to_numpy(dtype=float)[0]
+        rows.append((str(source), str(level), [("" if n != n else f"{n:.0f}", ""), *cells, (number(sd), "")]))
+    return ["n", *names, ALL, "sd"], rows
+
+
+def pairs(splits: pd.DataFrame) -> pd.DataFrame:
+    """`statistics.comparisons` of SROCC and then of LCC, each with Holm over its own family."""
+    parts = [statistics.comparisons(splits, metric) for metric in METRICS]
+    found = [part.assign(metric=metric) for part, metric in zip(parts, METRICS, strict=True) if len(part)]
+    return pd.concat(found, ignore_index=True) if found else pd.DataFrame()
+
+
+def generator(splits: pd.DataFrame) -> pd.DataFrame:
+    """What was measured of every level's generator, means over splits, and how often it beats doing nothing.
+
+    Columns: level, n, every metric generator_* and reference_l1, and closer: the share of splits on which generated
+    crops are closer to the distorted ones than the references are.
+    """
+    # A level whose last phase does not train the generator has its numbers from the phase that did.
+    found = [re.match(r"(after_\w+/)?((?:generator_|reference_)\w+)$", str(column)) for column in splits]
+    names = list(dict.fromkeys(match[2] for match in found if match))
+    columns = {name: [str(m[0]) for m in found if m and m[2] == name] for name in names}
+    measured = pd.DataFrame({name: splits[own].bfill(axis=1).iloc[:, 0] for name, own in columns.items()})
+    if measured.empty:
+        return pd.DataFrame()
+    order = sorted(names, key=lambda name: (not name.endswith("_l1"), name))
+    frame = splits[["level"]].join(measured[order]).dropna(subset=order, how="all")
+    table = frame.groupby("level", sort=False).mean()
+    table.insert(0, "n", frame.groupby("level", sort=False).size())
+    if {"generator_l1", "reference_l1"} <= set(names):
+        closer = (frame["generator_l1"] < frame["reference_l1"]).groupby(frame["level"], sort=False).mean()
+        table.insert(3, "closer", closer)
+    return table.reset_index()
+
+
+def cost(configurations: pd.DataFrame) -> pd.DataFrame:
+    """Device-hours of every level: level, test, search, saved (by racing), proposals and given_up.
+
+    A proposal that lost its race is finished with fewer splits than others of its level; what it saved is reckoned from
+    its own mean cost of a split.
+    """
+    table = configurations.assign(search=configurations["stage"] == "search", saved=0.0, given_up=False)
+    table["full"] = table.groupby("level")["planned"].transform("max")
+    table["given_up"] = table["search"] & (table["status"] == "FINISHED") & (table["planned"] < table["full"])
+    missing = (table["full"] - table["n"]) / table["n"].where(table["n"] > 0)
+    table["saved"] = (missing * table["device_hours"]).where(table["given_up"], 0.0).fillna(0.0)
+    groups = table.groupby("level", sort=False)
+    hours = table["device_hours"]
+    return pd.DataFrame(
+        {
+            "test": hours.where(~table["search"], 0.0).groupby(table["level"], sort=False).sum(),
+            "search": hours.where(table["search"], 0.0).groupby(table["level"], sort=False).sum(),
+            "saved": groups["saved"].sum(),
+            "proposals": groups["search"].sum(),
+            "given_up": groups["given_up"].sum(),
+        }
+    ).reset_index()
+
+
+def states(configurations: pd.DataFrame) -> pd.DataFrame:
+    """The tested configurations that are not whole: level, n, planned, diverged, oom."""
+    tested = configurations[configurations["stage"] == "test"]
+    return tested.loc[tested["n"] < tested["planned"], ["level", "n", "planned", "diverged", "oom"]]
+
+
+def number(value: float, digits: int = 3) -> str:
+    """A score for people: without a leading zero, and nothing for a missing one."""
+    if value != value:
+        return ""
+    text = f"{value:.{digits}f}"
+    text = re.sub(r"^(-?)0\.", r"\1.", text)
+    return text.replace("-", "−")
+
+
+def signed(value: float) -> str:
+    """A difference for people, with its sign."""
+    return ("+" if value >= 0 else "") + number(value)
+
+
+def p_value(value: float) -> str:
+    """A p value for people."""
+    if value != value:
+        return ""
+    return "< .001" if value < 0.001 else number(value, 3 if value < 0.1 else 2)
+
+
+def markdown(columns: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table."""
+    lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
+    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)]) + "\n"

@@ -1,0 +1,145 @@
+"""What a study says, in one sentence; and the facts without which its numbers mean nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from analysis.load import Runs
+from analysis.tables import ALL, OURS, number, p_value, signed
+
+ALPHA = 0.05
+UNKNOWN = "not recorded"
+
+
+def verdict(scores: pd.DataFrame, pairs: pd.DataFrame) -> str:
+    """The best level, how far it is above the next, and whether that is more than chance, by SROCC on all images.
+
+    `scores` and `pairs` are those of `tables`. The best one is chosen after the test, so that Holm's p over all pairs
+    decides, not the interval.
+    """
+    own = scores[(scores["source"] == OURS) & (scores["metric"] == "srocc") & (scores["distortion"] == ALL)]
+    means = own.set_index("level")["mean"].sort_values(ascending=False)
+    best = str(means.index[0])
+    reached = f"“{best}” reaches a mean test SROCC of {number(means.iloc[0])}"
+    if len(means) == 1:
+        low, high = own.iloc[0][["low", "high"]]
+        spread = "" if low != low else f" (95 % interval {number(low)} to {number(high)})"
+        return f"{reached}{spread}; with one level there is nothing to compare it with."
+    family = pairs[pairs["metric"] == "srocc"] if len(pairs) else pairs
+    if not len(family):
+        return f"{reached}, the most of {len(means)} levels, on one split, from which nothing can be concluded."
+    rivals = {str(row["second" if row["first"] == best else "first"]): row for row in _with(family, best)}
+    next_best = next(str(level) for level in means.index[1:] if level in rivals)
+    worse = [
+        level
+        for level, row in rivals.items()
+        if row["p_holm"] < ALPHA and (row["difference"] > 0) == (row["first"] == best)
+    ]
+    effect = _effect(rivals[next_best], best, len(family))
+    if len(worse) == len(rivals):
+        return f"“{best}” is better than {_others(len(rivals))}: {effect} against the next, “{next_best}”."
+    unseen = f"a difference under {number(rivals[next_best]['detectable'])} could hardly have been seen"
+    if worse:
+        return (
+            f"“{best}” is better than {len(worse)} of {len(rivals)} other levels, but cannot be told from the next, "
+            f"“{next_best}”: {effect}; {unseen}."
+        )
+    return f"No level can be told from the best, “{best}”: {effect} against the next, “{next_best}”; {unseen}."
+
+
+def _with(family: pd.DataFrame, level: str) -> list[pd.Series[Any]]:
+    return [row for _, row in family[(family["first"] == level) | (family["second"] == level)].iterrows()]
+
+
+def _others(count: int) -> str:
+    return "the other level" if count == 1 else f"all {count} other levels"
+
+
+def _effect(row: pd.Series[Any], best: str, family: int) -> str:
+    """The effect in favour of one level of a pair, with interval and p."""
+    sign = 1 if row["first"] == best else -1
+    low, high = sorted((sign * row["low"], sign * row["high"]))
+    holm = f" after Holm over {family} pairs" if family > 1 else ""
+    p = p_value(row["p_holm"])
+    return (
+        f"{signed(sign * row['difference'])} SROCC (95 % interval {number(low)} to {number(high)}, "
+        f"p {p if p.startswith('<') else '= ' + p}{holm}, {row['n']} splits)"
+    )
+
+
+def protocol(runs: Runs) -> dict[str, str]:
+    """The protocol card: all that a number depends on, by name. What differs between levels is given for each."""
+    splits, configs = runs.splits, runs.of_levels
+    first = splits.iloc[0]
+
+    def same(column: str) -> str:
+        values = dict.fromkeys(str(value) for value in splits[column] if str(value))
+        return ", ".join(values) or UNKNOWN
+
+    def of(path: str, names: Mapping[str, str] | None = None) -> str:
+        return _by_level({level: _text(config.get(path, UNKNOWN), names or {}) for level, config in configs.items()})
+
+    counts = f", {first['images']} distorted images of {first['references']} references" if first["images"] else ""
+    prints = dict.fromkeys(str(value)[:16] for value in splits["fingerprint"])
+    sides = f"{same('references_train')} : {same('references_held_out')}"
+    return {
+        "Dataset": f"{first['dataset']}{counts}",
+        "Fingerprint": ", ".join(prints) or UNKNOWN,
+        "Labels": same("labels"),
+        "Undistorted copies": of("data.include_reference_copies", {"True": "among the images", "False": "left out"}),
+        "Splits": f"{splits['split'].nunique()}, by reference, {sides} references trained on and tested",
+        "Hash of the splits": ", ".join(value[:16] for value in same("splits_hash").split(", ")),
+        "Crops in training": f"{of('data.crop_px')} px, batches of {of('data.batch')}, grid {of('data.crop_grid')} px",
+        "Crops in the test": f"{of('evaluation.crops')} an image, their {of('evaluation.pooling')}; placed: "
+        f"{of('evaluation.placement', {UNKNOWN: 'random'})}",
+        "Input of the trunk": of("model.normalisation"),
+        "Selection": _selection(runs),
+        "Budget, in steps": _by_level({level: _budget(config) for level, config in configs.items()}, "\n"),
+        "Learning rates": _by_level({level: _rates(config) for level, config in configs.items()}, "\n"),
+        "Preset": same("preset"),
+        "Seed": same("seed"),
+        "Device": f"{same('device')}, {of('precision')}",
+        "Versions": f"{same('versions')}; code {same('code_version')}",
+    }
+
+
+def _selection(runs: Runs) -> str:
+    if runs.search.empty:
+        return "none: a fixed budget, the last weights, test references scored once"
+    searched = runs.configurations[runs.configurations["stage"] == "search"].groupby("level", sort=False).size()
+    counts = _by_level({str(level): str(count) for level, count in searched.items()})
+    return (
+        f"best mean validation SROCC of {counts} proposals of “{'”, “'.join(map(str, searched.index))}”, on validation "
+        "references inside the training part; the winner is trained on the whole training part, and tested once"
+    )
+
+
+def _budget(config: Mapping[str, Any]) -> str:
+    steps = {path.split(".")[1]: value for path, value in config.items() if path.endswith(".steps")}
+    if not steps:
+        return UNKNOWN
+    parts = " + ".join(f"{value:,} {name}" for name, value in steps.items())
+    return parts if len(steps) == 1 else f"{parts} = {sum(steps.values()):,}"
+
+
+def _rates(config: Mapping[str, Any]) -> str:
+    rates = {path.removeprefix("rates."): value for path, value in config.items() if path.startswith("rates.")}
+    named = [f"{name} {value:.2g}" for name, value in rates.items() if not name.startswith("beta")]
+    return ", ".join(named) or UNKNOWN
+
+
+def _text(value: Any, names: Mapping[str, str]) -> str:
+    return names.get(str(value), str(value))
+
+
+def _by_level(values: Mapping[str, str], between: str = "; ") -> str:
+    """One value where all levels have it; else each, with the levels that have it."""
+    levels: dict[str, list[str]] = {}
+    for level, value in values.items():
+        levels.setdefault(value, []).append(level)
+    if len(levels) == 1:
+        return next(iter(levels))
+    return between.join(f"{value} (“{'”, “'.join(names)}”)" for value, names in levels.items())

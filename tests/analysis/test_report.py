@@ -1,0 +1,220 @@
+"""Reports of small studies that were trained and written to MLflow."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from analysis import load, page, report
+from analysis.plans import LoadError
+from gada_ray.data.splits import make_splits
+from gada_ray.store import Store
+from gada_ray.trial import Trial, run_trial
+from gada_ray.tuning import tracking
+from gada_ray.tuning.summary import ConfigurationRun
+from tests.toy import tiny, toy_dataset
+
+pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
+ROOT = Path(__file__).parents[2]
+LEVELS = {"batch 4": 4, "batch <8> & more": 8}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Two levels on two splits: what is needed to write them to MLflow."""
+    dataset, store = toy_dataset(), Store(tmp_path_factory.mktemp("trained"))
+    entries = []
+    for level, batch in LEVELS.items():
+        config = tiny({"data.batch": batch})
+        run = ConfigurationRun(
+            study="toy", preset="smoke", dataset="toy", level=level, stage="test", number=0,
+            values={"data.batch": batch}, config=config, splits=(0, 1), scheme="s", seed=0, question="Which batch?",
+        )  # fmt: skip
+        for split in make_splits(dataset.references, 2):
+            result = run_trial(Trial(config, split.for_test(), 0, dataset.fingerprint), dataset, store)
+            entries.append((run, store.folder(result.signature)))
+    return store, entries
+
+
+@pytest.fixture(scope="module")
+def uri(trained, tmp_path_factory):
+    place = tracking.default_uri(tmp_path_factory.mktemp("tracked"))
+    tracking.sync(place, "toy", trained[1])
+    return place
+
+
+@pytest.fixture(scope="module")
+def written(uri, tmp_path_factory):
+    files = report.study_report(uri, "toy", tmp_path_factory.mktemp("report"), command="the command")
+    return {path.name: path for path in files}
+
+
+class Page(HTMLParser):
+    """Everything of a page that could be fetched, and whether its elements are closed in order."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open: list[str] = []
+        self.addresses, self.ids, self.text = [], [], []
+        self.feed(text)
+        assert not self.open
+
+    def handle_starttag(self, tag, attributes):
+        if tag not in ("meta", "img", "br", "link"):
+            self.open.append(tag)
+        for name, value in attributes:
+            if name in ("href", "src", "xlink:href", "srcset", "data", "action", "poster"):
+                self.addresses.append(value)
+            if name == "id":
+                self.ids.append(value)
+
+    def handle_startendtag(self, tag, attributes):
+        self.handle_starttag(tag, attributes)
+        self.open.pop()
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+def test_the_runs_hold_every_split_with_its_scores_and_its_floor(uri, trained):
+    runs = load.read(uri, "toy")
+    assert runs.levels == list(LEVELS)
+    assert sorted(zip(runs.splits["level"], runs.splits["split"], strict=True)) == [
+        (level, split) for level in LEVELS for split in (0, 1)
+    ]
+    stored = [trained[0].result(folder.name) for folder in (trained[0].root / "trials").iterdir()]
+    for name in ("srocc", "floor_srocc", "lcc"):
+        assert sorted(runs.splits[name]) == pytest.approx(sorted(r.metrics[name] for r in stored if r))
+    assert runs.of_levels["batch 4"]["data.batch"] == 4
+
+
+def test_curves_and_predictions_have_every_point_of_every_run(uri):
+    runs = load.read(uri, "toy")
+    curve, predictions = runs.curve("curve/srocc"), runs.predictions()
+    assert set(curve["step"]) >= {6, 11, 15}
+    assert len(curve.groupby(["level", "split"])) == len(predictions.groupby(["level", "split"])) == 4
+
+
+def test_a_report_is_a_page_with_figures_and_tables_beside_it(written):
+    figures = {"effects", "splits", "curves", "predictions", "distortions", "cost"}
+    tables = {"scores-srocc", "scores-lcc", "pairs-srocc", "pairs-lcc", "generator", "cost"}
+    expected = {f"{name}.{suffix}" for name in figures for suffix in ("svg", "png")}
+    expected |= {f"{name}.csv" for name in tables}
+    expected |= {"figure1.png", "generated_by_quality.png", "report.html", "report.md"}
+    assert set(written) == expected
+    for name, path in written.items():
+        start = {".png": b"\x89PNG", ".svg": b"<?xml", ".html": b"<!doctype html>"}.get(path.suffix)
+        assert path.read_bytes().startswith(start or b""), name
+    scores = pd.read_csv(written["scores-srocc.csv"])
+    assert set(scores["source"]) == {"this study", "floor"}
+
+
+def test_a_page_fetches_nothing_and_is_whole(written):
+    text = written["report.html"].read_text()
+    found = Page(text)
+    assert all(address.startswith(("#", "data:")) for address in found.addresses), found.addresses
+    assert "<script" not in text and "@import" not in text
+    assert not re.search(r"url\((?!#)", text)
+    assert len(found.ids) == len(set(found.ids))
+    assert {address[1:] for address in found.addresses if address.startswith("#")} <= set(found.ids)
+    assert set(re.findall(r"url\(#([^)]*)\)", text)) <= set(found.ids)
+
+
+def test_a_page_says_question_verdict_labels_and_protocol_and_escapes_names(written):
+    text = written["report.html"].read_text()
+    words = " ".join("".join(Page(text).text).split())
+    for expected in ("Which batch?", "batch <8> & more", "strength of the distortion", "the command", "2 splits"):
+        assert expected in words
+    assert "batch <8>" not in text
+    for name in (
+        "Fingerprint",
+        "Hash of the splits",
+        "Undistorted copies",
+        "Crops in the test",
+        "Selection",
+        "Versions",
+    ):
+        assert name in words
+
+
+def test_figures_follow_the_theme_of_the_page_and_stand_alone_as_files(written):
+    text, file = written["report.html"].read_text(), written["splits.svg"].read_text()
+    assert "prefers-color-scheme: dark" in text and "@media print" in text
+    assert "fill: var(--ink)" in text and "#222222" in file and "var(" not in file
+
+
+def test_the_same_runs_give_the_same_files(uri, written, tmp_path, monkeypatch):
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "0")
+    again = {path.name: path for path in report.study_report(uri, "toy", tmp_path)}
+    for name, path in written.items():
+        if name != "report.html":
+            assert again[name].read_bytes() == path.read_bytes(), name
+    assert "1970-01-01" in again["report.html"].read_text()
+
+
+def test_a_level_that_was_run_twice_is_refused_with_the_way_to_choose(trained, uri):
+    one = [entry for entry in trained[1] if entry[0].level == "batch 4"]
+    fewer = [(replace(run, scheme="t", splits=(0,)), folder) for run, folder in one[:1]]
+    tracking.sync(uri, "twice", [*one, *fewer])
+    with pytest.raises(
+        LoadError, match=r"'batch 4' of study 'twice' .* in 2 configurations.* --where splits=2 or .*splits=1"
+    ):
+        load.read(uri, "twice")
+    assert load.read(uri, "twice", where={"splits": "1"}).splits["split"].tolist() == [0]
+    other_seed = [(replace(run, seed=3), folder) for run, folder in one]
+    tracking.sync(uri, "twice", other_seed)
+    with pytest.raises(LoadError, match=r"several values of seed.* --where seed=0 or --where seed=3"):
+        load.read(uri, "twice")
+    assert len(load.read(uri, "twice", where={"seed": "3"}).splits) == 2
+
+
+def test_one_split_gives_a_report_that_concludes_nothing(trained, uri, tmp_path):
+    tracking.sync(uri, "short", [entry for number, entry in enumerate(trained[1]) if number % 2 == 0])
+    made = report.make(load.read(uri, "short"))
+    assert "nothing can be concluded" in made.verdict
+    page.write(made, tmp_path / "out")
+    assert not (tmp_path / "out" / "pairs-srocc.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"study": "tyo"}, r"no study 'tyo'; available: .*toy"),
+        ({"study": "toy", "dataset": "LIVE"}, "no finished test runs of study 'toy', dataset 'LIVE'"),
+        ({"study": "toy", "where": {"sead": "1"}}, "a field 'sead'; nearest: .*seed"),
+        ({"study": "toy", "where": {"seed": "9"}}, "has seed '9'; there are 0"),
+    ],
+)
+def test_what_is_not_there_is_named_with_what_is(uri, arguments, says):
+    with pytest.raises(LoadError, match=says):
+        load.read(uri, **arguments)
+
+
+def test_a_store_that_is_not_there_is_named_and_not_made(tmp_path):
+    with pytest.raises(LoadError, match="no MLflow file"):
+        load.read(f"sqlite:///{tmp_path / 'mlflow.db'}", "toy")
+    assert not any(tmp_path.iterdir())
+
+
+def test_the_command_ends_with_one_message_and_exit_code_2(uri):
+    arguments = ["report", "--study", "tyo", "--tracking-uri", uri]
+    done = subprocess.run(
+        [sys.executable, "-m", "analysis", *arguments], cwd=ROOT, check=False, capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert "error: " in done.stderr and "available" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_analysis_loads_neither_torch_nor_ray():
+    code = "import sys, analysis.__main__, analysis.report; sys.exit(any(n in sys.modules for n in ('torch', 'ray')))"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
