@@ -15,6 +15,7 @@ machine's role.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -36,10 +37,15 @@ Folder: TypeAlias = "Path | UPath"
 FORMAT = 1
 RESULT = "result.json"
 CHECKPOINT = "checkpoint.pt"
+REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 class StoreError(UserError, ValueError):
     """A file in the store that cannot be trusted; names it and says what to do."""
+
+
+class RefusedError(StoreError):
+    """A storage that is full, or may not be used; to try again is of no use until somebody mends that."""
 
 
 class FoldRecord(Frozen):
@@ -135,7 +141,7 @@ class Store:
         try:
             self.root.fs.call_s3("list_objects_v2", Bucket=bucket, Prefix=prefix, MaxKeys=1)
         except Exception as error:
-            raise self._unusable(error) from error
+            raise unusable(self.root, error) from error
 
     def folder(self, signature: str) -> Folder:
         """Where a trial's files are, whether or not it exists."""
@@ -148,19 +154,19 @@ class Store:
             StoreError: if the storage does not answer or refuses.
         """
         try:
-            return (self.folder(signature) / name).read_bytes()
+            return read_whole(self.folder(signature) / name)
         except FileNotFoundError:
             return None
         except Exception as error:  # botocore's errors share no base class with those of files
-            raise self._unusable(error) from error
+            raise unusable(self.root, error) from error
 
     def write(self, signature: str, name: str, data: bytes) -> None:
-        """Write a file of a trial so that it is there whole or not at all."""
-        write_whole(self.folder(signature) / name, data)
+        """Write a file of a trial so that it is there whole or not at all.
 
-    def _unusable(self, error: Exception) -> StoreError:
-        hint = "" if isinstance(self.root, Path) else " check its name and the AWS_ environment variables, then"
-        return StoreError(f"the storage {self.root} cannot be used ({error});{hint} run the same command again")
+        Raises:
+            StoreError: if the storage does not answer or refuses.
+        """
+        write_whole(self.folder(signature) / name, data)
 
     def commit(self, result: Result) -> None:
         """Write result.json, which makes the trial done, and drop its checkpoint."""
@@ -170,8 +176,14 @@ class Store:
         self.forget(result.signature)
 
     def forget(self, signature: str) -> None:
-        """Drop the checkpoint of a trial that is done."""
-        (self.folder(signature) / CHECKPOINT).unlink(missing_ok=True)
+        """Drop the checkpoint of a trial that is done, and what is left of those that were cut off in being written."""
+        folder = self.folder(signature)
+        parts = folder.glob(f".{CHECKPOINT}.*") if isinstance(folder, Path) else ()
+        try:
+            for path in (folder / CHECKPOINT, *parts):
+                path.unlink(missing_ok=True)
+        except Exception as error:
+            raise unusable(self.root, error) from error
 
     def result(self, signature: str) -> Result | None:
         """The result of a trial, or None if it is not done.
@@ -218,8 +230,38 @@ def _place(root: str) -> Folder:
     return UPath(root.rstrip("/"), use_listings_cache=False)
 
 
+def unusable(place: Folder, error: Exception) -> StoreError:
+    """The error to raise for one of a disk or of S3."""
+    if isinstance(error, PermissionError) or getattr(error, "errno", None) in REFUSALS:
+        return RefusedError(
+            f"{place} cannot be used ({error}); make room there, or see to the right to write there, then run the same "
+            "command again: nothing that is done is lost"
+        )
+    hint = "" if isinstance(place, Path) else " check its name and the AWS_ environment variables, then"
+    return StoreError(f"{place} cannot be used ({error});{hint} run the same command again")
+
+
+def read_whole(path: Folder) -> bytes:
+    """A file's bytes; on S3 by one request, so that they are of one version of it."""
+    if isinstance(path, Path):
+        return path.read_bytes()
+    data: bytes = path.fs.cat_file(path.path)
+    return data
+
+
 def write_whole(path: Folder, data: bytes) -> None:
-    """Write a file under another name, flush it to the disk and rename it into place; on S3 one request does it."""
+    """Write a file under another name, flush it to the disk and rename it into place; on S3 one request does it.
+
+    Raises:
+        StoreError: if the storage does not answer or refuses; the file is then as it was.
+    """
+    try:
+        _write(path, data)
+    except Exception as error:
+        raise unusable(path, error) from error
+
+
+def _write(path: Folder, data: bytes) -> None:
     if not isinstance(path, Path):
         path.write_bytes(data)
         return

@@ -37,7 +37,7 @@ from gada_ray.config import TrainingConfig
 from gada_ray.data.dataset import IqaDataset
 from gada_ray.data.splits import Fold
 from gada_ray.errors import UserError
-from gada_ray.store import Store, StoreError
+from gada_ray.store import RefusedError, Store, StoreError
 from gada_ray.trial import Execution, Progress, Trial, run_trial
 from gada_ray.tuning.search import Job, Search
 
@@ -145,7 +145,8 @@ def run(
     Once `enough` says so, nothing more starts and running trials end at their last checkpoint, to be taken up later.
 
     Raises:
-        StoreError: if a result cannot be read back, as from a storage that the nodes do not share.
+        StoreError: if a result cannot be read back, as from a storage that the nodes do not share, or if the storage is
+            full or refuses.
     """
     suggester = _Suggester(search, store, on_start, on_progress, on_message, enough)
     execution = replace(resources.execution, study=search.plan.study)
@@ -292,6 +293,10 @@ class _Suggester(Searcher):
             return
         if found is not None:
             self._search.done(job, found)
+            return
+        cause = getattr(error, "cause", None)
+        if isinstance(cause, RefusedError):
+            self.failure = cause
             return
         if not (isinstance(error, RayActorError) and error.preempted):
             self._in_vain[signature] += 1
