@@ -35,6 +35,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 @app.command()
 def main(
+    context: typer.Context,
     study: Annotated[str | None, typer.Option(help="Name of the study to run.")] = None,
     list_studies: Annotated[bool, typer.Option("--list", help="Name, question and cost of every study.")] = False,
     plan: Annotated[bool, typer.Option("--plan", help="Show what would run and what it costs; train nothing.")] = False,
@@ -90,6 +91,7 @@ def main(
     from gada_ray.store import Store
     from gada_ray.tuning import estimate as estimates
     from gada_ray.tuning import runner, tracking
+    from gada_ray.tuning.lock import only_driver
     from gada_ray.tuning.search import Search
     from gada_ray.tuning.status import Status
 
@@ -121,7 +123,7 @@ def main(
     def enough() -> bool:
         if status is None:
             return False
-        over = max_hours is not None and status.hours >= max_hours
+        over = lock.lost or (max_hours is not None and status.hours >= max_hours)
         return over or (max_gpu_hours is not None and status.device_hours * (resources.gpus or 1) >= max_gpu_hours)
 
     search = Search(decided, data.splits, data.fingerprints, store.result, on_done, on_given_up)
@@ -133,6 +135,7 @@ def main(
         path = estimates.keep(store.root, decided, made)
         return views.show_plan(decided, made, found, data, resources, path)
     uri = tracking_uri or tracking.default_uri(store.root)
+    lock = context.with_resource(only_driver(store.root, study, warn))
     if sync:
         done = tracking.sync(uri, study, known)
         console.print(
@@ -142,9 +145,7 @@ def main(
             soft_wrap=True,
         )
         return None
-    if isinstance(store.root, Path):
-        store.root.mkdir(parents=True, exist_ok=True)
-    tracker = tracking.Tracker(uri, study, lambda message: console.print(message, style="yellow", markup=False))
+    tracker = tracking.Tracker(uri, study, warn)
     for entry in known:
         tracker.finished(*entry)
     # What a cluster's devices cost, a probe on this machine cannot tell.
@@ -172,6 +173,7 @@ def main(
                 )
         finally:
             runner.disconnect()
+        lock.check()
     with console.status("finishing MLflow"):
         tracker.close()
     views.show_results(decided, search, data, store.root, uri)
@@ -181,6 +183,11 @@ def main(
     if any(result is None for c in search.configurations() for result in c.results.values()):
         console.print("some trials could not be carried out; run the same command to try them again", style="red")
         raise typer.Exit(1)
+
+
+def warn(message: str) -> None:
+    """Show what a user should know of, but nobody has to mend at once."""
+    console.print(message, style="yellow", markup=False, highlight=False, soft_wrap=True)
 
 
 def study_names() -> list[str]:

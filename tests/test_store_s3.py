@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,9 +18,9 @@ import s3fs
 from mlflow import MlflowClient
 from moto.server import ThreadedMotoServer
 
-from gada_ray.store import CHECKPOINT, RESULT, Store, StoreError
+from gada_ray.store import CHECKPOINT, RESULT, RefusedError, Store, StoreError
 from gada_ray.trial import Execution, run_trial
-from gada_ray.tuning import tracking
+from gada_ray.tuning import lock, tracking
 from gada_ray.tuning.summary import ConfigurationRun
 from tests.helpers_manifest import make_manifest
 from tests.toy import tiny, toy_dataset, toy_trial
@@ -202,3 +203,32 @@ def test_a_study_on_s3_runs_on_workers_and_its_second_run_trains_nothing(s3, tmp
     assert again.stdout[again.stdout.index("┏") :] == first.stdout[first.stdout.index("┏") :]
     assert times == {key: s3.head_object(Bucket="studies", Key=key)["LastModified"] for key in times}
     assert not list(ROOT.glob("s3:*"))
+
+
+def test_a_lock_on_s3_refuses_a_second_driver_and_is_taken_over_once_it_is_no_longer_written(s3, monkeypatch):
+    monkeypatch.setattr(lock, "BEAT_S", 0.1)
+    monkeypatch.setattr(lock, "STALE_S", 1.0)
+    root = Store(STORAGE).root
+    with lock.only_driver(root, "phases"):
+        time.sleep(3 * lock.BEAT_S)
+        with (
+            pytest.raises(lock.LockedError, match=r"s3://studies/gada/runs by process"),
+            lock.only_driver(root, "phases"),
+        ):
+            raise AssertionError("two drivers at once")
+    assert not keys(s3)
+    elsewhere = lock.Holder.here().model_copy(update={"host": "elsewhere"})
+    (root / "locks" / "phases.json").write_bytes(elsewhere.model_dump_json().encode())
+    told: list[str] = []
+    with lock.only_driver(root, "phases", told.append):
+        assert [sentence.split()[0] for sentence in told] == ["'phases'", "taking"]
+
+
+def test_a_bucket_that_may_not_be_written_to_is_a_refusal_with_its_cause(s3, monkeypatch):
+    def denied(*_, **__):
+        raise PermissionError("Access Denied")
+
+    store = Store(STORAGE)
+    monkeypatch.setattr(type(store.root), "write_bytes", denied)
+    with pytest.raises(RefusedError, match=r"checkpoint.pt cannot be used \(Access Denied\); .* run the same command"):
+        store.write("0" * 64, CHECKPOINT, b"")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import socket
 import sys
 from unittest.mock import MagicMock
@@ -16,6 +17,7 @@ from gada_ray import DataConfig
 from gada_ray.data.splits import Split, make_splits
 from gada_ray.trial import run_trial
 from gada_ray.tuning import estimate, price, runner, tracking
+from gada_ray.tuning.lock import only_driver
 from gada_ray.tuning.study import StudyError, make_plan
 from tests.helpers_manifest import make_manifest
 
@@ -128,14 +130,29 @@ def test_an_edited_result_is_named_and_nothing_is_trained(monkeypatch, capsys, t
     refused(monkeypatch, capsys, *arguments, says=(str(path), "cut off"))
 
 
+@pytest.mark.parametrize("option", [(), ("--sync",)], ids=["run", "sync"])
+def test_a_second_driver_of_a_study_on_one_storage_is_refused_by_the_name_of_the_first(
+    monkeypatch, capsys, tmp_path, option
+):
+    make_manifest(tmp_path / "data")
+    places = ("--dataset", "manifest", "--data-root", tmp_path / "data", "--storage", tmp_path / "runs")
+    with only_driver(tmp_path / "runs", "normalisation"):
+        refused(
+            *(monkeypatch, capsys, "--study", "normalisation", "--preset", "smoke", *places, *option),
+            says=("'normalisation' is being run", f"process {os.getpid()} on"),
+        )
+    assert not (tmp_path / "runs" / "mlflow.db").exists()
+
+
 def test_a_plan_prices_every_level_and_trains_nothing(monkeypatch, capsys, tmp_path):
     arguments = ("--study", "patch_size", "--preset", "smoke", "--plan", "--storage", tmp_path)
-    code, text = command(monkeypatch, capsys, *arguments)
+    with only_driver(tmp_path, "patch_size"):  # which is no hindrance
+        code, text = command(monkeypatch, capsys, *arguments)
     assert code == 0
     for words in ("32 px", "64 px", "probe", "2 trainings to do", "nothing was trained", "not human scores"):
         assert words in text
     assert "no training is done yet" in text
-    assert [path.name for path in tmp_path.iterdir()] == ["plans"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["locks", "plans"]
 
 
 def test_a_plan_on_a_machine_without_a_gpu_says_that_its_prices_are_of_the_cpu(monkeypatch, capsys, tmp_path):
