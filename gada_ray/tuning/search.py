@@ -53,11 +53,11 @@ class Configuration:
     given_up: bool = False
     """Whether the race is over for it; the jobs that were not released never start."""
 
-    def release(self, count: int) -> list[Job]:
+    def release(self, count: int) -> list[tuple[Configuration, Job]]:
         """The next jobs, to be started."""
-        jobs = list(self.jobs[self.released : self.released + count])
+        jobs = self.jobs[self.released : self.released + count]
         self.released += len(jobs)
-        return jobs
+        return [(self, job) for job in jobs]
 
     @property
     def settled(self) -> bool:
@@ -99,6 +99,8 @@ class LevelSearch:
         self.level, self._racing, self._make, self._on_given_up = level, racing, make, on_given_up
         self.proposed: list[Configuration] = []
         self.tested: Configuration | None = None
+        self.planned = 0
+        """Trainings of the level, as far as can be known now."""
         self._open: list[tuple[optuna.Trial, Configuration]] = []
         seed = int(digest(["search", level.name])[:8], 16)
         with _quiet():
@@ -107,8 +109,13 @@ class LevelSearch:
             own = flatten(level.config)
             self.study.enqueue_trial({path: own[path] for path in level.space})
 
-    def advance(self) -> list[Job]:
+    def advance(self) -> list[tuple[Configuration, Job]]:
         """Jobs that can start now; none while others of the level must end first, or when all is done."""
+        jobs = self._release()
+        self.planned = self._plan()
+        return jobs
+
+    def _release(self) -> list[tuple[Configuration, Job]]:
         if self.tested is not None or not all(configuration.settled for _, configuration in self._open):
             return []
         self._race()
@@ -129,7 +136,7 @@ class LevelSearch:
         self.tested = self._make(self.level, "test", 0, best.run.values if best else {})
         return self.tested.release(len(self.tested.jobs))
 
-    def _next_block(self, configuration: Configuration) -> list[Job]:
+    def _next_block(self, configuration: Configuration) -> list[tuple[Configuration, Job]]:
         """The jobs up to the next decision."""
         if configuration.given_up or configuration.failed:
             return []
@@ -160,9 +167,8 @@ class LevelSearch:
                 self.study.tell(trial, float(np.mean(configuration.scores)))
         self._open = []
 
-    @property
-    def planned(self) -> int:
-        """Trainings of the level, as far as can be known now."""
+    def _plan(self) -> int:
+        """Count the trainings that were released, and those to come."""
         made = [*self.proposed, *([self.tested] if self.tested else [])]
         splits = [c.released if c.given_up or c.failed else len(c.jobs) for c in made]
         each = max([len(c.jobs) for c in made], default=0)
@@ -197,9 +203,12 @@ class Search:
         self.plan, self._splits, self._fingerprints = plan, splits, fingerprints
         self._known, self._on_done = known, on_done
         self.levels = [LevelSearch(level, plan.racing, self._configuration, on_given_up) for level in plan.levels]
-        self._todo: deque[tuple[Configuration, Job]] = deque()
-        self._running: dict[str, tuple[Configuration, Job]] = {}
-        self._advance()
+        self._todo: deque[tuple[LevelSearch, Configuration, Job]] = deque()
+        self._same: dict[str, list[tuple[LevelSearch, Configuration, Job]]] = {}
+        """By signature of every trial that waits or runs: jobs of other configurations that are the same trial."""
+        self._running: dict[str, tuple[LevelSearch, Configuration, Job]] = {}
+        for level in self.levels:
+            self._advance(level)
 
     def _configuration(self, level: LevelPlan, stage: str, number: int, values: Mapping[str, Any]) -> Configuration:
         """A configuration with its jobs."""
@@ -226,23 +235,22 @@ class Search:
         order = np.random.default_rng([self.plan.seed, len(jobs)]).permutation(len(jobs)) if stage == "search" else None
         return Configuration(run, tuple(jobs if order is None else [jobs[i] for i in order]), {})
 
-    def _advance(self) -> None:
-        """Queue whatever can start, and settle at once what the store knows."""
-        moved = True
-        while moved:
-            moved = False
-            for level in self.levels:
-                jobs = level.advance()
-                moved |= bool(jobs)
-                of = {id(job): c for c in [*level.proposed, level.tested] if c for job in c.jobs}
-                self._todo += [(of[id(job)], job) for job in jobs]
-            for configuration, job in list(self._todo):
+    def _advance(self, level: LevelSearch) -> None:
+        """Queue what can start in a level, and settle at once what the store knows, after which more may start."""
+        while jobs := level.advance():
+            for configuration, job in jobs:
                 result = self._known(job.trial.signature)
                 if result is not None:
-                    self._todo.remove((configuration, job))
-                    configuration.results[job.trial.fold.split] = result
-                    self._on_done(job, result, True)
-                    moved = True
+                    self._settle(configuration, job, result, known=True)
+                elif job.trial.signature in self._same:
+                    self._same[job.trial.signature].append((level, configuration, job))
+                else:
+                    self._todo.append((level, configuration, job))
+                    self._same[job.trial.signature] = []
+
+    def _settle(self, configuration: Configuration, job: Job, result: Result | None, known: bool) -> None:
+        configuration.results[job.trial.fold.split] = result
+        self._on_done(job, result, known)
 
     @property
     def finished(self) -> bool:
@@ -257,27 +265,33 @@ class Search:
     @property
     def waiting(self) -> list[Job]:
         """Jobs that could start now or soon."""
-        return [job for _, job in self._todo]
+        return [job for _, _, job in itertools.chain(self._todo, *self._same.values())]
 
     def next(self) -> Job | None:
         """A job to train now, or None.
 
-        A trial waits for one that is being trained and is the same, or its own first phases: it can start from there.
+        A trial waits for one that is being trained and is its own first phases: it can start from there.
         """
-        for configuration, job in self._todo:
-            trial = job.trial
-            if not self._running.keys() & {trial.signature, *trial.starts}:
-                self._todo.remove((configuration, job))
-                self._running[trial.signature] = (configuration, job)
+        for place, (level, configuration, job) in enumerate(self._todo):
+            if self._running.keys().isdisjoint(job.trial.starts):
+                del self._todo[place]
+                self._running[job.trial.signature] = (level, configuration, job)
                 return job
         return None
 
     def done(self, job: Job, result: Result | None) -> None:
         """Take the result of a job; None if it could not be carried out."""
-        configuration, job = self._running.pop(job.trial.signature)
-        configuration.results[job.trial.fold.split] = result
-        self._on_done(job, result, False)
-        self._advance()
+        level, configuration, job = self._running.pop(job.trial.signature)
+        same = self._same.pop(job.trial.signature)
+        self._settle(configuration, job, result, known=False)
+        if result is not None:
+            for _, other, twin in same:
+                self._settle(other, twin, result, known=True)
+        elif same:  # somebody else's turn to try
+            self._todo.appendleft(same[0])
+            self._same[job.trial.signature] = same[1:]
+        for moved in dict.fromkeys([level, *(place for place, _, _ in same)]):
+            self._advance(moved)
 
     def again(self, job: Job) -> None:
         """Queue a job that broke off, to be the next to start."""

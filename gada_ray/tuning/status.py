@@ -16,6 +16,8 @@ from gada_ray.trial import Progress
 from gada_ray.tuning.price import job_work, work
 from gada_ray.tuning.search import Job
 
+PICTURE_EVERY_S = 0.2
+"""Between two pictures on a terminal."""
 PLAIN_EVERY_S = 30.0
 """Between two plain lines, where no trial ended."""
 
@@ -31,12 +33,14 @@ class Status:
         self._console, self._title, self._planned = console, title, planned
         self._since = self._last = time.monotonic()
         self._work = dict(job_work(upcoming, ()))
+        self._all_work = sum(self._work.values())
         self._done_work = 0.0
         self._running: dict[str, tuple[Job, Progress]] = {}
         self._started: dict[str, float] = {}
         self.done = self.reused = self.failed = 0
         self.device_seconds = 0.0
-        self._scores: dict[str, list[float]] = {}
+        self._scores: dict[str, tuple[float, int]] = {}
+        """By configuration: the sum of its scores, and how many they are."""
         self._live = Live(console=console, transient=True, auto_refresh=False) if console.is_terminal else None
 
     def __enter__(self) -> Status:
@@ -50,7 +54,9 @@ class Status:
 
     def started(self, job: Job) -> None:
         """A trial was handed to a worker."""
-        self._work.setdefault(job.trial.signature, work(job.trial.config))
+        if job.trial.signature not in self._work:
+            self._work[job.trial.signature] = work(job.trial.config)
+            self._all_work += self._work[job.trial.signature]
         self._running[job.trial.signature] = (job, {})
         self._started[job.trial.signature] = time.monotonic()
 
@@ -74,7 +80,8 @@ class Status:
         failed = result is None or result.status != "finished"
         self.failed += failed
         if result is not None and not failed:
-            self._scores.setdefault(job.run.name, []).append(result.metrics["srocc"])
+            total, count = self._scores.get(job.run.name, (0.0, 0))
+            self._scores[job.run.name] = total + result.metrics["srocc"], count + 1
         if known:
             return
         self._done_work += self._work.get(signature, 0.0)
@@ -88,9 +95,11 @@ class Status:
 
     def tick(self) -> None:
         """Show the present state; to be called often."""
-        if self._live:
+        since = time.monotonic() - self._last
+        if self._live and since > PICTURE_EVERY_S:
+            self._last = time.monotonic()
             self._live.update(self._picture(), refresh=True)
-        elif time.monotonic() - self._last > PLAIN_EVERY_S:
+        elif not self._live and since > PLAIN_EVERY_S:
             self._print("training")
 
     @property
@@ -112,8 +121,8 @@ class Status:
             share = float(progress.get("steps_done", 0)) / max(1, int(progress.get("steps", 1)))
             partly += min(share, 1.0) * self._work[job.trial.signature]
         left = max(0, self._planned() - self.reused - len(self._work))
-        each = sum(self._work.values()) / max(1, len(self._work))
-        return (self._done_work + partly) / max(1e-9, sum(self._work.values()) + left * each)
+        each = self._all_work / max(1, len(self._work))
+        return (self._done_work + partly) / max(1e-9, self._all_work + left * each)
 
     def eta(self) -> str:
         """Time left, or "?" while too little is done to tell."""
@@ -121,11 +130,12 @@ class Status:
         return duration(elapsed / fraction * (1 - fraction)) if fraction > 0.01 else "?"
 
     def _line(self) -> str:
-        best = max(self._scores.items(), key=lambda item: sum(item[1]) / len(item[1]), default=None)
+        means = ((total / count, count, name) for name, (total, count) in self._scores.items())
+        best = max(means, default=None)
         parts = [
             f"{self.done}/{self._planned()} trials",
             *([f"{self.failed} failed"] if self.failed else []),
-            *([f"best so far {best[0]} {sum(best[1]) / len(best[1]):.3f} (n={len(best[1])})"] if best else []),
+            *([f"best so far {best[2]} {best[0]:.3f} (n={best[1]})"] if best else []),
             f"{self.device_hours:.2f} device-hours",
             f"{duration(time.monotonic() - self._since)} gone, {self.eta()} to go",
         ]

@@ -86,6 +86,21 @@ def test_a_grid_trains_every_level_on_every_split_once():
     assert {job.trial.fold.scored_on for job in done} == {"test"}
 
 
+def test_the_store_is_asked_once_for_every_trial_however_many_wait():
+    asked: list[str] = []
+
+    def known(signature: str) -> None:
+        asked.append(signature)
+
+    of = study({str(level): {"losses.l1_weight": 1.0 + level} for level in range(10)}, splits=6)
+    searching, todo = search(of, known), []
+    while (job := searching.next()) is not None:
+        searching.done(job, result(job, 0.5))
+        todo.append(job.trial.signature)
+    assert searching.finished and len(todo) == 60
+    assert sorted(asked) == sorted(todo)
+
+
 @pytest.mark.parametrize(("workers", "pick"), [(1, 0), (3, 0), (3, 2), (20, 7)])
 def test_proposals_depend_neither_on_the_workers_nor_on_which_trial_ends_first(workers, pick):
     of = study({"a": {}}, proposals=9, space=RATE, splits=5)
