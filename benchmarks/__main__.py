@@ -19,12 +19,14 @@ from pathlib import Path
 import numpy as np
 import psutil
 import torch
+import typer
 from PIL import Image
 from rich.console import Console
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms.v2 import functional as transforms
 
+from benchmarks import scale
 from gada_ray import SMOKE, DataConfig, Preset, Study, TrainingConfig, direct, gada, with_values
 from gada_ray.data import IqaDataset, load_dataset, make_splits
 from gada_ray.data.crops import CropSource
@@ -222,8 +224,15 @@ def memory(dataset: IqaDataset) -> None:
     )
 
 
-def main() -> None:
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app.command("scale")(scale.main)
+
+
+@app.callback(invoke_without_command=True)
+def main(context: typer.Context) -> None:
     """Print all ratios."""
+    if context.invoked_subcommand:
+        return
     torch.set_num_threads(THREADS)
     console.print(
         f"torch {torch.__version__}, CPU, {THREADS} threads, crops of {CROP_PX} px, batches of {BATCH}, float32"
@@ -241,4 +250,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    app()

@@ -37,8 +37,8 @@ from gada_ray.config import TrainingConfig
 from gada_ray.data.dataset import IqaDataset
 from gada_ray.data.splits import Fold
 from gada_ray.errors import UserError
-from gada_ray.store import RefusedError, Store, StoreError
-from gada_ray.trial import Execution, Progress, Trial, run_trial
+from gada_ray.store import RefusedError, Result, Store, StoreError
+from gada_ray.trial import Execution, Progress, Report, Trial, run_trial
 from gada_ray.tuning.search import Job, Search
 
 REPORT_EVERY_S = 2.0
@@ -51,6 +51,9 @@ A cluster that loses its nodes all the time ends no trial; a trial that crashes 
 
 # It counts a trial that was queued anew as one that failed.
 logging.getLogger("ray.tune.tune").setLevel(logging.CRITICAL)
+
+
+Train = Callable[[Trial, IqaDataset, Store, Execution, Report], Result]
 
 
 class ResourceError(UserError, ValueError):
@@ -139,9 +142,11 @@ def run(
     on_message: Callable[[Job, str], None] = lambda job, message: None,
     on_tick: Callable[[], None] = lambda: None,
     enough: Callable[[], bool] = lambda: False,
+    train: Train = run_trial,
 ) -> None:
     """Train all that the search asks for, on the cluster that `connect` joined. `datasets` are by fingerprint.
 
+    `train` is what a worker does with a trial: whatever it does, it leaves the trial's result in the store.
     Once `enough` says so, nothing more starts and running trials end at their last checkpoint, to be taken up later.
 
     Raises:
@@ -151,7 +156,13 @@ def run(
     suggester = _Suggester(search, store, on_start, on_progress, on_message, enough)
     execution = replace(resources.execution, study=search.plan.study)
     trainable = tune.with_resources(
-        tune.with_parameters(_train, datasets=dict(datasets), storage=str(store.root), execution=asdict(execution)),
+        tune.with_parameters(
+            _train,
+            datasets=dict(datasets),
+            storage=str(store.root),
+            execution=asdict(execution),
+            train=train,
+        ),
         {"cpu": resources.cpus, "gpu": resources.gpus},
     )
     # Trials report no checkpoints to Tune, so that its state concerns the driver alone.
@@ -170,7 +181,7 @@ def run(
             storage_path=place.name,
             callbacks=[_Watch(on_tick, suggester.broke)],
             stop=_Enough(suggester.over),
-            progress_reporter=_Silent(),
+            progress_reporter=Silent(),
             verbose=0,
         ),
     )
@@ -180,7 +191,13 @@ def run(
         raise suggester.failure
 
 
-def _train(config: dict[str, Any], datasets: Mapping[str, IqaDataset], storage: str, execution: dict[str, Any]) -> None:
+def _train(
+    config: dict[str, Any],
+    datasets: Mapping[str, IqaDataset],
+    storage: str,
+    execution: dict[str, Any],
+    train: Train,
+) -> None:
     """One trial in a worker."""
     how = Execution(**execution)
     if how.device == "cpu":
@@ -200,7 +217,7 @@ def _train(config: dict[str, Any], datasets: Mapping[str, IqaDataset], storage: 
             last = time.monotonic()
             tune.report(dict(progress))
 
-    result = run_trial(trial, datasets[trial.fingerprint], Store(storage), how, report)
+    result = train(trial, datasets[trial.fingerprint], Store(storage), how, report)
     tune.report({"status": result.status, "steps_done": trial.config.steps, "steps": trial.config.steps})
 
 
@@ -362,7 +379,7 @@ class _Enough(tune.Stopper):
         return self._enough()
 
 
-class _Silent(tune.ProgressReporter):
+class Silent(tune.ProgressReporter):
     """Tune's own tables would be written over ours."""
 
     def should_report(self, trials: list[Any], done: bool = False) -> bool:

@@ -1,0 +1,155 @@
+"""What the study engine costs at many trials: `python -m benchmarks scale 100 1000 5000`.
+
+Search, runner, status, store and tracking are the real ones; only the training is replaced, by one that writes a result
+at once. Beside it stands Ray Tune alone, with as many trials that do nothing, on the same workers. Each measurement has
+a process and a Ray of its own, and starts when Ray is up.
+
+A study has 50 trials a level: four proposals of Optuna and the test of the best one, each on ten splits. Scores depend
+on the split alone, so that the race over splits gives nothing up.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict
+from functools import partial
+from typing import Annotated, Any
+
+import psutil
+import typer
+from ray import tune
+from rich.console import Console
+from rich.table import Table
+
+from gada_ray import SMOKE, DataConfig, LogUniform, Preset, Study, gada, with_values
+from gada_ray.data import load_dataset, make_splits
+from gada_ray.data.dataset import IqaDataset
+from gada_ray.store import FoldRecord, Result, Store
+from gada_ray.trial import Execution, Report, Trial, run_trial
+from gada_ray.tuning import runner, tracking
+from gada_ray.tuning.search import Job, Search
+from gada_ray.tuning.status import Status
+from gada_ray.tuning.study import data_selections, make_plan
+
+SPLITS, PROPOSALS = 10, 4
+PER_LEVEL = SPLITS * (PROPOSALS + 1)
+RESOURCES = runner.Resources(cpus=1, max_concurrent=2)
+
+Measured = dict[str, float]
+
+
+class Meter:
+    """Seconds, and MB by which this process grew, since it was made."""
+
+    def __init__(self) -> None:
+        self._process = psutil.Process()
+        self._since, self._before = time.perf_counter(), self._process.memory_info().rss
+
+    def read(self, name: str) -> Measured:
+        """Both, as `name_s` and `name_mb`."""
+        grown = self._process.memory_info().rss - self._before
+        return {f"{name}_s": time.perf_counter() - self._since, f"{name}_mb": grown / 2**20}
+
+
+def surrogate(
+    trial: Trial, dataset: IqaDataset, store: Store, execution: Execution, report: Report, like: Result
+) -> Result:
+    """Leave a result like a trained one, with a score that the split decides."""
+    changes: dict[str, Any] = {
+        "signature": trial.signature,
+        "config": trial.config,
+        "fold": FoldRecord.model_validate(asdict(trial.fold)),
+        "metrics": {**like.metrics, "srocc": 0.8 + 0.01 * trial.fold.split},
+        "files": {},
+    }
+    result = like.model_copy(update=changes)
+    store.commit(result)
+    return result
+
+
+def study(trials: int) -> Measured:
+    """A study, and the time until MLflow has it all, which goes on in the background."""
+    config = with_values(gada(1, 1, 1), SMOKE)
+    levels = {f"level {number}": {"losses.l1_weight": 100.0 + number} for number in range(trials // PER_LEVEL)}
+    space = {"rates.discriminator": LogUniform(1e-5, 1e-3)}
+    preset = Preset(cost="", splits=SPLITS, space=space, proposals=PROPOSALS)
+    plan = make_plan("scale", Study(question="?", base=config, levels=levels, presets={"p": preset}), "p", "demo", {})
+    dataset = load_dataset("demo", None, DataConfig())
+    place = next(iter(data_selections(plan.levels)))
+    splits = {place: make_splits(dataset.references, SPLITS)}
+    with tempfile.TemporaryDirectory() as folder:
+        like = run_trial(Trial(config, splits[place][0].for_test(), 0, dataset.fingerprint), dataset, Store(folder))
+
+    def on_done(job: Job, result: Result | None, known: bool) -> None:
+        tracker.finished(job.run, store.folder(job.trial.signature))
+        status.ended(job, result, known)
+
+    with tempfile.TemporaryDirectory() as folder, open(os.devnull, "w") as nowhere:
+        store = Store(folder)
+        tracker = tracking.Tracker(tracking.default_uri(store.root), "scale")
+        runner.connect(None, RESOURCES)
+        meter = Meter()
+        search = Search(plan, splits, {place: dataset.fingerprint}, store.result, on_done)
+        with Status(Console(file=nowhere), "scale", search.waiting, lambda: search.planned) as status:
+            runner.run(
+                *(search, {dataset.fingerprint: dataset}, store, RESOURCES),
+                *(status.started, status.progress, status.told, status.tick),
+                train=partial(surrogate, like=like),
+            )
+        trained = meter.read("study")
+        if status.done != trials or status.failed:
+            raise RuntimeError(f"{status.done} of {trials} trials were done, {status.failed} failed")
+        tracker.close(timeout_s=3600)
+        return trained | meter.read("tracked")
+
+
+def tune_alone(trials: int) -> Measured:
+    """Trials that do nothing, under Ray Tune."""
+    runner.connect(None, RESOURCES)
+    meter = Meter()
+    with tempfile.TemporaryDirectory() as folder:
+        tune.Tuner(
+            tune.with_resources(nothing, {"cpu": RESOURCES.cpus}),
+            tune_config=tune.TuneConfig(
+                num_samples=trials, max_concurrent_trials=RESOURCES.max_concurrent, reuse_actors=True
+            ),
+            run_config=tune.RunConfig(storage_path=folder, verbose=0, progress_reporter=runner.Silent()),
+        ).fit()
+    return meter.read("tune")
+
+
+def nothing(config: dict[str, Any]) -> None:
+    """The trial of Ray Tune alone."""
+    tune.report({"status": "finished"})
+
+
+def alone(work: Callable[[int], Measured], trials: int) -> Measured:
+    """Measure in a fresh process."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(work, trials).result()
+
+
+def main(
+    trials: Annotated[list[int] | None, typer.Argument(help=f"Numbers of trials, multiples of {PER_LEVEL}.")] = None,
+) -> None:
+    """Measure the study engine and Ray Tune alone at several numbers of trials."""
+    view = Table("trials", "study", "ms a trial", "kB a trial", "Tune alone", "ms", "kB", "ratio", "MLflow, ms a trial")
+    for count in trials or [100, 1000]:
+        m = alone(study, count) | alone(tune_alone, count)
+        view.add_row(
+            f"{count}",
+            f"{m['study_s']:.1f} s",
+            f"{m['study_s'] / count * 1e3:.1f}",
+            f"{m['study_mb'] / count * 1e3:.0f}",
+            f"{m['tune_s']:.1f} s",
+            f"{m['tune_s'] / count * 1e3:.1f}",
+            f"{m['tune_mb'] / count * 1e3:.0f}",
+            f"{m['study_s'] / m['tune_s']:.2f}",
+            f"{m['tracked_s'] / count * 1e3:.1f}",
+        )
+    Console(width=140).print(view)
