@@ -11,6 +11,7 @@ import importlib
 import json
 import pkgutil
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -26,9 +27,10 @@ from gada_ray.tuning.study import Plan, Study, StudyError, make_plan
 from gada_ray.tuning.views import console
 
 if TYPE_CHECKING:
-    from gada_ray.store import Folder
+    from gada_ray.store import Folder, Store
     from gada_ray.tuning.inputs import Data
     from gada_ray.tuning.runner import Resources
+    from gada_ray.tuning.search import Search
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -144,7 +146,7 @@ def main(
             highlight=False,
             soft_wrap=True,
         )
-        return None
+        return make_report(decided, search, data, store, uri)
     tracker = tracking.Tracker(uri, study, warn)
     for entry in known:
         tracker.finished(*entry)
@@ -178,6 +180,7 @@ def main(
         tracker.close()
     views.show_results(decided, search, data, store.root, uri)
     views.show_cost(made, estimates.used(search), search.finished)
+    make_report(decided, search, data, store, uri)
     if not search.finished:
         return views.show_missing(search)
     if any(result is None for c in search.configurations() for result in c.results.values()):
@@ -188,6 +191,37 @@ def main(
 def warn(message: str) -> None:
     """Show what a user should know of, but nobody has to mend at once."""
     console.print(message, style="yellow", markup=False, highlight=False, soft_wrap=True)
+
+
+def make_report(plan: Plan, search: Search, data: Data, store: Store, uri: str) -> None:
+    """Write the report of what there is so far beside the results, and log it; failing costs a message, no study."""
+    from gada_ray.data.splits import splits_hash
+    from gada_ray.store import write_whole
+    from gada_ray.tuning import tracking
+    from gada_ray.tuning.summary import Trial, configuration_key
+
+    keys = {
+        configuration_key(configuration.run, Trial(store.folder(result.signature), result))
+        for configuration in search.configurations()
+        for result in configuration.results.values()
+        if result is not None
+    }
+    command = f"python -m analysis report --study {plan.study} --preset {plan.preset}"
+    place = store.root / "reports" / f"{plan.study}-{plan.preset}-{plan.dataset}"
+    try:
+        with console.status("making the report"), tempfile.TemporaryDirectory() as folder:
+            from analysis.report import study_report
+
+            for file in study_report(uri, plan.study, Path(folder), keys=keys, command=command):
+                write_whole(place / file.name, file.read_bytes())
+            scheme = splits_hash(data.first[1])
+            tracking.log_study(uri, plan, scheme, list(data.by_fingerprint), Path(folder), search.finished)
+    except Exception as error:
+        line = (str(error).splitlines() or [type(error).__name__])[0]
+        message = f"the report is not complete ({line}); make it later with '{command}'"
+        console.print(message, style="yellow", markup=False, highlight=False, soft_wrap=True)
+    else:
+        console.print(f"report: {place / 'report.html'}", markup=False, highlight=False, soft_wrap=True)
 
 
 def study_names() -> list[str]:

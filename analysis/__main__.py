@@ -52,7 +52,9 @@ def report(
             progress("starting", 0, 0)
             from analysis.report import study_report
 
-            written = study_report(uri, study, folder, dataset, preset, _choices(where or []), command, progress)
+            written = study_report(
+                uri, study, folder, dataset, preset, _choices(where or []), command=command, progress=progress
+            )
     except UserError as error:
         Console(stderr=True).print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         sys.exit(2)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -20,15 +20,18 @@ def study_report(
     dataset: str | None = None,
     preset: str | None = None,
     where: Mapping[str, str] | None = None,
+    keys: Collection[str] | None = None,
     command: str = "",
     progress: load.Progress = load.silent,
 ) -> list[Path]:
     """Read a study from MLflow and write its report into a folder; the files that were written, the page last.
 
+    `dataset`, `preset`, `where` and `keys` choose among its runs, as for `load.read`.
+
     Raises:
         LoadError: for a study that MLflow does not have, or not in one version.
     """
-    runs = load.read(uri, study, dataset, preset, where, progress=progress)
+    runs = load.read(uri, study, dataset, preset, where, keys, progress)
     return write(make(runs, command), out, progress)
 
 

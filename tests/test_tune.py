@@ -299,3 +299,12 @@ def _demo():
     dataset = load_dataset("demo", None, DataConfig())
     splits: tuple[Split, ...] = make_splits(dataset.references, 1, 0)
     return dataset, splits
+
+
+@pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
+def test_a_report_that_cannot_be_made_costs_one_message_and_not_the_command(monkeypatch, capsys, tmp_path):
+    code, text = command(monkeypatch, capsys, "--study", "phases", "--preset", "smoke", "--sync", "--storage", tmp_path)
+    assert code == 0, text
+    (line,) = [line for line in text.splitlines() if "is not complete" in line]
+    assert "no finished test runs of study 'phases'" in line
+    assert "python -m analysis report --study phases --preset smoke" in line

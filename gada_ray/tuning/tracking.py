@@ -1,4 +1,4 @@
-"""MLflow: one run a configuration, with a nested run for each of its splits.
+"""MLflow: one run a configuration, with a nested run for each of its splits, and one run a study for its report.
 
 The store is the record; MLflow is a copy of it for people and for analysis, and can be made complete from it at any
 time. Everything is written by the driver, in one background thread, by one function: `_reconcile`.
@@ -27,9 +27,10 @@ import numpy as np
 import pandas as pd
 
 from gada_ray import pictures
-from gada_ray.config import digest
+from gada_ray.config import CODE_VERSION, digest
 from gada_ray.errors import UserError
 from gada_ray.store import Folder, Result
+from gada_ray.tuning.study import Plan
 from gada_ray.tuning.summary import (
     ConfigurationRun,
     Trial,
@@ -136,6 +137,51 @@ def sync(uri: str, experiment: str, entries: Iterable[tuple[ConfigurationRun, Fo
         written=sum(one.written for one in done),
         deleted=left + sum(one.deleted for one in done),
     )
+
+
+def log_study(uri: str, plan: Plan, scheme: str, fingerprints: Sequence[str], files: Path, over: bool) -> str:
+    """Keep files about a whole plan, such as its report, in one run of kind "study"; the id of that run.
+
+    The run is found again by what the plan trains: another seed, setting or dataset has its own. `scheme` names the
+    division of references, `over` says that nothing is left to train.
+
+    Raises:
+        TrackingError: when MLflow cannot be reached or refuses.
+    """
+    tags = {
+        "kind": "study",
+        KEY: digest(
+            {
+                "study": plan.study,
+                "preset": plan.preset,
+                "dataset": [plan.dataset, *sorted(fingerprints)],
+                "levels": {level.name: level.config.model_dump(mode="json") for level in plan.levels},
+                "scheme": scheme,
+                "seed": plan.seed,
+                "code_version": CODE_VERSION,
+            }
+        ),
+        "study": plan.study,
+        "question": plan.question,
+        "preset": plan.preset,
+        "splits_hash": scheme,
+    }
+    try:
+        client = MlflowClient(tracking_uri=uri)
+        place = _experiment(client, uri, plan.study)
+        found = sorted(_search(client, place, f"tags.`{KEY}` = '{tags[KEY]}'"), key=lambda one: one.info.start_time)
+        run = found[0] if found else client.create_run(place, tags=tags, run_name=f"study {plan.study}, {plan.preset}")
+        for surplus in found[1:]:
+            client.delete_run(surplus.info.run_id)
+        if not found:
+            params = {"dataset": plan.dataset, "levels": ", ".join(level.name for level in plan.levels)}
+            params |= {"splits": str(plan.splits), "seed": str(plan.seed)}
+            client.log_batch(run.info.run_id, params=[Param(*item) for item in params.items()], synchronous=True)
+        client.log_artifacts(run.info.run_id, str(files))
+        client.set_terminated(run.info.run_id, "FINISHED" if over else "KILLED")
+    except MlflowException as error:
+        raise TrackingError(_unreachable(uri, plan.study, error)) from error
+    return str(run.info.run_id)
 
 
 class Tracker:

@@ -4,6 +4,7 @@ import sqlite3
 import threading
 import time
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -16,6 +17,7 @@ from gada_ray.config import PhaseConfig, TrainingConfig
 from gada_ray.data.dataset import DataError
 from gada_ray.store import Result, Store, StoreError
 from gada_ray.tuning import tracking
+from gada_ray.tuning.study import Preset, Study, make_plan
 from gada_ray.tuning.summary import ConfigurationRun
 from gada_ray.tuning.tracking import Tracker, TrackingError, default_uri, sync, where_to_look
 
@@ -472,3 +474,25 @@ def wait_until(condition, seconds=20):
     while not condition():
         assert time.monotonic() < deadline, "not done in time"
         time.sleep(0.05)
+
+
+def test_a_study_has_one_run_for_its_report_whatever_is_made_again(store, client, tmp_path, tmp_path_factory):
+    base = TrainingConfig(phases=(GAN,))
+    size = Preset(cost="", splits=3)
+    plan = make_plan(
+        "report", Study(question="?", base=base, levels={"a": {}}, presets={"small": size}), "small", "x", {}
+    )
+    (tmp_path / "report.html").write_text("first")
+    one = tracking.log_study(store, plan, "scheme", ["f" * 64], tmp_path, over=False)
+    assert client.get_run(one).info.status == "KILLED"
+    (tmp_path / "report.html").write_text("second")
+    assert tracking.log_study(store, plan, "scheme", ["f" * 64], tmp_path, over=True) == one
+    other = tracking.log_study(store, replace(plan, seed=1), "scheme", ["f" * 64], tmp_path, over=True)
+    assert other != one
+    sync(store, "report", [])
+    (experiment,) = {client.get_run(run_id).info.experiment_id for run_id in (one, other)}
+    runs = {run.info.run_id: run for run in client.search_runs([experiment])}
+    assert set(runs) == {one, other}
+    assert runs[one].info.status == "FINISHED" and runs[one].data.tags["kind"] == "study"
+    where = client.download_artifacts(one, "report.html", str(tmp_path_factory.mktemp("download")))
+    assert Path(where).read_text() == "second"
