@@ -42,6 +42,9 @@ def main(
     list_studies: Annotated[bool, typer.Option("--list", help="Name, question and cost of every study.")] = False,
     plan: Annotated[bool, typer.Option("--plan", help="Show what would run and what it costs; train nothing.")] = False,
     sync: Annotated[bool, typer.Option("--sync", help="Make MLflow complete from the storage; train nothing.")] = False,
+    best: Annotated[
+        bool, typer.Option("--best", help="Print the winner's address in MLflow, for the same options; train nothing.")
+    ] = False,
     preset: Annotated[str, typer.Option(help="smoke, small or paper.")] = "small",
     dataset: Annotated[str, typer.Option(help="demo, live, tid2013, csiq, kadid10k or manifest.")] = "demo",
     data_root: Annotated[Path | None, typer.Option(help="Folder that holds the dataset.")] = None,
@@ -85,6 +88,8 @@ def main(
         return views.show_simulation(chosen, simulate)
     count, split_file = (int(splits), None) if splits and splits.isdigit() else (None, splits)
     decided = make_plan(study, chosen, preset, dataset, parse_settings(settings or []), count, seed, racing)
+    if best:
+        return show_best(decided, storage, tracking_uri)
     with console.status(f"loading {dataset}"):
         from gada_ray.tuning.inputs import load_data
 
@@ -146,6 +151,7 @@ def main(
             highlight=False,
             soft_wrap=True,
         )
+        publish(uri, search, store, data)
         return make_report(decided, search, data, store, uri)
     tracker = tracking.Tracker(uri, study, warn)
     for entry in known:
@@ -178,6 +184,7 @@ def main(
         lock.check()
     with console.status("finishing MLflow"):
         tracker.close()
+    publish(uri, search, store, data)
     views.show_results(decided, search, data, store.root, uri)
     views.show_cost(made, estimates.used(search), search.finished)
     make_report(decided, search, data, store, uri)
@@ -222,6 +229,29 @@ def make_report(plan: Plan, search: Search, data: Data, store: Store, uri: str) 
         console.print(message, style="yellow", markup=False, highlight=False, soft_wrap=True)
     else:
         console.print(f"report: {place / 'report.html'}", markup=False, highlight=False, soft_wrap=True)
+
+
+def publish(uri: str, search: Search, store: Store, data: Data) -> None:
+    """Log the winner of a finished study as a model, and say where it is; a failure is a message."""
+    from gada_ray.tuning import models
+    from gada_ray.tuning.study import selection
+
+    names = {place: dataset.distortions for place, dataset in data.datasets.items()}
+    with console.status("logging the model"):
+        try:
+            address = models.publish(uri, search, store, lambda config: names[selection(config)])
+        except Exception as error:
+            return warn(f"the model is not logged: {(str(error).splitlines() or [type(error).__name__])[0]}")
+    if address:
+        console.print(f"model: {address}", markup=False, highlight=False, soft_wrap=True)
+
+
+def show_best(plan: Plan, storage: str, tracking_uri: str | None) -> None:
+    """The address of a plan's model alone, for other commands."""
+    from gada_ray.store import Store
+    from gada_ray.tuning import models, tracking
+
+    print(models.best(tracking_uri or tracking.default_uri(Store(storage).root), plan))
 
 
 def study_names() -> list[str]:

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import csv
+import os
+import sys
+import warnings
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import IO, Annotated, Literal
 
 import typer
 from rich.console import Console
+from rich.progress import track
 from rich.table import Table
 
 from gada_ray.config import DataConfig
-from gada_ray.data import DATASETS, IqaDataset
+from gada_ray.data import DATASETS, DataError, IqaDataset
 from gada_ray.data.doctor import Report, counts, examine
+from gada_ray.errors import UserError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -52,6 +59,89 @@ def check(
     console.print("no problems found", style="green")
 
 
+@app.command()
+def score(
+    paths: Annotated[list[Path] | None, typer.Argument(help="Image files, and folders that are read in full.")] = None,
+    model: Annotated[str, typer.Option(help="runs:/ or models:/ address in MLflow, or a model's folder.")] = "",
+    listed: Annotated[
+        Path | None, typer.Option("--list", help="File with a path on every line; - for standard input.")
+    ] = None,
+    tracking_uri: Annotated[
+        str | None, typer.Option(envvar="MLFLOW_TRACKING_URI", help="MLflow server; runs/mlflow.db by default.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="CSV file to write; standard output without it.")] = None,
+    device: Annotated[str | None, typer.Option(help="A torch device; by default a GPU where there is one.")] = None,
+    batch: Annotated[int, typer.Option(min=1, help="Images judged at once.")] = 8,
+) -> None:
+    """Score images to CSV. What cannot be scored is named and left out; the exit code is 1 then."""
+    import torch
+
+    from gada_ray import scoring
+    from gada_ray.data.photos import find_photos
+    from gada_ray.tuning.models import fetch
+
+    if not model:
+        raise scoring.ModelError("--model is missing; 'python tune.py --study NAME --best' prints a study's")
+    if not paths and listed is None:
+        raise scoring.ModelError("nothing to score; name files, folders or --list FILE")
+    wanted = [*(paths or []), *(read_list(listed) if listed else [])]
+    # PIL warns of odd files; those that matter are named with their reason.
+    warnings.filterwarnings("ignore", module="PIL")
+    console = Console(stderr=True)
+    scorer = scoring.load(fetch(model, tracking_uri), device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    say(console, f"{scorer.card.level} of study {scorer.card.study}; score: {scorer.card.scale}")
+    found = list(find_photos(wanted))
+    files = [path for path in found if isinstance(path, Path)]
+    problems = [str(problem) for problem in found if not isinstance(problem, Path)]
+    for problem in problems:
+        say(console, problem, style="red")
+    with ExitStack() as stack:
+        writer = csv.writer(stack.enter_context(out_file(out)))
+        writer.writerow(("path", *scoring.Score._fields))
+        done = scorer.score_files(files, batch, workers=os.cpu_count() or 1)
+        for path, result in track(done, "scoring", total=len(files), console=console, transient=True):
+            if isinstance(result, scoring.Score):
+                writer.writerow((path, *(f"{value:.6f}" if isinstance(value, float) else value for value in result)))
+            else:
+                problems.append(str(result))
+                say(console, problems[-1], style="red")
+    if problems:
+        say(console, f"{len(problems)} of {len(found)} were not scored", style="red")
+        raise typer.Exit(1)
+
+
+def read_list(path: Path) -> list[Path]:
+    """The paths on the lines of a file.
+
+    Raises:
+        DataError: for a file that cannot be read.
+    """
+    try:
+        # Names of files need not be text.
+        data = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
+    except OSError as error:
+        raise DataError(f"--list {path} cannot be read ({error.strerror})") from None
+    return [Path(os.fsdecode(line)) for line in data.splitlines() if line.strip()]
+
+
+def out_file(path: Path | None) -> IO[str]:
+    """A file to write CSV into, or standard output; takes names of files that are not text.
+
+    Raises:
+        DataError: for a place that cannot be written to.
+    """
+    try:
+        target = sys.stdout.fileno() if path is None else path
+        return open(target, "w", newline="", encoding="utf-8", errors="surrogateescape", closefd=path is not None)
+    except OSError as error:
+        raise DataError(f"--out {path} cannot be written ({error.strerror})") from None
+
+
+def say(console: Console, text: str, style: str | None = None) -> None:
+    """One line as it is."""
+    console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+
+
 def describe(console: Console, dataset: IqaDataset, report: Report) -> None:
     """Print what a dataset holds."""
     sizes = {f"{width}x{height}": None for height, width in sorted(map(tuple, dataset.shapes.tolist()))}
@@ -86,5 +176,14 @@ def describe(console: Console, dataset: IqaDataset, report: Report) -> None:
         console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
 
 
+def run() -> None:
+    """The command: bad input is one message and exit code 2."""
+    try:
+        app()
+    except UserError as error:
+        say(Console(stderr=True), f"error: {error}", style="red")
+        sys.exit(2)
+
+
 if __name__ == "__main__":
-    app()
+    run()

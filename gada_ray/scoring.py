@@ -90,18 +90,21 @@ class Scorer:
     """A model on a device.
 
     Raises:
-        ModelError: for weights that are not those of the card's network.
+        ModelError: for weights that are not those of the card's network, or a device that is not there.
     """
 
     def __init__(self, card: Card, weights: Mapping[str, np.ndarray], device: str = "cpu") -> None:
         self.card = card
-        self.device = torch.device(device)
         self.judge = Discriminator(card.config.model, len(card.distortions), card.config.data.crop_px)
         try:
             self.judge.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
         except RuntimeError as error:
             raise ModelError(f"the weights are not those of the card's network: {error}") from None
-        self.judge.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        try:
+            self.device = torch.device(device)
+            self.judge.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        except (RuntimeError, AssertionError) as error:
+            raise ModelError(f"--device {device} cannot be used here ({str(error).splitlines()[0]})") from None
         self.judge.eval()
 
     def crops(self, image: np.ndarray) -> np.ndarray:
@@ -200,7 +203,7 @@ def load(folder: Path, device: str = "cpu") -> Scorer:
     Raises:
         ModelError: for a folder that holds none, or one that is damaged, edited or of another version.
     """
-    places = [folder, folder / "artifacts"]
+    places = [folder, folder / "artifacts" / "model"]
     place = next((place for place in places if (place / CARD).is_file()), None)
     if place is None:
         raise ModelError(f"{folder} holds no model of this program: no {CARD} in it")

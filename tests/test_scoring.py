@@ -124,8 +124,9 @@ def test_an_error_of_the_program_is_not_taken_for_a_bad_file(tmp_path: Path, mon
 
 def test_a_model_is_read_back_with_its_card_and_scores_to_the_last_bit(tmp_path: Path) -> None:
     scorer = toy_scorer(tiny({"model.norm": "spectral"}))
-    save(tmp_path / "artifacts", scorer.card, scorer.judge.state_dict())
-    for folder in (tmp_path, tmp_path / "artifacts"):
+    inside = tmp_path / "artifacts" / "model"  # of an MLflow model
+    save(inside, scorer.card, scorer.judge.state_dict())
+    for folder in (tmp_path, inside):
         read = load(folder)
         assert read.card == scorer.card
         crops = scorer.crops(picture())

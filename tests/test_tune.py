@@ -72,6 +72,7 @@ def refused(
         (("--study", "phases", "--set", "data.crop_px=8"), ("at least 16", "8")),
         (("--study", "patch_size", "--splits", "0"), ("--splits", "0")),
         (("--study", "patch_size", "--splits", "/nowhere.json"), ("/nowhere.json",)),
+        (("--study", "patch_size", "--best"), ("there is no", "mlflow.db")),
         (("--study", "patch_size", "--no-such-option"), ("no-such-option",)),
         (("--study", "patch_size", "--cpus-per-trial", "none"), ("cpus-per-trial",)),
     ],

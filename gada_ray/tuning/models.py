@@ -1,0 +1,258 @@
+"""Models in MLflow: a study's winner is put there once, with its card, and found again by its address.
+
+MLflow is imported where it is used, since scoring with a model in a folder starts faster without it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import logging
+import os
+import tempfile
+import warnings
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from gada_ray import scoring
+from gada_ray.config import TrainingConfig, digest
+from gada_ray.data.demo_images import clouds
+from gada_ray.scoring import Card, ModelError
+from gada_ray.store import Result, Store
+from gada_ray.training import checkpoint
+from gada_ray.tuning.search import Configuration, Search
+from gada_ray.tuning.study import Plan
+from gada_ray.tuning.summary import aggregate, configuration_key, read_trial
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from torch import Tensor
+
+NAME = "quality"
+"""Of the model in MLflow."""
+LIBRARIES = ("mlflow", "numpy", "optuna", "pandas", "pillow", "pydantic", "scipy", "torch")
+"""What a served model needs."""
+CHOSEN = (
+    "The level with the highest mean SROCC on test references over the study's splits, of {levels} that were trained "
+    "on every split; the best of several scores is a little too good. The weights are those of the split with the "
+    "lowest number, whatever its score."
+)
+
+
+def winner(search: Search) -> Configuration | None:
+    """The tested configuration with the highest mean SROCC over its splits, among those complete on every split."""
+    return max(_complete(search), key=lambda configuration: float(np.mean(configuration.scores)), default=None)
+
+
+def _complete(search: Search) -> list[Configuration]:
+    return [level.tested for level in search.levels if level.tested and level.tested.complete]
+
+
+def make_card(configuration: Configuration, levels: int, result: Result, distortions: tuple[str, ...]) -> Card:
+    """The card of one trial's weights, as those of a configuration that was chosen among some levels."""
+    run = configuration.run
+    trials = [
+        (result.status, result.metrics, len(result.fold.held_out) / len(result.fold.train))
+        for result in configuration.results.values()
+        if result is not None
+    ]
+    over_splits = aggregate(trials)
+    return Card(
+        study=run.study,
+        question=run.question,
+        preset=run.preset,
+        level=run.level,
+        chosen=CHOSEN.format(levels=levels),
+        over_splits={name: value for name, value in over_splits.items() if name != "device_hours"},
+        signature=result.signature,
+        fold=result.fold,
+        metrics=result.metrics,
+        dataset=result.dataset,
+        distortions=distortions,
+        config=result.config,
+        code_version=result.code_version,
+        versions=result.run.versions,
+    )
+
+
+def publish(
+    uri: str, search: Search, store: Store, distortions: Callable[[TrainingConfig], tuple[str, ...]]
+) -> str | None:
+    """Log a finished study's winner to MLflow, and return its address. Again, it is found and not logged again.
+
+    `distortions` gives the names of the classes that a configuration is trained on. None while the study is not
+    finished, or where no level was trained on every split.
+
+    Raises:
+        ModelError: for weights that are missing or damaged, or an MLflow that cannot be used.
+    """
+    best = winner(search)
+    if best is None or not search.finished:
+        return None
+    result = best.results[min(best.results)]
+    assert result is not None and result.status == "finished"
+    card = make_card(best, len(_complete(search)), result, distortions(result.config))
+    state = _weights(store, result)
+    key = configuration_key(best.run, read_trial(store.folder(result.signature)))
+    from mlflow import MlflowClient
+
+    try:
+        return _log(MlflowClient(tracking_uri=uri), card, state, key, plan_key(search.plan))
+    except Exception as error:
+        raise ModelError(f"MLflow at {uri} did not take it ({_line(error)}); run --sync when it does") from error
+
+
+def _log(client: MlflowClient, card: Card, state: dict[str, Tensor], key: str, plan: str) -> str:
+    from mlflow.entities import LoggedModelOutput, LoggedModelStatus
+
+    experiment = client.get_experiment_by_name(card.study)
+    if experiment is None:
+        raise ModelError(f"MLflow has no experiment {card.study}")
+    place = experiment.experiment_id
+    identity = digest(card.model_dump(mode="json"))
+    same = client.search_logged_models([place], f"tags.card = '{identity}'")
+    for half in same:
+        if half.status != LoggedModelStatus.READY:
+            client.delete_logged_model(half.model_id)
+    model = next((model for model in same if model.status == LoggedModelStatus.READY), None)
+    if model is None:
+        runs = client.search_runs([place], f"tags.`gada.key` = '{key}' AND tags.kind = 'configuration'")
+        run_id = runs[0].info.run_id if runs else None
+        tags = {"card": identity, "level": card.level, "preset": card.preset, "signature": card.signature}
+        model = client.create_logged_model(place, NAME, run_id, tags)
+        with tempfile.TemporaryDirectory() as name:
+            _save(Path(name) / "model", card, state, run_id, model.model_id)
+            client.log_model_artifacts(model.model_id, str(Path(name) / "model"))
+        if run_id:
+            client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
+        client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
+    for other in client.search_logged_models([place], f"tags.best_of = '{plan}'"):
+        if other.model_id != model.model_id:
+            client.delete_logged_model_tag(other.model_id, "best_of")
+    client.set_logged_model_tags(model.model_id, {"best_of": plan})
+    return f"models:/{model.model_id}"
+
+
+def _save(folder: Path, card: Card, state: dict[str, Tensor], run_id: str | None, model_id: str) -> None:
+    """Write an MLflow model: code, card and weights, a signature, and an example of its input."""
+    from mlflow import pyfunc
+    from mlflow.models import Model, ModelSignature
+    from mlflow.types import ColSpec, DataType, Schema
+
+    numbers = [ColSpec(DataType.double, name) for name in ("quality", "score", "spread")]
+    signature = ModelSignature(
+        Schema([ColSpec(DataType.binary, "image")]), Schema([*numbers, ColSpec(DataType.string, "distortion")])
+    )
+    with tempfile.TemporaryDirectory() as name, warnings.catch_warnings():
+        # MLflow warns of its own code, and tells of every step.
+        warnings.simplefilter("ignore")
+        logging.getLogger("mlflow").setLevel(logging.ERROR)
+        scoring.save(Path(name) / "model", card, state)
+        pyfunc.save_model(
+            folder,
+            python_model=Path(__file__).with_name("served_model.py"),
+            artifacts={"model": str(Path(name) / "model")},
+            code_paths=[str(Path(scoring.__file__).parent)],
+            mlflow_model=Model(run_id=run_id, model_id=model_id),
+            signature=signature,
+            input_example=pd.DataFrame({"image": [example(card.config.data.crop_px)]}),
+            pip_requirements=[f"{library}=={version(library).partition('+')[0]}" for library in LIBRARIES],
+            metadata={"scale": card.scale, "chosen": card.chosen},
+        )
+
+
+def example(crop_px: int) -> bytes:
+    """A PNG of a made-up texture that is just large enough for a crop."""
+    texture = clouds(0, exponent=1.3, contrast=0.15)
+    repeats = [-(-crop_px // side) for side in texture.shape[:2]]
+    buffer = io.BytesIO()
+    Image.fromarray(np.tile(texture, (*repeats, 1))[:crop_px, :crop_px]).save(buffer, "png")
+    return buffer.getvalue()
+
+
+def plan_key(plan: Plan) -> str:
+    """Names what was asked for on the command line, whatever the data, so that its winner can be found without them."""
+    levels = [
+        [level.name, level.config.model_dump(mode="json"), {k: str(v) for k, v in level.space.items()}, level.proposals]
+        for level in plan.levels
+    ]
+    return digest([plan.study, plan.preset, plan.dataset, plan.splits, plan.seed, levels])
+
+
+def best(uri: str, plan: Plan) -> str:
+    """The address of the model that was logged for a plan.
+
+    Raises:
+        ModelError: where there is none, or MLflow does not answer.
+    """
+    _check_there(uri)
+    from mlflow import MlflowClient
+
+    try:
+        client = MlflowClient(tracking_uri=uri)
+        experiment = client.get_experiment_by_name(plan.study)
+        places = [experiment.experiment_id] if experiment else []
+        found = places and client.search_logged_models(places, f"tags.best_of = '{plan_key(plan)}'")
+    except Exception as error:
+        raise ModelError(f"MLflow at {uri} cannot be used ({_line(error)})") from error
+    if not found:
+        raise ModelError(
+            f"MLflow at {uri} has no model of study '{plan.study}', preset {plan.preset}, on {plan.dataset} with these "
+            f"options; run the study with them to its end, or --sync if it has"
+        )
+    return f"models:/{found[0].model_id}"
+
+
+def fetch(address: str, tracking_uri: str | None) -> Path:
+    """The folder of a model: a folder itself, or a copy of what an address in MLflow names.
+
+    Raises:
+        ModelError: for an address that names no model, or an MLflow that does not answer.
+    """
+    if not address.startswith(("runs:/", "models:/")):
+        if not Path(address).is_dir():
+            raise ModelError(f"--model {address} is neither a folder nor an address in MLflow (runs:/ or models:/)")
+        return Path(address)
+    from gada_ray.tuning import tracking
+
+    uri = tracking_uri or tracking.default_uri(Path("runs"))
+    _check_there(uri)
+    import mlflow
+
+    # MLflow looks addresses of models up at its global address alone.
+    before = os.environ.get("MLFLOW_TRACKING_URI")
+    try:
+        mlflow.set_tracking_uri(uri)
+        return Path(mlflow.artifacts.download_artifacts(artifact_uri=address))
+    except Exception as error:
+        raise ModelError(f"MLflow at {uri} gives no model {address} ({_line(error)})") from error
+    finally:
+        mlflow.set_tracking_uri(before)  # type: ignore[arg-type]  # None forgets it
+
+
+def _weights(store: Store, result: Result) -> dict[str, Tensor]:
+    """The judge's state from a trial's stored weights."""
+    place = store.folder(result.signature) / "weights.pt"
+    data = store.read(result.signature, "weights.pt")
+    if data is None or hashlib.sha256(data).hexdigest() != result.files["weights.pt"]:
+        raise ModelError(f"{place} is missing or not what the trial wrote; delete its folder to train it again")
+    network = checkpoint.from_bytes(data, str(place))["network"]
+    return {name.removeprefix("judge."): value for name, value in network.items() if name.startswith("judge.")}
+
+
+def _check_there(uri: str) -> None:
+    """MLflow would make a database where there is none."""
+    from gada_ray.tuning import tracking
+
+    if uri.startswith(tracking.SQLITE) and not Path(uri.removeprefix(tracking.SQLITE)).is_file():
+        raise ModelError(f"there is no {uri.removeprefix(tracking.SQLITE)}; name MLflow's address by --tracking-uri")
+
+
+def _line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:300]
