@@ -186,6 +186,7 @@ def main(
         tracker.close()
     publish(uri, search, store, data)
     views.show_results(decided, search, data, store.root, uri)
+    views.show_failures(search, store.root)
     views.show_cost(made, estimates.used(search), search.finished)
     make_report(decided, search, data, store, uri)
     if not search.finished:

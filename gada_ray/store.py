@@ -176,9 +176,9 @@ class Store:
         self.forget(result.signature)
 
     def forget(self, signature: str) -> None:
-        """Drop the checkpoint of a trial that is done, and what is left of those that were cut off in being written."""
+        """Drop the checkpoint of a trial that is done, and what is left of files that were cut off in being written."""
         folder = self.folder(signature)
-        parts = folder.glob(f".{CHECKPOINT}.*") if isinstance(folder, Path) else ()
+        parts = folder.glob(".*.*") if isinstance(folder, Path) else ()
         try:
             for path in (folder / CHECKPOINT, *parts):
                 path.unlink(missing_ok=True)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import os
 import signal
 import subprocess
@@ -10,12 +11,15 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
+import gada_ray.store
 from gada_ray import TrainingConfig, gada, gan, with_values
 from gada_ray.config import flatten
 from gada_ray.data.splits import Fold
 from gada_ray.evaluation.metrics import content_blind
-from gada_ray.store import CHECKPOINT, Folder, Result, Store
+from gada_ray.store import CHECKPOINT, RESULT, Folder, RefusedError, Result, Store
+from gada_ray.training.phases import Phase
 from gada_ray.trial import Execution, Progress, Trial, run_trial
 from tests.toy import tiny, toy_dataset, toy_trial
 
@@ -155,6 +159,50 @@ def test_the_result_of_the_first_of_two_workers_on_a_trial_stands(dataset, tmp_p
     result = run_trial(trial, dataset, store, EAGER, overtaken)
     assert result == rival[0]
     assert written == {path: path.stat().st_mtime_ns for path in store.folder(trial.signature).iterdir()}
+
+
+@pytest.mark.parametrize("name", [CHECKPOINT, "weights.pt", RESULT])
+def test_a_disk_that_is_full_ends_a_trial_by_name_and_the_next_run_has_the_same_bits(
+    dataset, undisturbed, tmp_path, monkeypatch, name
+):
+    store, trial = Store(tmp_path), toy_trial(dataset)
+    write = gada_ray.store._write
+
+    def full(path: Folder, data: bytes) -> None:
+        if path.name == name and (store.folder(trial.signature) / CHECKPOINT).exists():
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write(path, data)
+
+    monkeypatch.setattr(gada_ray.store, "_write", full)
+    with pytest.raises(RefusedError, match=rf"{name} cannot be used \(.*No space left .* run the same command again"):
+        run_trial(trial, dataset, store, EAGER)
+    assert store.result(trial.signature) is None
+    assert store.read(trial.signature, CHECKPOINT) is not None
+    monkeypatch.setattr(gada_ray.store, "_write", write)
+    assert_same_numbers(undisturbed, (store, run_trial(trial, dataset, store)))
+
+
+def test_what_is_left_of_files_that_were_cut_off_in_being_written_goes_when_the_trial_is_done(dataset, tmp_path):
+    store, trial = Store(tmp_path), toy_trial(dataset)
+    folder = tmp_path / "trials" / trial.signature
+    folder.mkdir(parents=True)
+    for name in (CHECKPOINT, RESULT):
+        (folder / f".{name}.0123").write_bytes(b"half a file")
+    run_trial(trial, dataset, store)
+    assert {path.name for path in folder.iterdir()} == {RESULT, *NUMBERS, "weights.pt", "patches.npz"}
+
+
+def test_a_device_that_runs_out_of_memory_is_a_result_with_its_cause_which_stands(dataset, tmp_path, monkeypatch):
+    def step(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nmore")
+
+    monkeypatch.setattr(Phase, "step", step)
+    store, trial = Store(tmp_path), toy_trial(dataset)
+    result = run_trial(trial, dataset, store)
+    assert (result.status, result.metrics) == ("oom", {})
+    assert result.cause == "CUDA out of memory. Tried to allocate 2.00 GiB."
+    monkeypatch.undo()
+    assert run_trial(trial, dataset, store) == result
 
 
 def test_a_diverged_training_is_a_result_with_its_cause(dataset, tmp_path):

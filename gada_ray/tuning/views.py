@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 # Where nobody resizes a window, tables are not squeezed.
 console = Console() if sys.stdout.isatty() else Console(width=140)
+MOST_FAILURES = 10
+"""To be named at the end; the table beside the study's has them all."""
 
 
 def describe(plan: Plan, data: Data, resources: Resources, slots: int, found: Reuse, made: Estimate | None) -> None:
@@ -182,6 +184,21 @@ def show_results(plan: Plan, search: Search, data: Data, root: Folder, uri: str)
         highlight=False,
         soft_wrap=True,
     )
+
+
+def show_failures(search: Search, root: Folder) -> None:
+    """Name the trainings that ended without a score, with their causes; they count as done."""
+    ended = [(job, c.results.get(job.trial.fold.split)) for c in search.configurations() for job in c.jobs]
+    failed = [(job, result) for job, result in ended if result is not None and result.status != "finished"]
+    for job, result in failed[:MOST_FAILURES]:
+        where = root / "trials" / job.trial.signature
+        _say(f"{job.run.name}, split {job.trial.fold.split}: {result.status} ({result.cause}), {where}")
+    if failed:
+        _say(f"{len(failed)} trainings have no score; they are not tried again, unless their folders are deleted")
+
+
+def _say(warning: str) -> None:
+    console.print(warning, style="yellow", markup=False, highlight=False, soft_wrap=True)
 
 
 def _count(row: pd.Series[Any]) -> str:

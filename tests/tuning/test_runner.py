@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 import sys
+from unittest.mock import MagicMock
 
 import pandas as pd
 import pytest
 import ray
 from mlflow import MlflowClient
+from ray.exceptions import RayActorError
 
 import tune
 from gada_ray.store import Store
@@ -159,6 +162,86 @@ def test_a_broken_checkpoint_is_told_and_a_trial_that_always_breaks_off_is_given
     assert f"Is a directory: '{unreadable / 'checkpoint.pt'}'" in text
     assert (cut_off / "result.json").exists() and not (unreadable / "result.json").exists()
     assert (whole / "result.json").read_bytes() == before
+
+
+def test_a_trial_is_started_again_while_it_gets_further_and_preemption_is_not_held_against_it(tmp_path):
+    search, job, messages = MagicMock(), MagicMock(), []
+    nothing = MagicMock()
+    suggester = runner._Suggester(
+        search, Store(tmp_path), nothing, nothing, lambda _, message: messages.append(message), lambda: False
+    )
+    job.trial.signature = "0" * 64
+
+    def attempt(error: Exception, steps: int = 0) -> None:
+        suggester._jobs["trial"] = job
+        suggester.on_trial_result("trial", {"steps_done": steps})
+        suggester.broke("trial", error)
+
+    died, preempted = RayActorError(), RayActorError(preempted=True)
+    for _ in range(runner.RETRIES):
+        attempt(died)
+    attempt(died, steps=10)
+    for _ in range(10):
+        attempt(preempted, steps=10)
+    for _ in range(runner.RETRIES - 1):
+        attempt(ValueError("a bug\nin a line"), steps=9)
+    assert search.again.call_count == len(messages) == 2 * runner.RETRIES + 10
+    assert messages[-1] == "broke off, goes on from its last checkpoint: in a line"
+    search.done.assert_not_called()
+    attempt(died, steps=10)
+    search.done.assert_called_once_with(job, None)
+    assert messages[-1].startswith(f"given up after {runner.RETRIES + 1} attempts that came no further: ")
+
+
+@pytest.fixture
+def cramped(tmp_path):
+    """A storage that takes no more files of trials, and how to change that."""
+    storage, filler = tmp_path / "runs", tmp_path / "runs" / "filler"
+    storage.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(storage)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode == 0:
+        filler.write_bytes(bytes(16 * 2**20 - 32 * 2**10))
+        yield "No space left on device", filler.unlink
+        subprocess.run(["umount", "--lazy", str(storage)], check=True)
+    else:  # only root mounts, and only others may be forbidden to write
+        (storage / "trials").mkdir(mode=0o555)
+        yield "Permission denied", lambda: (storage / "trials").chmod(0o755)
+
+
+def test_a_study_on_a_full_disk_ends_with_one_message_and_goes_on_when_there_is_room(
+    command, cramped, monkeypatch, tmp_path, capsys
+):
+    cause, make_room = cramped
+    make_manifest(tmp_path / "data")
+    study = ("--study", "normalisation", "--preset", "smoke", "--dataset", "manifest", "--data-root", tmp_path / "data")
+    tracking_uri = ("--tracking-uri", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    arguments = ["tune.py", "--storage", str(tmp_path / "runs"), *map(str, study + tracking_uri)]
+    monkeypatch.setattr(sys, "argv", arguments)
+    with pytest.raises(SystemExit, match="2"):
+        tune.run()
+    printed = capsys.readouterr()
+    assert printed.err.count("error: ") == 1 and cause in printed.err and "run the same command again" in printed.err
+    assert "Traceback" not in printed.out + printed.err and "broke off" not in printed.out
+    assert not list((tmp_path / "runs").glob("trials/*/result.json"))
+    make_room()
+    command(*study, *tracking_uri)
+    assert len(list((tmp_path / "runs").glob("trials/*/result.json"))) == 3
+
+
+def test_trainings_that_diverge_are_named_with_their_cause_and_not_tried_again(command, tmp_path):
+    make_manifest(tmp_path / "data")
+    study = ("--study", "normalisation", "--preset", "smoke", "--dataset", "manifest", "--data-root", tmp_path / "data")
+    wild = ("--set", "rates.discriminator=1e30", "--set", "model.norm=none")
+    text = command(*study, *wild)
+    folders = sorted((tmp_path / "runs" / "trials").iterdir())
+    before = [(folder / "result.json").read_bytes() for folder in folders]
+    for said in (text, command(*study, *wild)):
+        assert said.count(": diverged (") >= 3 and "no longer finite" in said
+        assert "3 trainings have no score" in said and all(str(folder) in said for folder in folders)
+    assert [(folder / "result.json").read_bytes() for folder in folders] == before
+    splits = runs(tmp_path / "runs", "normalisation", "split")
+    assert [run.info.status for run in splits] == 3 * ["FAILED"]
+    assert all("no longer finite" in run.data.tags["cause"] for run in splits)
 
 
 def test_a_cluster_too_small_for_a_trial_is_refused_with_what_it_has(cluster):
