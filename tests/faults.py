@@ -1,0 +1,257 @@
+"""Whatever is killed, a study ends as if nothing had happened.
+
+    python -m tests.faults --seed 0 --kills 20 --trials 24
+
+A study runs twice on a cluster of two nodes: undisturbed, and under SIGKILLs at random moments to a worker that trains,
+to the second node (a new one joins), or to the driver (the same command is run again). Nothing else is done for it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import cycle, islice, zip_longest
+from pathlib import Path
+from typing import Annotated, Any
+
+import pandas as pd
+import psutil
+import typer
+from mlflow import MlflowClient
+
+from gada_ray.tuning import runner, tracking  # before ray, whose environment the runner sets
+from tests.helpers_manifest import make_manifest
+
+__all__ = ["runner"]
+
+from ray._common.utils import reset_ray_address
+from ray.cluster_utils import Cluster
+
+ROOT = Path(__file__).parents[1]
+STUDY, LEVELS = "phase_lengths", 4
+TABLE = f"tables/{STUDY}-smoke-manifest.csv"
+TARGETS = ("worker", "node", "driver")
+WITHIN_S = (0.5, 5.0)
+"""When a kill comes after a worker was seen to train."""
+PATIENCE_S = 600.0
+"""For a worker to start, on a machine that is busy with other things."""
+os.environ.setdefault("RAY_raylet_start_wait_time_s", "120")
+
+
+def node(cluster: Any) -> Any:
+    """A node of one CPU joins."""
+    return cluster.add_node(wait=False, num_cpus=1, include_dashboard=False)
+
+
+def raylet(node: Any) -> int:
+    """The process that a node lives and dies with."""
+    return int(node.all_processes["raylet"][0].process.pid)
+
+
+def training(nodes: list[Any]) -> list[psutil.Process]:
+    """The processes of some nodes that train."""
+    found = []
+    for one in nodes:
+        with contextlib.suppress(psutil.Error):
+            for process in psutil.Process(raylet(one)).children(recursive=True):
+                with contextlib.suppress(psutil.Error):
+                    if "ImplicitFunc.train" in " ".join(process.cmdline()):
+                        found.append(process)
+    return found
+
+
+@dataclass
+class Run:
+    """A study on a storage of its own, and what was seen of it."""
+
+    cluster: Any
+    data: Path
+    storage: Path
+    splits: int
+    steps: int
+    kills: Counter[str] = field(default_factory=Counter)
+    seen: dict[str, bytes] = field(default_factory=dict)
+    """Results by signature, as they first stood."""
+    rewritten: set[str] = field(default_factory=set)
+
+    def start(self) -> None:
+        """Run the command; the same each time."""
+        phases = {"gan": self.steps // 2, "augmentation": self.steps // 4, "finetuning": self.steps // 4}
+        settings = [item for phase, steps in phases.items() for item in ("--set", f"phases.{phase}.steps={steps}")]
+        with (self.storage.parent / f"{self.storage.name}.log").open("ab") as log:
+            self.driver = subprocess.Popen(
+                [
+                    *(sys.executable, "tune.py", "--study", STUDY, "--preset", "smoke", "--splits", str(self.splits)),
+                    *("--dataset", "manifest", "--data-root", str(self.data), "--storage", str(self.storage)),
+                    *("--checkpoint-every", "0", "--address", self.cluster.address, *settings),
+                ],
+                cwd=ROOT,
+                env={**os.environ, "MLFLOW_TRACKING_URI": ""},
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
+    def wait(self, until: Callable[[], bool], seconds: float) -> bool:
+        """Watch results until something holds; False if the driver ended or time is up."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and self.driver.poll() is None:
+            self.look()
+            if until():
+                return True
+            time.sleep(0.05)
+        return False
+
+    def look(self) -> None:
+        """Note new results, and old ones that changed."""
+        for path in self.storage.glob("trials/*/result.json"):
+            data = path.read_bytes()
+            if self.seen.setdefault(path.parent.name, data) != data:
+                self.rewritten.add(path.parent.name)
+
+    def finish(self) -> int:
+        """Wait for the driver's end; its exit code."""
+        self.wait(lambda: False, PATIENCE_S + 60.0 * self.splits * LEVELS)
+        self.look()
+        if self.driver.poll() is None:
+            self.driver.kill()
+            self.driver.wait()
+            raise TimeoutError(f"the study does not end; see {self.storage}.log")
+        return self.driver.returncode
+
+    def hit(self, target: str, moment: float) -> None:
+        """Kill something at some moment of a training, and bring back what nobody else does."""
+        second = list(self.cluster.worker_nodes)
+        where = second if target == "node" else [self.cluster.head_node, *second]
+        if not self.wait(lambda: bool(training(where)), PATIENCE_S):
+            return
+        self.wait(lambda: False, moment)
+        if not self.wait(lambda: bool(training(where)), PATIENCE_S):
+            return
+        if target == "worker":
+            victim = random.Random(moment).choice(training(where))
+            with contextlib.suppress(psutil.NoSuchProcess):
+                victim.kill()
+        elif target == "driver":
+            self.driver.kill()
+            self.driver.wait()
+            self.start()
+        else:
+            os.kill(raylet(second[0]), signal.SIGKILL)
+            self.wait(lambda: False, 1.0)  # its workers have to notice
+            self.cluster.remove_node(second[0], allow_graceful=False)
+            node(self.cluster)
+        self.kills[target] += 1
+
+    def numbers(self) -> dict[str, bytes]:
+        """Everything that two runs must have in common, to the last bit."""
+        table = pd.read_csv(self.storage / TABLE, dtype=str).drop(columns="device_hours")
+        parts = {TABLE: table.to_csv().encode()}
+        for name in ("predictions.csv", "curves.csv"):
+            parts |= {f"{p.parent.name}/{name}": p.read_bytes() for p in self.storage.glob(f"trials/*/{name}")}
+        return parts
+
+    def runs(self) -> tuple[list[Any], list[Any]]:
+        """MLflow's runs of configurations, and of splits."""
+        client = MlflowClient(tracking_uri=tracking.default_uri(self.storage))
+        experiment = client.get_experiment_by_name(STUDY)
+        assert experiment is not None
+        found = client.search_runs([experiment.experiment_id])
+        kinds = ("configuration", "split")
+        configurations, splits = ([run for run in found if run.data.tags["kind"] == kind] for kind in kinds)
+        return configurations, splits
+
+
+@contextlib.contextmanager
+def cluster_of(nodes: int) -> Iterator[Any]:
+    """A cluster of some nodes of one CPU each on this machine."""
+    cluster = Cluster()
+    try:
+        for _ in range(nodes):
+            node(cluster)
+        reset_ray_address()  # or every ray.init on this machine would join
+        yield cluster
+    finally:
+        cluster.shutdown()
+
+
+def differences(one: Run, other: Run) -> list[str]:
+    """The first line of every file that two runs do not have in common."""
+    ours, theirs = one.numbers(), other.numbers()
+    found = []
+    for name in sorted(ours.keys() | theirs.keys()):
+        lines = zip_longest(*(numbers.get(name, b"").decode().splitlines() for numbers in (ours, theirs)))
+        found += [f"{name}: {a} | {b}" for a, b in lines if a != b][:1]
+    return found
+
+
+def checks(quiet: Run, hit: Run, kills: int, trials: int) -> dict[str, bool]:
+    """What has to hold, and whether it does."""
+    configurations, splits = hit.runs()
+    return {
+        f"at least {kills} kills": hit.kills.total() >= kills,
+        f"all {trials} trials are done": len(hit.seen) == trials,
+        "table, predictions and curves are those of the undisturbed run, to the last bit": not differences(quiet, hit),
+        "no trial finished twice": not hit.rewritten,
+        "exactly one MLflow run for each trial": (
+            sorted(run.data.tags["signature"] for run in splits) == sorted(hit.seen)
+        ),
+        "one MLflow run for each configuration": len(configurations) == LEVELS,
+        "every MLflow run is FINISHED": {run.info.status for run in configurations + splits} == {"FINISHED"},
+        "no lock and no half-written file is left": not (
+            [
+                *hit.storage.glob("locks/*"),
+                *hit.storage.glob("trials/*/.*"),
+                *hit.storage.glob("trials/*/checkpoint.pt"),
+            ]
+        ),
+    }
+
+
+def main(
+    seed: Annotated[int, typer.Option(help="Of targets and moments.")] = 0,
+    kills: Annotated[int, typer.Option(min=1)] = 20,
+    trials: Annotated[int, typer.Option(min=LEVELS, help=f"A multiple of {LEVELS}, the study's levels.")] = 24,
+    steps: Annotated[int, typer.Option(help="Of each trial.")] = 400,
+) -> None:
+    """Compare a study under kills with an undisturbed one."""
+    chance = random.Random(seed)
+    targets = list(islice(cycle(TARGETS), kills))
+    chance.shuffle(targets)
+    with tempfile.TemporaryDirectory(prefix="gada-faults-") as folder, cluster_of(2) as cluster:
+        root = Path(folder)
+        make_manifest(root / "data", references=8)
+        quiet, hit = (Run(cluster, root / "data", root / name, trials // LEVELS, steps) for name in ("quiet", "hit"))
+        seconds = []
+        for run in (quiet, hit):
+            since = time.monotonic()
+            run.start()
+            for target in targets if run is hit else ():
+                run.hit(target, chance.uniform(*WITHIN_S))
+                state = f"{len(run.seen)} of {trials} trials done"
+                print(
+                    f"{time.monotonic() - since:4.0f} s: {run.kills.total()} kills, last {target}; {state}", flush=True
+                )
+            code = run.finish()
+            seconds.append(time.monotonic() - since)
+            if code:
+                sys.exit(f"the command ended with {code}:\n{(root / f'{run.storage.name}.log').read_text()[-3000:]}")
+        print((root / "hit.log").read_text(), *differences(quiet, hit), sep="\n")
+        outcome = checks(quiet, hit, kills, trials)
+    done = ", ".join(f"{count} {target}" for target, count in sorted(hit.kills.items()))
+    print(f"undisturbed {seconds[0]:.0f} s; with {hit.kills.total()} kills ({done}) {seconds[1]:.0f} s")
+    for rule, holds in outcome.items():
+        print(f"{'holds' if holds else 'FAILS'}: {rule}")
+    sys.exit(not all(outcome.values()))
+
+
+if __name__ == "__main__":
+    typer.run(main)
