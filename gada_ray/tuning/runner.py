@@ -10,7 +10,8 @@ import os
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -285,7 +286,7 @@ class _Suggester(Searcher):
         job = None if error else self._jobs.pop(trial_id, None)
         if job is None:
             return
-        try:
+        with self._ending():
             found = self._store.result(job.trial.signature)
             if found is None and result and "status" in result:
                 raise StoreError(
@@ -293,36 +294,39 @@ class _Suggester(Searcher):
                     "result, so the nodes do not share the storage; give a folder that they share, or "
                     "s3://bucket/prefix, as --storage (docs/cluster.md)"
                 )
-        except StoreError as failure:
-            self.failure = failure
-            return
-        if found is not None or not self.over():
-            self._search.done(job, found)
+            if found is not None or not self.over():
+                self._search.done(job, found)
 
     def broke(self, trial_id: str, error: Exception | None) -> None:
-        """A trial broke off. A node that was taken away by its provider is not held against it."""
+        """A trial broke off: have it started again, unless it came no further for too often, or the storage refuses."""
         job = self._jobs.pop(trial_id)
-        signature = job.trial.signature
+        cause = getattr(error, "cause", None)
+        with self._ending():
+            found = self._store.result(job.trial.signature)
+            if found is not None:
+                self._search.done(job, found)
+            elif isinstance(cause, RefusedError):
+                raise cause
+            elif self._worth_another(job, error):
+                self._on_message(job, f"broke off, goes on from its last checkpoint: {_cause(error)}")
+                self._search.again(job)
+            else:
+                self._on_message(job, f"given up after {RETRIES + 1} attempts that came no further: {_cause(error)}")
+                self._search.done(job, None)
+
+    def _worth_another(self, job: Job, error: Exception | None) -> bool:
+        """Whether to try again. A node that was taken away by its provider is not held against a trial."""
+        if not (isinstance(error, RayActorError) and error.preempted):
+            self._in_vain[job.trial.signature] += 1
+        return self._in_vain[job.trial.signature] <= RETRIES
+
+    @contextmanager
+    def _ending(self) -> Iterator[None]:
+        """End the study by what is raised in here about the storage."""
         try:
-            found = self._store.result(signature)
+            yield
         except StoreError as failure:
             self.failure = failure
-            return
-        if found is not None:
-            self._search.done(job, found)
-            return
-        cause = getattr(error, "cause", None)
-        if isinstance(cause, RefusedError):
-            self.failure = cause
-            return
-        if not (isinstance(error, RayActorError) and error.preempted):
-            self._in_vain[signature] += 1
-        if self._in_vain[signature] <= RETRIES:
-            self._on_message(job, f"broke off, goes on from its last checkpoint: {_cause(error)}")
-            self._search.again(job)
-        else:
-            self._on_message(job, f"given up after {RETRIES + 1} attempts that came no further: {_cause(error)}")
-            self._search.done(job, None)
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing to save: the store is enough to search again."""
