@@ -83,6 +83,8 @@ class RunRecord(Frozen):
     device: str
     threads: int
     host: str
+    node: str = ""
+    """Ray's name of the node, where Ray chose one."""
     started: str
     """ISO 8601, UTC."""
     seconds: float

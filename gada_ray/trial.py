@@ -103,6 +103,8 @@ class Execution:
     checkpoint_every_s: float = 60.0
     study: str = ""
     """Name of the study that asks for the trial; its result says so."""
+    node: str = ""
+    """Where it runs, as a cluster calls it; its result says so."""
 
 
 @dataclass
@@ -370,6 +372,7 @@ class _Training:
                     device=_device_name(self.device),
                     threads=self.execution.threads,
                     host=socket.gethostname(),
+                    node=self.execution.node,
                     started=state.started,
                     seconds=state.seconds + time.monotonic() - self.since,
                     phase_seconds=state.phase_seconds,

@@ -200,7 +200,7 @@ def _train(
     train: Train,
 ) -> None:
     """One trial in a worker."""
-    how = Execution(**execution)
+    how = replace(Execution(**execution), node=ray.get_runtime_context().get_node_id())
     if how.device == "cpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
     fold = config["fold"]
