@@ -26,7 +26,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms.v2 import functional as transforms
 
-from benchmarks import scale
+from benchmarks import outage, scale
 from gada_ray import SMOKE, DataConfig, Preset, Study, TrainingConfig, direct, gada, with_values
 from gada_ray.data import IqaDataset, load_dataset, make_splits
 from gada_ray.data.crops import CropSource
@@ -226,6 +226,7 @@ def memory(dataset: IqaDataset) -> None:
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 app.command("scale")(scale.main)
+app.command("outage")(outage.main)
 
 
 @app.callback(invoke_without_command=True)

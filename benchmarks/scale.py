@@ -16,7 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Annotated, Any
 
@@ -27,14 +27,14 @@ from rich.console import Console
 from rich.table import Table
 
 from gada_ray import SMOKE, DataConfig, LogUniform, Preset, Study, gada, with_values
-from gada_ray.data import load_dataset, make_splits
+from gada_ray.data import Split, load_dataset, make_splits
 from gada_ray.data.dataset import IqaDataset
 from gada_ray.store import FoldRecord, Result, Store
 from gada_ray.trial import Execution, Report, Trial, run_trial
 from gada_ray.tuning import runner, tracking
 from gada_ray.tuning.search import Job, Search
 from gada_ray.tuning.status import Status
-from gada_ray.tuning.study import data_selections, make_plan
+from gada_ray.tuning.study import Plan, data_selections, make_plan
 
 SPLITS, PROPOSALS = 10, 4
 PER_LEVEL = SPLITS * (PROPOSALS + 1)
@@ -44,16 +44,20 @@ Measured = dict[str, float]
 
 
 class Meter:
-    """Seconds, and MB by which this process grew, since it was made."""
+    """Seconds, seconds of processor time of this process, and MB by which it grew, since it was made."""
 
     def __init__(self) -> None:
         self._process = psutil.Process()
-        self._since, self._before = time.perf_counter(), self._process.memory_info().rss
+        self._since, self._busy = time.perf_counter(), time.process_time()
+        self._before = self._process.memory_info().rss
 
     def read(self, name: str) -> Measured:
-        """Both, as `name_s` and `name_mb`."""
-        grown = self._process.memory_info().rss - self._before
-        return {f"{name}_s": time.perf_counter() - self._since, f"{name}_mb": grown / 2**20}
+        """All three, as `name_s`, `name_cpu_s` and `name_mb`."""
+        return {
+            f"{name}_s": time.perf_counter() - self._since,
+            f"{name}_cpu_s": time.process_time() - self._busy,
+            f"{name}_mb": (self._process.memory_info().rss - self._before) / 2**20,
+        }
 
 
 def surrogate(
@@ -72,18 +76,40 @@ def surrogate(
     return result
 
 
+@dataclass(frozen=True)
+class MadeUp:
+    """A study without trainings: what it asks for, and a result that all of its results are like."""
+
+    dataset: IqaDataset
+    plan: Plan
+    splits: dict[tuple[bool, str, bool], tuple[Split, ...]]
+    like: Result
+
+    def search(self, store: Store, on_done: Callable[[Job, Result | None, bool], None]) -> Search:
+        """Its trials."""
+        return Search(
+            self.plan, self.splits, dict.fromkeys(self.splits, self.dataset.fingerprint), store.result, on_done
+        )
+
+
+def made_up(levels: int, proposals: int) -> MadeUp:
+    """A study of some levels, each with as many proposals and a test, on ten splits."""
+    config = with_values(gada(1, 1, 1), SMOKE)
+    values = {f"level {number}": {"losses.l1_weight": 100.0 + number} for number in range(levels)}
+    space = {"rates.discriminator": LogUniform(1e-5, 1e-3)} if proposals else {}
+    preset = Preset(cost="", splits=SPLITS, space=space, proposals=proposals)
+    plan = make_plan("made-up", Study(question="?", base=config, levels=values, presets={"p": preset}), "p", "demo", {})
+    dataset = load_dataset("demo", None, DataConfig())
+    splits = {place: make_splits(dataset.references, SPLITS) for place in data_selections(plan.levels)}
+    fold = next(iter(splits.values()))[0].for_test()
+    with tempfile.TemporaryDirectory() as folder:
+        like = run_trial(Trial(config, fold, 0, dataset.fingerprint), dataset, Store(folder))
+    return MadeUp(dataset, plan, splits, like)
+
+
 def study(trials: int) -> Measured:
     """A study, and the time until MLflow has it all, which goes on in the background."""
-    config = with_values(gada(1, 1, 1), SMOKE)
-    levels = {f"level {number}": {"losses.l1_weight": 100.0 + number} for number in range(trials // PER_LEVEL)}
-    space = {"rates.discriminator": LogUniform(1e-5, 1e-3)}
-    preset = Preset(cost="", splits=SPLITS, space=space, proposals=PROPOSALS)
-    plan = make_plan("scale", Study(question="?", base=config, levels=levels, presets={"p": preset}), "p", "demo", {})
-    dataset = load_dataset("demo", None, DataConfig())
-    place = next(iter(data_selections(plan.levels)))
-    splits = {place: make_splits(dataset.references, SPLITS)}
-    with tempfile.TemporaryDirectory() as folder:
-        like = run_trial(Trial(config, splits[place][0].for_test(), 0, dataset.fingerprint), dataset, Store(folder))
+    what = made_up(trials // PER_LEVEL, PROPOSALS)
 
     def on_done(job: Job, result: Result | None, known: bool) -> None:
         tracker.finished(job.run, store.folder(job.trial.signature))
@@ -91,17 +117,18 @@ def study(trials: int) -> Measured:
 
     with tempfile.TemporaryDirectory() as folder, open(os.devnull, "w") as nowhere:
         store = Store(folder)
-        tracker = tracking.Tracker(tracking.default_uri(store.root), "scale")
+        tracker = tracking.Tracker(tracking.default_uri(store.root), what.plan.study)
         runner.connect(None, RESOURCES)
         meter = Meter()
-        search = Search(plan, splits, {place: dataset.fingerprint}, store.result, on_done)
+        search = what.search(store, on_done)
         with Status(Console(file=nowhere), "scale", search.waiting, lambda: search.planned) as status:
             runner.run(
-                *(search, {dataset.fingerprint: dataset}, store, RESOURCES),
+                *(search, {what.dataset.fingerprint: what.dataset}, store, RESOURCES),
                 *(status.started, status.progress, status.told, status.tick),
-                train=partial(surrogate, like=like),
+                train=partial(surrogate, like=what.like),
             )
         trained = meter.read("study")
+        runner.disconnect()
         if status.done != trials or status.failed:
             raise RuntimeError(f"{status.done} of {trials} trials were done, {status.failed} failed")
         tracker.close(timeout_s=3600)
@@ -120,7 +147,9 @@ def tune_alone(trials: int) -> Measured:
             ),
             run_config=tune.RunConfig(storage_path=folder, verbose=0, progress_reporter=runner.Silent()),
         ).fit()
-    return meter.read("tune")
+        measured = meter.read("tune")
+    runner.disconnect()
+    return measured
 
 
 def nothing(config: dict[str, Any]) -> None:
@@ -138,18 +167,11 @@ def main(
     trials: Annotated[list[int] | None, typer.Argument(help=f"Numbers of trials, multiples of {PER_LEVEL}.")] = None,
 ) -> None:
     """Measure the study engine and Ray Tune alone at several numbers of trials."""
-    view = Table("trials", "study", "ms a trial", "kB a trial", "Tune alone", "ms", "kB", "ratio", "MLflow, ms a trial")
+    view = Table("trials", "", "seconds", "ms a trial", "driver's processor, ms a trial", "driver's memory, kB a trial")
     for count in trials or [100, 1000]:
-        m = alone(study, count) | alone(tune_alone, count)
-        view.add_row(
-            f"{count}",
-            f"{m['study_s']:.1f} s",
-            f"{m['study_s'] / count * 1e3:.1f}",
-            f"{m['study_mb'] / count * 1e3:.0f}",
-            f"{m['tune_s']:.1f} s",
-            f"{m['tune_s'] / count * 1e3:.1f}",
-            f"{m['tune_mb'] / count * 1e3:.0f}",
-            f"{m['study_s'] / m['tune_s']:.2f}",
-            f"{m['tracked_s'] / count * 1e3:.1f}",
-        )
+        measured = alone(study, count) | alone(tune_alone, count)
+        for name, title in (("study", "study"), ("tracked", "with MLflow complete"), ("tune", "Ray Tune alone")):
+            seconds, busy, grown = (measured[f"{name}_{unit}"] for unit in ("s", "cpu_s", "mb"))
+            per_trial = (seconds / count * 1e3, busy / count * 1e3, grown / count * 1e3)
+            view.add_row(f"{count}", title, f"{seconds:.1f}", *(f"{value:.1f}" for value in per_trial))
     Console(width=140).print(view)
