@@ -1,0 +1,125 @@
+"""A study on three nodes, one of which is lost."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+import time
+from collections import Counter
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import ray
+from ray._private.internal_api import node_stats
+from ray.cluster_utils import Cluster
+
+from gada_ray import Preset, Study
+from gada_ray.data.dataset import IqaDataset
+from gada_ray.data.splits import make_splits
+from gada_ray.store import Result, Store
+from gada_ray.trial import Execution, Report, Trial, run_trial
+from gada_ray.tuning import runner
+from gada_ray.tuning.search import Job, Search
+from gada_ray.tuning.study import data_selections, make_plan
+from tests.toy import tiny, toy_dataset
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.ray,
+    # Inside Ray's own code.
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+NODES, LEVELS, SPLITS = 3, 3, 5
+RESOURCES = runner.Resources(cpus=1)
+PIXELS = 32 * 2**20
+
+
+@pytest.fixture
+def cluster(monkeypatch):
+    # Else the next Ray on this machine would look for this cluster. Paths of sockets must be short.
+    place = tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True)
+    monkeypatch.setenv("RAY_TMPDIR", place.name)
+    each: dict[str, Any] = {"num_cpus": 1, "object_store_memory": 150 * 2**20, "include_dashboard": False}
+    quick = {"_system_config": {"health_check_period_ms": 1000, "health_check_failure_threshold": 3}}
+    nodes = Cluster(initialize_head=True, head_node_args=each | quick)
+    for _ in range(NODES - 1):
+        nodes.add_node(**each)
+    nodes.wait_for_nodes()
+    runner.connect(nodes.address, RESOURCES)
+    yield nodes
+    ray.shutdown()
+    nodes.shutdown()
+    place.cleanup()
+
+
+def together(
+    trial: Trial, dataset: IqaDataset, store: Store, execution: Execution, report: Report, place: Path
+) -> Result:
+    """Train, once a worker has arrived on every node."""
+    (place / execution.node).touch()
+    end = time.monotonic() + 120
+    while len(list(place.iterdir())) < NODES and time.monotonic() < end:
+        time.sleep(0.1)
+    return run_trial(trial, dataset, store, execution, report)
+
+
+def stored_mb() -> dict[str, float]:
+    """MB of objects in each node's memory."""
+    return {
+        node["NodeID"]: node_stats(
+            node["NodeManagerAddress"], node["NodeManagerPort"], include_memory_info=False
+        ).store_stats.object_store_bytes_used
+        / 2**20
+        for node in ray.nodes()
+        if node["Alive"]
+    }
+
+
+def test_a_study_uses_all_nodes_outlives_one_and_sends_the_pixels_to_each_once(cluster, monkeypatch, tmp_path):
+    dataset = toy_dataset()
+    dataset = dataclasses.replace(dataset, pixels=np.tile(dataset.pixels, PIXELS // len(dataset.pixels) + 1))
+    pickled: list[IqaDataset] = []
+
+    def state(self: IqaDataset) -> dict[str, Any]:
+        pickled.append(self)
+        return vars(self)
+
+    monkeypatch.setattr(IqaDataset, "__getstate__", state, raising=False)
+    levels = {str(level): {"losses.l1_weight": 1.0 + level} for level in range(LEVELS)}
+    presets = {"p": Preset(cost="", splits=SPLITS)}
+    plan = make_plan("cluster", Study(question="?", base=tiny(), levels=levels, presets=presets), "p", "toy", {})
+    places = list(data_selections(plan.levels))
+    splits = {place: make_splits(dataset.references, SPLITS) for place in places}
+    (tmp_path / "arrived").mkdir()
+    store = Store(tmp_path)
+    nodes: Counter[str] = Counter()
+    memory: dict[str, float] = {}
+    lost: list[str] = []
+    victim = cluster.list_all_nodes()[-1]
+
+    def on_done(job: Job, result: Result | None, known: bool) -> None:
+        assert result is not None and result.status == "finished"
+        nodes[result.run.node] += 1
+        if len(nodes) == NODES and not lost:
+            memory.update(stored_mb())
+            cluster.remove_node(victim, allow_graceful=False)
+            lost.append(victim.node_id)
+
+    search = Search(plan, splits, dict.fromkeys(places, dataset.fingerprint), store.result, on_done)
+    runner.run(
+        search, {dataset.fingerprint: dataset}, store, RESOURCES, train=partial(together, place=tmp_path / "arrived")
+    )
+
+    assert search.finished and sum(nodes.values()) == LEVELS * SPLITS
+    assert len(list(tmp_path.glob("trials/*/result.json"))) == LEVELS * SPLITS
+    assert lost[0] in nodes and nodes.total() - nodes[lost[0]] >= NODES - 1
+    assert {node["NodeID"]: node["Alive"] for node in ray.nodes()}[lost[0]] is False
+    assert len(pickled) == 1
+    pixels = dataset.pixels.nbytes / 2**20
+    assert len(memory) == NODES and all(pixels <= used < 1.5 * pixels for used in memory.values()), memory
