@@ -44,12 +44,16 @@ WITHIN_S = (0.5, 5.0)
 """When a kill comes after a worker was seen to train."""
 PATIENCE_S = 600.0
 """For a worker to start, on a machine that is busy with other things."""
-os.environ.setdefault("RAY_raylet_start_wait_time_s", "120")
 
 
 def node(cluster: Any) -> Any:
     """A node of one CPU joins."""
-    return cluster.add_node(wait=False, num_cpus=1, include_dashboard=False)
+    for left in reversed(range(5)):
+        try:
+            return cluster.add_node(wait=False, num_cpus=1, include_dashboard=False)
+        except Exception:  # Ray gives it 30 s, which are few on a busy machine
+            if not left:
+                raise
 
 
 def raylet(node: Any) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 import subprocess
 import sys
@@ -11,10 +13,11 @@ import pandas as pd
 import pytest
 import ray
 from mlflow import MlflowClient
-from ray.exceptions import RayActorError
+from ray import cloudpickle
+from ray.exceptions import RayActorError, RayTaskError
 
 import tune
-from gada_ray.store import Store
+from gada_ray.store import RefusedError, Store, unusable
 from gada_ray.tuning import runner, tracking
 from tests.helpers_manifest import make_manifest
 
@@ -191,6 +194,21 @@ def test_a_trial_is_started_again_while_it_gets_further_and_preemption_is_not_he
     attempt(died, steps=10)
     search.done.assert_called_once_with(job, None)
     assert messages[-1].startswith(f"given up after {runner.RETRIES + 1} attempts that came no further: ")
+
+
+def test_a_storage_that_refuses_a_worker_ends_the_study_by_the_workers_error(tmp_path):
+    nothing, trial, search = MagicMock(), MagicMock(), MagicMock()
+    suggester = runner._Suggester(search, Store(tmp_path), nothing, nothing, nothing, lambda: False)
+    suggester._jobs["trial"] = MagicMock()
+    suggester._jobs["trial"].trial.signature = "0" * 64
+    refusal = unusable(tmp_path / "weights.pt", OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+    trial.trial_id, trial.pickled_error_file = "trial", tmp_path / "error.pkl"
+    error = RayTaskError("train", "Traceback", refusal).as_instanceof_cause()
+    trial.pickled_error_file.write_bytes(cloudpickle.dumps(error))
+    runner._Watch(nothing, suggester.broke).on_trial_error(0, [], trial)
+    assert isinstance(suggester.failure, RefusedError) and str(suggester.failure) == str(refusal)
+    assert suggester.over() and suggester.suggest("next") == "FINISHED"
+    search.done.assert_not_called()
 
 
 @pytest.fixture
