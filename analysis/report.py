@@ -78,7 +78,7 @@ GENERATOR = (
 )
 NAMES = {
     "generator_l1": "L1 of generated",
-    "reference_l1": "L1 of references",
+    "generator_reference_l1": "L1 of references",
     "closer": "splits on which generated is closer",
     "generator_obeys_mdsi": "obeys the asked quality, by MDSI",
     "generator_obeys_evaluator": "obeys the asked quality, by its evaluator",

@@ -83,11 +83,15 @@ def pairs(splits: pd.DataFrame) -> pd.DataFrame:
 def generator(splits: pd.DataFrame) -> pd.DataFrame:
     """What was measured of every level's generator, means over splits, and how often it beats doing nothing.
 
-    Columns: level, n, every metric generator_* and reference_l1, and closer: the share of splits on which generated
+    Columns: level, n, every metric generator_*, and closer: the share of splits on which generated
     crops are closer to the distorted ones than the references are.
     """
     # A level whose last phase does not train the generator has its numbers from the phase that did.
-    found = [re.match(r"(after_\w+/)?((?:generator_|reference_)\w+)$", str(column)) for column in splits]
+    # Runs of the first version say reference_l1.
+    splits = splits.rename(
+        columns=lambda name: re.sub(r"^(after_\w+/)?reference_l1$", r"\1generator_reference_l1", name)
+    )
+    found = [re.match(r"(after_\w+/)?(generator_\w+)$", str(column)) for column in splits]
     names = list(dict.fromkeys(match[2] for match in found if match))
     columns = {name: [str(m[0]) for m in found if m and m[2] == name] for name in names}
     measured = pd.DataFrame({name: splits[own].bfill(axis=1).iloc[:, 0] for name, own in columns.items()})
@@ -97,8 +101,8 @@ def generator(splits: pd.DataFrame) -> pd.DataFrame:
     frame = splits[["level"]].join(measured[order]).dropna(subset=order, how="all")
     table = frame.groupby("level", sort=False).mean()
     table.insert(0, "n", frame.groupby("level", sort=False).size())
-    if {"generator_l1", "reference_l1"} <= set(names):
-        closer = (frame["generator_l1"] < frame["reference_l1"]).groupby(frame["level"], sort=False).mean()
+    if {"generator_l1", "generator_reference_l1"} <= set(names):
+        closer = (frame["generator_l1"] < frame["generator_reference_l1"]).groupby(frame["level"], sort=False).mean()
         table.insert(3, "closer", closer)
     return table.reset_index()
 
