@@ -12,6 +12,7 @@ NEAR=10.77.0.1 FAR=10.77.0.2 RAY=6399 S3=5555 MLFLOW=5000
 PLACE=$(mktemp -d)
 PATH=$(dirname "$PYTHON"):$PATH
 export PATH PYTHONPATH=$PWD RAY_AUTH_MODE=disabled RAY_USAGE_STATS_ENABLED=0 MLFLOW_DISABLE_TELEMETRY=true
+export MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false
 export AWS_ENDPOINT_URL=http://$NEAR:$S3 AWS_ACCESS_KEY_ID=a AWS_SECRET_ACCESS_KEY=b AWS_DEFAULT_REGION=us-east-1
 PORTS="--node-manager-port 6380 --object-manager-port 6381 --min-worker-port 20000 --max-worker-port 20999"
 
@@ -23,7 +24,7 @@ export NEAR
 wait_for() { for _ in $(seq 240); do if near bash -c "reaches $1"; then return; fi; sleep 0.5; done; echo "no $2"; exit 1; }
 end() {
   local result=$?
-  if [ $result != 0 ]; then tail -n 20 "$PLACE"/near/*.log "$PLACE"/*.log; fi
+  if [ $result != 0 ]; then find "$PLACE" -name '*.log' -exec tail -n 20 {} +; fi
   for host in near far; do
     ip netns pids $host | xargs --no-run-if-empty kill -9 2>/dev/null || true
     ip netns del $host
@@ -55,10 +56,6 @@ table inet wall {
 END
 
 python -c "from pathlib import Path; from tests.helpers_manifest import make_manifest; make_manifest(Path('$PLACE/near/data'))"
-near python -m moto.server -H $NEAR -p $S3 >"$PLACE/near/s3.log" 2>&1 &
-near mlflow server --host $NEAR --port $MLFLOW --allowed-hosts "$NEAR:$MLFLOW" --workers 1 \
-  --backend-store-uri "sqlite:///$PLACE/near/mlflow.db" --artifacts-destination "$PLACE/near/files" \
-  >"$PLACE/near/mlflow.log" 2>&1 &
 near ray start --head --node-ip-address $NEAR --port $RAY $PORTS --num-cpus 0 --object-store-memory 200000000 \
   --include-dashboard=false >"$PLACE/near/ray.log" 2>&1
 export HIDDEN="$PLACE/near" JOIN="ray start --address $NEAR:$RAY --node-ip-address $FAR $PORTS --num-cpus 2"
@@ -67,6 +64,10 @@ far unshare --uts --mount bash -c '
   mount -t tmpfs tmpfs "$HIDDEN"
   mount -t tmpfs tmpfs /tmp/ray
   $JOIN --object-store-memory 200000000' >"$PLACE/far.log" 2>&1
+near python -m moto.server -H $NEAR -p $S3 >"$PLACE/near/s3.log" 2>&1 &
+near mlflow server --host $NEAR --port $MLFLOW --allowed-hosts "$NEAR:$MLFLOW" --workers 1 \
+  --backend-store-uri "sqlite:///$PLACE/near/mlflow.db" --artifacts-destination "$PLACE/near/files" \
+  >"$PLACE/near/mlflow.log" 2>&1 &
 wait_for $S3 "S3 server"
 wait_for $MLFLOW "MLflow server"
 near python -c "import boto3; boto3.client('s3').create_bucket(Bucket='studies')"
