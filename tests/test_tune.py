@@ -200,6 +200,22 @@ def test_a_spent_budget_ends_with_what_is_missing_and_the_next_run_takes_it_up(m
     assert "0 trainings to do" in text
 
 
+def test_trainings_that_diverge_are_named_with_their_cause_and_not_tried_again(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(runner, "run", inline)
+    monkeypatch.setattr(tracking, "Tracker", MagicMock())
+    monkeypatch.setattr(estimate, "probe", constant)
+    make_manifest(tmp_path / "data")
+    arguments = ("--study", "normalisation", "--preset", "smoke", "--dataset", "manifest", "--data-root")
+    wild = ("--set", "rates.discriminator=1e30", "--set", "model.norm=none", "--storage", tmp_path / "runs")
+    code, text = command(monkeypatch, capsys, *arguments, tmp_path / "data", *wild, slots=1)
+    folders = sorted((tmp_path / "runs" / "trials").iterdir())
+    code_again, again = command(monkeypatch, capsys, *arguments, tmp_path / "data", *wild)
+    assert (code, code_again) == (0, 0), text + again
+    for said in (text, again):
+        assert said.count(": diverged (") >= 3 and "no longer finite" in said
+        assert "3 trainings have no score" in said and all(str(folder) in said for folder in folders)
+
+
 def constant(config, dataset, images, execution, known):
     """Prices without a probe: every step of every kind takes a second."""
     kinds = {price.rest_kind(config), *(price.step_kind(config, number) for number in range(len(config.phases)))}
