@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import io
-import re
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import matplotlib
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from analysis.drawing import look, panels_of
 from analysis.tables import ALL, OURS, number
-from gada_ray.pictures import COLOURS, FAINT, INK, MARKERS, SHADE, blank, style
+from gada_ray.pictures import COLOURS, FAINT, INK, SHADE, blank, style
 
 MANY = 3000
 """Above so many points a scatter is drawn in pixels, so that a report stays small."""
 PANEL_LETTERS = 38
 """Small letters that fit into the width of a panel."""
-THEMED = {INK: "--ink", FAINT: "--faint", SHADE: "--shade", "#ffffff": "--paper", "#000000": "--ink"}
-"""Colours of a figure that follow the theme of a page."""
 
 
 def effects(pairs: pd.DataFrame, alpha: float = 0.05) -> Figure:
@@ -53,7 +49,7 @@ def splits(frame: pd.DataFrame) -> Figure:
         axes.plot(range(len(levels)), row.to_numpy(), color=FAINT, linewidth=0.8, zorder=1)
     for place, level in enumerate(levels):
         values = scores[level].dropna().to_numpy()
-        colour, marker = _look(place)
+        colour, marker = look(place)
         axes.scatter([place] * len(values), values, color=colour, marker=marker, s=26, zorder=3)
         axes.hlines(values.mean(), place - 0.28, place + 0.28, color=colour, linewidth=3, zorder=2)
     axes.set_xticks(range(len(levels)), [textwrap.fill(level, 14) for level in levels])
@@ -70,9 +66,9 @@ def learning(curve: pd.DataFrame, ends: Mapping[str, Mapping[str, int]]) -> Figu
     before on few.
     """
     levels = list(curve["level"].drop_duplicates())
-    figure, panels = _panels(len(levels), 2.2)
+    figure, panels = panels_of(len(levels), 2.2)
     for place, (level, axes) in enumerate(zip(levels, panels, strict=True)):
-        part, colour = curve[curve["level"] == level], _look(place)[0]
+        part, colour = curve[curve["level"] == level], look(place)[0]
         start = 0
         for number_, (phase, end) in enumerate(ends.get(level, {}).items()):
             if number_ % 2 == 0:
@@ -99,7 +95,7 @@ def learning(curve: pd.DataFrame, ends: Mapping[str, Mapping[str, int]]) -> Figu
 def predictions(frame: pd.DataFrame) -> Figure:
     """Predicted against true quality of every test image of every split, a panel a level, coloured by distortion."""
     levels = list(frame["level"].drop_duplicates())
-    figure, panels = _panels(len(levels), 2.7)
+    figure, panels = panels_of(len(levels), 2.7)
     values = frame[["target", "prediction"]].to_numpy()
     low, high = min(0.0, np.percentile(values, 0.1)), max(1.0, np.percentile(values, 99.9))
     names = sorted(frame["distortion"].unique())
@@ -108,7 +104,7 @@ def predictions(frame: pd.DataFrame) -> Figure:
         part = frame[frame["level"] == level]
         for place, name in enumerate(names):
             of_class = part[part["distortion"] == name]
-            colour, marker = _look(place)
+            colour, marker = look(place)
             axes.scatter(
                 of_class["target"],
                 of_class["prediction"],
@@ -192,54 +188,3 @@ def device_hours(cost: pd.DataFrame) -> Figure:
     if len(axes.get_legend_handles_labels()[1]) > 1:
         axes.legend(fontsize=8, frameon=False, labelcolor=INK, loc="best")
     return figure
-
-
-def _panels(count: int, height: float) -> tuple[Figure, Sequence[Axes]]:
-    """Panels of equal axes, at most three in a row."""
-    columns = min(3, count)
-    rows = -(-count // columns)
-    figure = blank(2.9 * columns if columns > 1 else 4.6, height * rows + 0.5)
-    grid = figure.subplots(rows, columns, sharex=False, sharey=True, squeeze=False)
-    panels = list(grid.flat)
-    for surplus in panels[count:]:
-        surplus.remove()
-    return figure, panels[:count]
-
-
-def _look(place: int) -> tuple[str, str]:
-    """Colour and marker of a level or distortion."""
-    return COLOURS[place % len(COLOURS)], MARKERS[place // len(COLOURS) % len(MARKERS)]
-
-
-def png(figure: Figure) -> bytes:
-    """The figure in pixels."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=150)
-    return buffer.getvalue()
-
-
-def svg(figure: Figure) -> str:
-    """The figure as a file of its own, with text as text, and the same for the same figure."""
-    buffer = io.StringIO()
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "gada-ray"}):
-        figure.savefig(buffer, format="svg", metadata={"Date": None})
-    return buffer.getvalue()
-
-
-def inline(text: str, name: str, title: str) -> str:
-    """An SVG file as a part of a page: without addresses, its names its own, its colours those of the page's theme."""
-    text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.S)
-    text = re.sub(r'\sxmlns(:\w+)?="[^"]*"', "", text)
-    text = re.sub(r'\bid="', f'id="{name}-', text)
-    text = re.sub(r"url\(#", f"url(#{name}-", text)
-    text = re.sub(r'href="#', f'href="#{name}-', text)
-    for colour, variable in THEMED.items():
-        text = re.sub(colour, f"var({variable})", text, flags=re.I)
-    text = text.replace("'DejaVu Sans', ", "")
-    width = re.search(r'width="([\d.]+)pt"', text)
-    size = f"max-width: {float(width[1]) * 96 / 72:.0f}px" if width else ""
-    text = re.sub(
-        r'<svg [^>]*?viewBox="([^"]*)"[^>]*>', rf'<svg viewBox="\1" role="img" style="{size}">', text, count=1
-    )
-    head, close, rest = text.partition(">")
-    return f"{head} aria-label={title!r}{close}{rest}"

@@ -14,7 +14,7 @@ import jinja2
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis import figures, tables
+from analysis import drawing, tables
 from analysis.load import Progress, silent
 
 HTML, MARKDOWN = "report.html", "report.md"
@@ -61,7 +61,7 @@ class Drawing:
         """The figure's files, by suffix."""
         if isinstance(self.figure, bytes):
             return {".png": self.figure}
-        return {".svg": figures.svg(self.figure).encode(), ".png": figures.png(self.figure)}
+        return {".svg": drawing.svg(self.figure).encode(), ".png": drawing.png(self.figure)}
 
     @property
     def html(self) -> str:
@@ -69,7 +69,7 @@ class Drawing:
         if isinstance(self.figure, bytes):
             data = base64.b64encode(self.figure).decode()
             return f'<img alt="{self.title}" src="data:image/png;base64,{data}">'
-        return figures.inline(self.files[".svg"].decode(), self.name, self.title)
+        return drawing.inline(self.files[".svg"].decode(), self.name, self.title)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis import figures, load, paper, tables
+from analysis import figures, load, paper, search_report, tables
 from analysis.load import Runs
 from analysis.page import Drawing, Report, Section, Table, write
 from analysis.verdict import protocol, verdict
@@ -46,6 +46,7 @@ def make(runs: Runs, command: str = "") -> Report:
         Section("Comparisons", _comparisons(pairs, runs), COMPARISONS),
         Section("Training and predictions", _training(runs, scores)),
         Section("The generator", _generator(runs), GENERATOR),
+        search_report.section(runs),
         Section("Cost", _cost(runs)),
     ]
     return Report(
