@@ -205,7 +205,7 @@ def _cost(runs: Runs) -> list[Table | Drawing]:
     names = ["test", "search", "saved", "proposals", "given_up"] if searched else ["test"]
     total = frame[names].sum()
     rows = [
-        [str(row["level"]), *(str(row[n]) if n in names[3:] else f"{row[n]:.2f}" for n in names)]
+        [str(row["level"]), *(f"{row[n]:.0f}" if n in names[3:] else f"{row[n]:.2f}" for n in names)]
         for _, row in pd.concat([frame, pd.DataFrame([{"level": "all", **total}])]).iterrows()
     ]
     heads = ["training and test", "search", "saved by racing", "proposals", "of these given up"]
