@@ -166,7 +166,7 @@ def test_a_level_that_was_run_twice_is_refused_with_the_way_to_choose(trained, u
     one = [entry for entry in trained[1] if entry[0].level == "batch 4"]
     fewer = [(replace(run, scheme="t", splits=(0,)), folder) for run, folder in one[:1]]
     tracking.sync(uri, "twice", [*one, *fewer])
-    with pytest.raises(LoadError, match="'batch 4' of study 'twice' .* in 2 configurations") as refused:
+    with pytest.raises(LoadError, match=r"'batch 4' of study 'twice' .* in 2 configurations") as refused:
         load.read(uri, "twice")
     assert {"--where splits=1", "--where splits=2"} <= set(re.split(r" or |; |choose with ", str(refused.value)))
     assert load.read(uri, "twice", where={"splits": "1"}).splits["split"].tolist() == [0]
