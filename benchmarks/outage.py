@@ -112,7 +112,7 @@ def study(what: MadeUp, seconds: float, server: Server, name: str, outage: bool)
             what.search(store, on_done), {what.dataset.fingerprint: what.dataset}, store, RESOURCES,
             train=partial(waiting, like=what.like, seconds=seconds),
         )  # fmt: skip
-        tracker.close()
+        tracker.close(timeout_s=600)  # sync must not write at the same time
         server.wait()
         synced = tracking.sync(server.uri, name, entries)
         agree(server.uri, name, store, trials)
