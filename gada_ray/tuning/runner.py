@@ -173,7 +173,9 @@ def run(
         tune_config=tune.TuneConfig(
             search_alg=suggester,
             num_samples=-1,
-            max_concurrent_trials=resources.max_concurrent,
+            # Without a number, Tune starts one worker at a time, and drops it when another trial ends first: where
+            # trials are shorter than the start of a worker, some nodes would never get any.
+            max_concurrent_trials=connect(None, resources),
             reuse_actors=True,
             trial_name_creator=lambda trial: trial.trial_id,
             trial_dirname_creator=lambda trial: trial.trial_id,
