@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 import ray
-from ray._private.internal_api import node_stats
 from ray.cluster_utils import Cluster
+from ray.experimental import get_object_locations
 
 from gada_ray import Preset, Study
 from gada_ray.data.dataset import IqaDataset
@@ -69,28 +69,18 @@ def together(
     return run_trial(trial, dataset, store, execution, report)
 
 
-def stored_mb() -> dict[str, float]:
-    """MB of objects in each node's memory."""
-    return {
-        node["NodeID"]: node_stats(
-            node["NodeManagerAddress"], node["NodeManagerPort"], include_memory_info=False
-        ).store_stats.object_store_bytes_used
-        / 2**20
-        for node in ray.nodes()
-        if node["Alive"]
-    }
-
-
 def test_a_study_uses_all_nodes_outlives_one_and_sends_the_pixels_to_each_once(cluster, monkeypatch, tmp_path):
     dataset = toy_dataset()
     dataset = dataclasses.replace(dataset, pixels=np.tile(dataset.pixels, PIXELS // len(dataset.pixels) + 1))
-    pickled: list[IqaDataset] = []
+    put, large = ray.put, []
 
-    def state(self: IqaDataset) -> dict[str, Any]:
-        pickled.append(self)
-        return vars(self)
+    def note(value: Any, **options: Any) -> Any:
+        reference = put(value, **options)
+        if isinstance(value, dict) and any(isinstance(one, IqaDataset) for one in value.values()):
+            large.append(reference)
+        return reference
 
-    monkeypatch.setattr(IqaDataset, "__getstate__", state, raising=False)
+    monkeypatch.setattr(ray, "put", note)
     levels = {str(level): {"losses.l1_weight": 1.0 + level} for level in range(LEVELS)}
     presets = {"p": Preset(cost="", splits=SPLITS)}
     plan = make_plan("cluster", Study(question="?", base=tiny(), levels=levels, presets=presets), "p", "toy", {})
@@ -99,7 +89,7 @@ def test_a_study_uses_all_nodes_outlives_one_and_sends_the_pixels_to_each_once(c
     (tmp_path / "arrived").mkdir()
     store = Store(tmp_path)
     nodes: Counter[str] = Counter()
-    memory: dict[str, float] = {}
+    copies: list[set[str]] = []
     lost: list[str] = []
     victim = cluster.list_all_nodes()[-1]
 
@@ -107,7 +97,7 @@ def test_a_study_uses_all_nodes_outlives_one_and_sends_the_pixels_to_each_once(c
         assert result is not None and result.status == "finished"
         nodes[result.run.node] += 1
         if len(nodes) == NODES and not lost:
-            memory.update(stored_mb())
+            copies.extend(set(place["node_ids"]) for place in get_object_locations(large).values())
             cluster.remove_node(victim, allow_graceful=False)
             lost.append(victim.node_id)
 
@@ -120,6 +110,6 @@ def test_a_study_uses_all_nodes_outlives_one_and_sends_the_pixels_to_each_once(c
     assert len(list(tmp_path.glob("trials/*/result.json"))) == LEVELS * SPLITS
     assert lost[0] in nodes and nodes.total() - nodes[lost[0]] >= NODES - 1
     assert {node["NodeID"]: node["Alive"] for node in ray.nodes()}[lost[0]] is False
-    assert len(pickled) == 1
-    pixels = dataset.pixels.nbytes / 2**20
-    assert len(memory) == NODES and all(pixels <= used < 1.5 * pixels for used in memory.values()), memory
+    # The pixels were put into Ray's memory once, and had one copy on each of the three nodes.
+    assert len(large) == 1
+    assert len(copies) == 1 and lost[0] in copies[0] and len(copies[0]) == NODES
