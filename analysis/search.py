@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 ENOUGH = 30
 """Proposals of a level below which importances are noise."""
-RESAMPLES = 12
-TREES = 32
+RESAMPLES = 8
+TREES = 16
 FIXED = ["key", "level", "number", "n", "complete", "given_up", "srocc"]
 
 

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.report`: seconds and memory of a report on 1,000 runs of splits (about 3 minutes).
+"""`python -m benchmarks.report`: seconds and memory of a report on 1,000 runs of splits; filling takes minutes.
 
 A sqlite store is filled with a study as the tracker leaves it: 8 levels on 10 splits, and a search of 46 proposals on
 10 splits for two of them, with invented scores, curves of 30 points, 120 predictions a test run, and no pictures.
