@@ -8,7 +8,9 @@ import pytest
 import torch
 from PIL import Image
 
-from benchmarks import speed
+from benchmarks import scoring, speed
+from gada_ray.scoring import save
+from tests.toy import tiny, toy_scorer
 
 MANIFEST = """name = "two scenes"
 description = "made-up scores"
@@ -40,3 +42,37 @@ def test_every_phase_and_the_prediction_are_timed(tmp_path: Path, capsys: pytest
     for row in ("direct", "gan", "augmentation", "finetuning", "prediction, 2 crops an image"):
         assert row in printed
     assert "images of 24x20 to 24x20 pixels; crops of 16x16, batch 4" in printed
+
+
+def test_kangs_network_has_the_papers_layers_and_takes_every_whole_patch() -> None:
+    network = scoring.Kang2014()
+    weights = sum(parameter.numel() for parameter in network.parameters())
+    assert weights == 50 * (49 + 1) + 800 * (100 + 1) + 800 * (800 + 1) + 801
+    patches = scoring.kang_patches(np.zeros((70, 100, 3), np.uint8))
+    assert patches.shape == (2 * 3, 1, 32, 32)
+    assert network(patches).shape == (6,)
+    flat = scoring.kang_patches(np.full((32, 32, 3), 90, np.uint8))
+    assert flat.abs().max() < 1e-3
+
+
+def test_a_whole_map_without_borders_gives_the_quality_of_a_crop_that_is_the_image() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+    crops, windows, *_ = scoring.shared_map(toy_scorer(), [image])
+    assert windows == pytest.approx(crops, abs=1e-6)
+
+
+def test_scoring_is_timed_beside_kangs_network(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    scorer = toy_scorer(tiny({"data.crop_px": 32}))
+    save(tmp_path / "model", scorer.card, scorer.judge.state_dict())
+    random = np.random.default_rng(0)
+    for number in range(3):
+        Image.fromarray(random.integers(0, 256, (40, 50, 3), dtype=np.uint8)).save(tmp_path / f"{number}.png")
+    scoring.main(tmp_path, str(tmp_path / "model"), images=6, shared=2, batch=2, threads=1)
+    printed = capsys.readouterr().out
+    for words in (
+        "6 files (3 different, of 50x40 px)",
+        "gada_ray score, 3 crops of 32 px",
+        "all patches",
+        "(c) 2 images",
+    ):
+        assert words in printed

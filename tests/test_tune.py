@@ -16,9 +16,10 @@ import tune
 from gada_ray import DataConfig
 from gada_ray.data.splits import Split, make_splits
 from gada_ray.trial import run_trial
-from gada_ray.tuning import estimate, price, runner, tracking
+from gada_ray.tuning import estimate, models, price, runner, tracking
+from gada_ray.tuning.inputs import Data
 from gada_ray.tuning.lock import only_driver
-from gada_ray.tuning.study import StudyError, make_plan
+from gada_ray.tuning.study import StudyError, make_plan, selection
 from tests.helpers_manifest import make_manifest
 
 
@@ -299,6 +300,24 @@ def test_a_foreign_split_file_without_validation_is_refused_for_a_search(monkeyp
 def test_a_study_that_does_not_exist_lists_those_that_do():
     with pytest.raises(StudyError, match=r"available: .*phases"):
         tune.load_study("phase")
+
+
+@pytest.mark.parametrize("error", [None, RuntimeError("no room\nfor it")])
+def test_the_winners_address_is_printed_and_failing_to_log_it_is_a_message(monkeypatch, capsys, error):
+    dataset, splits = _demo()
+    config = make_plan("phases", tune.load_study("phases"), "smoke", "demo", {}).levels[0].config
+    data = Data({selection(config): dataset}, {selection(config): splits})
+
+    def publish(uri, search, store, distortions):
+        if error:
+            raise error
+        assert distortions(config) == dataset.distortions
+        return "models:/m-1"
+
+    monkeypatch.setattr(models, "publish", publish)
+    tune.publish("sqlite:///none.db", MagicMock(), MagicMock(), data)
+    printed = capsys.readouterr().out.strip()
+    assert printed == ("the model is not logged: no room" if error else "model: models:/m-1")
 
 
 def test_settings_are_json_or_text():

@@ -158,31 +158,35 @@ def curve_values(trial: Trial) -> list[tuple[str, int, float]]:
 
 
 def aggregate(trials: Sequence[tuple[str, Mapping[str, float], float]]) -> dict[str, float]:
-    """Mean, spread and cost of a configuration over its splits.
+    """Mean, spread and cost of a configuration over its splits, SROCC first.
 
     Each trial is given by its status, its final metrics and its ratio of held-out to training references. Means are
-    over finished trials; by distortion they are `srocc_mean/jpeg`. From two splits on, there are a standard deviation
-    and the 95 % interval of `interval`.
+    over finished trials; by distortion there are those of SROCC and LCC, `srocc_mean/jpeg`. From two splits on, there
+    are a standard deviation and the 95 % interval of `interval`.
     """
     finished = [(metrics, ratio) for status, metrics, ratio in trials if status == "finished"]
     counts = {status: float(sum(given == status for given, _, _ in trials)) for status in ("diverged", "oom")}
     hours = sum(metrics.get("seconds", 0.0) for _, metrics, _ in trials) / 3600
-    summary = {"n": float(len(finished)), **counts, "device_hours": hours}
+    costs = {"n": float(len(finished)), **counts, "device_hours": hours}
     if not finished:
-        return summary
+        return costs
     ratio = float(np.mean([ratio for _, ratio in finished]))
-    for name in sorted({name for metrics, _ in finished for name in metrics}):
-        head, _, distortion = name.partition("/")
-        if head not in HEADLINE + OTHERS:
+    names = {name for metrics, _ in finished for name in metrics}
+    summary: dict[str, float] = {}
+    for head in HEADLINE + OTHERS:
+        values = np.array([metrics[head] for metrics, _ in finished if head in metrics])
+        if not len(values):
             continue
-        values = np.array([metrics[name] for metrics, _ in finished if name in metrics])
-        summary[f"{head}_mean/{distortion}" if distortion else f"{head}_mean"] = float(values.mean())
-        if name in HEADLINE:
-            summary[f"{name}_median"] = float(np.median(values))
+        summary[f"{head}_mean"] = float(values.mean())
+        if head in HEADLINE:
+            summary[f"{head}_median"] = float(np.median(values))
             if len(values) > 1:
-                summary[f"{name}_sd"] = float(values.std(ddof=1))
-                summary[f"{name}_ci_low"], summary[f"{name}_ci_high"] = interval(values, ratio)
-    return summary
+                summary[f"{head}_sd"] = float(values.std(ddof=1))
+                summary[f"{head}_ci_low"], summary[f"{head}_ci_high"] = interval(values, ratio)
+            for name in sorted(name for name in names if name.startswith(f"{head}/")):
+                of_class = [metrics[name] for metrics, _ in finished if name in metrics]
+                summary[name.replace("/", "_mean/", 1)] = float(np.mean(of_class))
+    return summary | costs
 
 
 def interval(values: np.ndarray, ratio: float, level: float = 0.95) -> tuple[float, float]:

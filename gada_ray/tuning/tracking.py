@@ -30,6 +30,7 @@ from gada_ray import pictures
 from gada_ray.config import CODE_VERSION, digest
 from gada_ray.errors import UserError
 from gada_ray.store import Folder, Result
+from gada_ray.tuning import links
 from gada_ray.tuning.study import Plan
 from gada_ray.tuning.summary import (
     ConfigurationRun,
@@ -63,7 +64,7 @@ RETRY_S = 60.0
 """Seconds between two attempts to reach a server that is down."""
 MAX_METRICS = 1000
 """Metrics in a request, MLflow's limit."""
-KEY, PARENT = "gada.key", "mlflow.parentRunId"
+KEY, PARENT, NOTE = "gada.key", "mlflow.parentRunId", "mlflow.note.content"
 SQLITE = "sqlite:///"
 
 
@@ -178,10 +179,27 @@ def log_study(uri: str, plan: Plan, scheme: str, fingerprints: Sequence[str], fi
             params |= {"splits": str(plan.splits), "seed": str(plan.seed)}
             client.log_batch(run.info.run_id, params=[Param(*item) for item in params.items()], synchronous=True)
         client.log_artifacts(run.info.run_id, str(files))
+        client.set_tag(run.info.run_id, NOTE, _study_note(client, place, plan, scheme))
         client.set_terminated(run.info.run_id, "FINISHED" if over else "KILLED")
     except MlflowException as error:
         raise TrackingError(_unreachable(uri, plan.study, error)) from error
     return str(run.info.run_id)
+
+
+def _study_note(client: MlflowClient, place: str, plan: Plan, scheme: str) -> str:
+    """The description of a study's run; of configurations that were run with several settings, it leads to the last."""
+    rule = f"tags.preset = '{plan.preset}' and tags.splits_hash = '{scheme}' and params.seed = '{plan.seed}'"
+    found = _search(client, place, f"tags.kind = 'configuration' and {rule}")
+    tested: dict[str, str] = {}
+    proposals: dict[str, list[str]] = {}
+    for one in sorted(found, key=lambda one: one.info.start_time):
+        level = one.data.tags["level"]
+        if one.data.tags["stage"] == "test":
+            tested[level] = one.info.run_id
+        else:
+            proposals.setdefault(level, []).append(one.info.run_id)
+    in_order = {level.name: tested[level.name] for level in plan.levels if level.name in tested}
+    return links.study_note(place, in_order, proposals)
 
 
 class Tracker:
@@ -308,6 +326,9 @@ def _reconcile(
 
     summary = aggregate([_outcome(one) for one in splits.values()]) | {"splits_planned": float(len(run.splits))}
     _log_metrics(client, parent_id, {k: v for k, v in summary.items() if parent.data.metrics.get(k) != v})
+    if missing or NOTE not in parent.data.tags:
+        ids = {int(one.data.tags["split"]): one.info.run_id for one in splits.values()}
+        client.set_tag(parent_id, NOTE, links.configuration_note(place, ids))
     complete = {int(one.data.tags["split"]) for one in splits.values()} >= set(run.splits)
     status = ("FINISHED" if summary["n"] else "FAILED") if complete else "KILLED" if over else "RUNNING"
     if status == "RUNNING" and parent.info.status != status:
@@ -446,7 +467,8 @@ def _experiment(client: MlflowClient, uri: str, name: str) -> str:
     """The experiment's id; it is created, or restored when it was deleted, where need be."""
     found = client.get_experiment_by_name(name)
     if found is None:
-        return client.create_experiment(name, _artifacts(uri).as_uri() if uri.startswith(SQLITE) else None)
+        place = _artifacts(uri).as_uri() if uri.startswith(SQLITE) else None
+        return client.create_experiment(name, place, tags={"mlflow.experimentKind": "custom_model_development"})
     if found.lifecycle_stage == "deleted":
         client.restore_experiment(found.experiment_id)
     return found.experiment_id

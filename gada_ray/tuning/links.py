@@ -1,0 +1,63 @@
+"""Addresses of MLflow's pages, and the descriptions of runs that lead to them in two clicks.
+
+The addresses are those that the pages themselves make; a test follows every one in a browser.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from urllib.parse import quote
+
+CURVE = "curve/srocc"
+MOST = 40
+"""Links in a description, whose length MLflow limits."""
+
+
+def comparison(experiment: str, runs: Sequence[str]) -> str:
+    """Runs side by side: parallel coordinates, parameters, metrics."""
+    return f"#/compare-runs?runs={_list(runs)}&experiments={_list([experiment])}"
+
+
+def curves(experiment: str, runs: Sequence[str], metric: str = CURVE) -> str:
+    """A metric of some runs, by step."""
+    return (
+        f"#/metric?runs={_list(runs)}&metric={_text(metric)}&experiments={_list([experiment])}"
+        f"&plot_metric_keys={_list([metric])}&plot_layout={_text({'autosize': True})}&x_axis=step&y_axis_scale=linear"
+        "&line_smoothness=1&show_point=true&deselected_curves=[]&last_linear_y_axis_range=[]"
+    )
+
+
+def file(experiment: str, run: str, name: str) -> str:
+    """A file of a run."""
+    return f"#/experiments/{experiment}/runs/{run}/artifacts/{name}"
+
+
+def configuration_note(experiment: str, splits: Mapping[int, str]) -> str:
+    """Markdown for a configuration: its learning curves, and predictions; `splits` are ids of runs by split."""
+    some = sorted(splits.items())[:MOST]
+    predictions = ", ".join(f"[{split}]({file(experiment, run, 'predictions.csv')})" for split, run in some)
+    runs = [run for _, run in some]
+    return f"[Learning curves of the splits]({curves(experiment, runs)})\n\nPredictions of split {predictions}"
+
+
+def study_note(experiment: str, tested: Mapping[str, str], proposals: Mapping[str, Sequence[str]]) -> str:
+    """Markdown for a study: its levels side by side, and each search in parallel coordinates.
+
+    `tested` are ids of runs by level, `proposals` those of a level's search.
+    """
+    lines = [f"[All levels side by side]({comparison(experiment, list(tested.values())[:MOST])})"] if tested else []
+    lines += [
+        f"[What was searched for {level}, in parallel coordinates]({comparison(experiment, runs[:MOST])})"
+        for level, runs in proposals.items()
+    ]
+    levels = ", ".join(f"[{level}](#/experiments/{experiment}/runs/{run})" for level, run in tested.items())
+    return "\n\n".join([*lines, f"Learning curves and predictions: {levels}"])
+
+
+def _list(values: Sequence[str]) -> str:
+    return quote(json.dumps(list(values), separators=(",", ":")), safe="[],")
+
+
+def _text(value: object) -> str:
+    return quote(json.dumps(value, separators=(",", ":")), safe="")

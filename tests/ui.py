@@ -1,0 +1,236 @@
+"""Follows the clicks of docs/mlflow.md through MLflow's pages in a real browser, and takes their pictures.
+
+`python -m tests.ui --tracking-uri sqlite:////.../runs/mlflow.db --study phases --out docs/mlflow` needs Debian's
+packages chromium and chromium-driver, or others of these names.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from PIL import Image
+from selenium import webdriver
+from selenium.webdriver.chrome.options import Options
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+from selenium.webdriver.remote.webdriver import WebDriver
+from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.ui import WebDriverWait
+
+from gada_ray.tuning.tracking import where_to_look
+
+BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+PATIENCE_S = 60
+"""For a page to show what it should; busy machines are slow."""
+WIDTH, HEIGHT = 1600, 900
+FLAGS = (
+    "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync --disable-dev-shm-usage --hide-scrollbars "
+    f"--window-size={WIDTH},{HEIGHT}"
+)
+
+
+@contextmanager
+def served(uri: str) -> Iterator[str]:
+    """MLflow's pages on a sqlite file, started by the command that a study prints; their address."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", *where_to_look(uri).split(), "--port", str(port), "--workers", "1"]
+    environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    with tempfile.TemporaryFile() as log:
+        server = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
+        try:
+            _wait_for(f"http://127.0.0.1:{port}/health", server)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            os.killpg(server.pid, signal.SIGTERM)
+            server.wait(30)
+
+
+def _wait_for(address: str, server: subprocess.Popen[bytes]) -> None:
+    until = time.monotonic() + PATIENCE_S
+    while time.monotonic() < until and server.poll() is None:
+        try:
+            urllib.request.urlopen(address, timeout=5).close()
+        except OSError:
+            time.sleep(0.5)
+        else:
+            return
+    raise AssertionError(f"{address} does not answer; the server's exit code is {server.poll()}")
+
+
+class Pages:
+    """A browser on a study's pages."""
+
+    def __init__(self, driver: WebDriver, address: str, experiment: str) -> None:
+        self.driver, self.address, self.experiment = driver, address, experiment
+        driver.get(f"{address}/health")
+        # MLflow opens its assistant over the first page that a browser sees.
+        driver.execute_script("localStorage['mlflow.assistant.fab.autoOpenedOnFirstLoad_v1'] = 'true'")
+        driver.execute_script("localStorage['mlflow.assistant.panelOpen_v1'] = 'false'")
+
+    def start(self) -> None:
+        """The page of a study's runs, from where clicks are counted."""
+        self.driver.get(f"{self.address}/#/experiments/{self.experiment}/runs?workflowType=machine_learning")
+
+    def find(self, path: str) -> WebElement:
+        """The first visible element of an XPath, as soon as there is one."""
+
+        def first(driver: WebDriver) -> WebElement | None:
+            return next((one for one in driver.find_elements(By.XPATH, path) if one.is_displayed()), None)
+
+        found = WebDriverWait(self.driver, PATIENCE_S, ignored_exceptions=(Exception,)).until(
+            first, f"no {path} at {self.driver.current_url}"
+        )
+        assert found is not None
+        return found
+
+    def click(self, text: str) -> None:
+        """Click a link by its text."""
+        link = self.find(f"//a[normalize-space(.)={_quoted(text)}]")
+        self.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", link)
+        time.sleep(0.5)
+        link.click()
+        # Links in descriptions open a page of their own.
+        time.sleep(1)
+        self.driver.switch_to.window(self.driver.window_handles[-1])
+
+    def see(self, text: str) -> WebElement:
+        """An element with a text, brought into view."""
+        found = self.find(f"//*[text()[normalize-space(.)={_quoted(text)}]]")
+        self.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", found)
+        return found
+
+    def take(self, path: Path | None) -> None:
+        """A picture of what is seen, in few colours, which makes it small."""
+        if path is None:
+            return
+        time.sleep(2)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.driver.save_screenshot(str(path))
+        with Image.open(path) as picture:
+            picture.convert("RGB").quantize(128, dither=Image.Dither.NONE).save(path, optimize=True)
+
+
+@contextmanager
+def browsing(address: str, experiment: str) -> Iterator[Pages]:
+    """A browser with an empty profile."""
+    assert BROWSER and DRIVER, "chromium and chromedriver are needed"
+    options = Options()
+    options.binary_location = BROWSER
+    for flag in FLAGS.split():
+        options.add_argument(flag)
+    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
+    try:
+        yield Pages(driver, address, experiment)
+    finally:
+        driver.quit()
+
+
+def levels_side_by_side(pages: Pages, study: Run, levels: list[Run], picture: Path | None = None) -> None:
+    """Two clicks: the study's run, then its link."""
+    pages.start()
+    pages.click(study.info.run_name)
+    pages.click("All levels side by side")
+    for level in levels:
+        pages.see(level.info.run_name)
+        pages.see(shown(level.data.metrics["srocc_mean"]))
+    pages.see("srocc_mean")
+    pages.take(picture)
+
+
+def parallel_coordinates(
+    pages: Pages, study: Run, level: str, proposals: list[Run], picture: Path | None = None
+) -> None:
+    """Two clicks: the study's run, then the link of a level's search."""
+    pages.start()
+    pages.click(study.info.run_name)
+    pages.click(f"What was searched for {level}, in parallel coordinates")
+    pages.see(f"Comparing {len(proposals)} Runs from 1 Experiment")
+    names = {name for name in proposals[0].data.params if len({one.data.params[name] for one in proposals}) > 1}
+    for name in {*names, "srocc_mean"}:
+        pages.find(f"//*[local-name()='svg']//*[text()={_quoted(name)}]")
+    pages.see("Parallel Coordinates Plot")
+    pages.take(picture)
+
+
+def learning_curves(pages: Pages, level: Run, splits: list[Run], picture: Path | None = None) -> None:
+    """Two clicks: a level's run, then its link."""
+    pages.start()
+    pages.click(level.info.run_name)
+    pages.click("Learning curves of the splits")
+    for split in splits:
+        pages.find(f"//*[contains(text(), {_quoted(split.info.run_name)})]")
+    pages.find("//*[local-name()='svg']//*[contains(@class, 'scatterlayer')]//*[contains(@class, 'js-line')]")
+    pages.take(picture)
+
+
+def predictions(pages: Pages, level: Run, split: Run, image: str, picture: Path | None = None) -> None:
+    """Two clicks: a level's run, then the number of one of its splits."""
+    pages.start()
+    pages.click(level.info.run_name)
+    pages.click(split.data.tags["split"])
+    pages.see("prediction")
+    pages.see(image)
+    pages.take(picture)
+
+
+def shown(value: float) -> str:
+    """A number as MLflow shows it in comparisons."""
+    return f"{round(value, 3):g}"
+
+
+def _quoted(text: str) -> str:
+    return f"'{text}'" if "'" not in text else f'"{text}"'
+
+
+def main() -> None:
+    """Take the pictures of the documentation from a finished study."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--tracking-uri", required=True)
+    parser.add_argument("--study", required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    chosen = parser.parse_args()
+    client = MlflowClient(chosen.tracking_uri)
+    experiment = client.get_experiment_by_name(chosen.study)
+    assert experiment is not None, f"no study {chosen.study} at {chosen.tracking_uri}"
+    place = experiment.experiment_id
+    (study, *_) = client.search_runs([place], "tags.kind = 'study'")
+    levels = client.search_runs([place], "tags.kind = 'configuration' and tags.stage = 'test'")
+    proposals = client.search_runs([place], "tags.kind = 'configuration' and tags.stage = 'search'")
+    best = max(levels, key=lambda run: run.data.metrics["srocc_mean"])
+    splits = client.search_runs([place], f"tags.`mlflow.parentRunId` = '{best.info.run_id}'")
+    split = min(splits, key=lambda run: int(run.data.tags["split"]))
+    folder = client.download_artifacts(split.info.run_id, "predictions.csv")
+    image = Path(folder).read_text().splitlines()[1].split(",")[0]
+    with served(chosen.tracking_uri) as address, browsing(address, place) as pages:
+        pages.start()
+        pages.see(study.info.run_name)
+        pages.take(chosen.out / f"{chosen.study}-runs.png")
+        levels_side_by_side(pages, study, levels, chosen.out / f"{chosen.study}-levels.png")
+        if proposals:
+            level = proposals[0].data.tags["level"]
+            parallel_coordinates(pages, study, level, proposals, chosen.out / f"{chosen.study}-parallel.png")
+        learning_curves(pages, best, splits, chosen.out / f"{chosen.study}-curves.png")
+        predictions(pages, best, split, image, chosen.out / f"{chosen.study}-predictions.png")
+    for path in sorted(chosen.out.glob(f"{chosen.study}-*.png")):
+        print(f"{path} {path.stat().st_size / 1000:.0f} kB")
+
+
+if __name__ == "__main__":
+    main()
