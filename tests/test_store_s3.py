@@ -196,7 +196,7 @@ def test_a_study_on_s3_runs_on_workers_and_its_second_run_trains_nothing(s3, tmp
     assert first.returncode == 0, first.stderr
     written = keys(s3)
     assert len([key for key in written if key.endswith(RESULT)]) == 3
-    assert {key.split("/")[2] for key in written} == {"trials", "tables"}
+    assert {key.split("/")[2] for key in written} == {"plans", "reports", "tables", "trials"}
     times = {key: s3.head_object(Bucket="studies", Key=key)["LastModified"] for key in written if "/trials/" in key}
     again = tune(*study, "--tracking-uri", uri)
     assert again.returncode == 0, again.stderr

@@ -88,11 +88,11 @@ class Pages:
         """The page of a study's runs, from where clicks are counted."""
         self.driver.get(f"{self.address}/#/experiments/{self.experiment}/runs?workflowType=machine_learning")
 
-    def find(self, path: str) -> WebElement:
-        """The first visible element of an XPath, as soon as there is one."""
+    def find(self, path: str, anywhere: bool = False) -> WebElement:
+        """The first element of an XPath, as soon as there is one; `anywhere` takes one out of view as well."""
 
         def first(driver: WebDriver) -> WebElement | None:
-            return next((one for one in driver.find_elements(By.XPATH, path) if one.is_displayed()), None)
+            return next((one for one in driver.find_elements(By.XPATH, path) if anywhere or one.is_displayed()), None)
 
         found = WebDriverWait(self.driver, PATIENCE_S, ignored_exceptions=(Exception,)).until(
             first, f"no {path} at {self.driver.current_url}"
@@ -112,8 +112,8 @@ class Pages:
 
     def see(self, text: str) -> WebElement:
         """An element with a text, brought into view."""
-        found = self.find(f"//*[text()[normalize-space(.)={_quoted(text)}]]")
-        self.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", found)
+        found = self.find(f"//*[text()[normalize-space(.)={_quoted(text)}]]", anywhere=True)
+        self.driver.execute_script("arguments[0].scrollIntoView({block: 'center', inline: 'center'})", found)
         return found
 
     def take(self, path: Path | None) -> None:

@@ -35,9 +35,11 @@ def normalised(layer: nn.Module, channels: int, norm: str) -> tuple[nn.Module, .
 @functools.lru_cache(maxsize=32)
 def _band(size: int, device: torch.device) -> Tensor:
     """The 7-tap binomial average along a line of pixels, reflected at its ends, as a matrix `[size, size]`."""
-    taps = torch.tensor([1.0, 6.0, 15.0, 20.0, 15.0, 6.0, 1.0]) / 64
-    padded = F.pad(torch.eye(size)[None], (3, 3), mode="reflect")[0]
-    return F.conv1d(padded[:, None], taps[None, None])[:, 0].T.contiguous().to(device)
+    # It outlives its caller: one that is made while testing must serve training as well.
+    with torch.inference_mode(False), torch.no_grad():
+        taps = torch.tensor([1.0, 6.0, 15.0, 20.0, 15.0, 6.0, 1.0]) / 64
+        padded = F.pad(torch.eye(size)[None], (3, 3), mode="reflect")[0]
+        return F.conv1d(padded[:, None], taps[None, None])[:, 0].T.contiguous().to(device)
 
 
 def local_mean(images: Tensor) -> Tensor:

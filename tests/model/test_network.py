@@ -126,3 +126,12 @@ def test_both_normalisations_are_concatenated():
     both = InputNormalisation("both")(images)
     torch.testing.assert_close(both[:, :3], InputNormalisation("none")(images))
     torch.testing.assert_close(both[:, 3:], InputNormalisation("mscn")(images))
+
+
+def test_a_size_that_was_first_seen_in_a_test_can_be_trained_on():
+    images = torch.rand(1, 3, 28, 20)
+    with torch.inference_mode():
+        tested = local_mean(images)
+    trained = local_mean(images.clone().requires_grad_())
+    trained.square().sum().backward()
+    torch.testing.assert_close(trained.detach(), tested)
