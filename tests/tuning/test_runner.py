@@ -123,7 +123,8 @@ def test_a_dead_tracking_server_is_named_once_and_synced_later(command, tmp_path
     make_manifest(tmp_path / "data")
     study = ("--study", "normalisation", "--preset", "smoke", "--dataset", "manifest", "--data-root", tmp_path / "data")
     text = command(*study, "--tracking-uri", "http://127.0.0.1:9")
-    assert text.count("--sync") == 1 or text.count("127.0.0.1:9") <= 3
+    for said in ("nothing is lost", "the model is not logged", "the report is not complete"):
+        assert text.count(said) == 1
     assert len(list(storage.glob("trials/*/result.json"))) == 3
     command(*study, "--sync")
     assert len(runs(storage, "normalisation", "split")) == 3
