@@ -21,7 +21,7 @@ from rich.console import Console
 
 import studies
 from gada_ray.config import ConfigError
-from gada_ray.errors import UserError
+from gada_ray.errors import UserError, first_line
 from gada_ray.tuning import views
 from gada_ray.tuning.study import Plan, Study, StudyError, make_plan
 from gada_ray.tuning.views import console
@@ -198,7 +198,7 @@ def main(
 
 def warn(message: str) -> None:
     """Show what a user should know of, but nobody has to mend at once."""
-    console.print(message, style="yellow", markup=False, highlight=False, soft_wrap=True)
+    views.say(message, style="yellow")
 
 
 def make_report(plan: Plan, search: Search, data: Data, store: Store, uri: str) -> None:
@@ -225,11 +225,9 @@ def make_report(plan: Plan, search: Search, data: Data, store: Store, uri: str) 
             scheme = splits_hash(data.first[1])
             tracking.log_study(uri, plan, scheme, list(data.by_fingerprint), Path(folder), search.finished)
     except Exception as error:
-        line = (str(error).splitlines() or [type(error).__name__])[0]
-        message = f"the report is not complete ({line}); make it later with '{command}'"
-        console.print(message, style="yellow", markup=False, highlight=False, soft_wrap=True)
+        warn(f"the report is not complete ({first_line(error)}); make it later with '{command}'")
     else:
-        console.print(f"report: {place / 'report.html'}", markup=False, highlight=False, soft_wrap=True)
+        views.say(f"report: {place / 'report.html'}")
 
 
 def publish(uri: str, search: Search, store: Store, data: Data) -> None:
@@ -242,9 +240,9 @@ def publish(uri: str, search: Search, store: Store, data: Data) -> None:
         try:
             address = models.publish(uri, search, store, lambda config: names[selection(config)])
         except Exception as error:
-            return warn(f"the model is not logged: {(str(error).splitlines() or [type(error).__name__])[0]}")
+            return warn(f"the model is not logged: {first_line(error)}")
     if address:
-        console.print(f"model: {address}", markup=False, highlight=False, soft_wrap=True)
+        views.say(f"model: {address}")
 
 
 def show_best(plan: Plan, storage: str, tracking_uri: str | None) -> None:

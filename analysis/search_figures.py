@@ -10,6 +10,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -40,15 +41,14 @@ def history(table: pd.DataFrame) -> Figure:
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     figure.supxlabel("proposal", fontsize=9, color=INK)
     figure.supylabel("validation SROCC", fontsize=9, color=INK)
-    figure.legend(
-        *panels[0].get_legend_handles_labels(),
-        loc="outside upper center",
-        ncols=4,
-        fontsize=8,
-        frameon=False,
-        labelcolor=INK,
-    )
+    _legend(figure, panels[0], 4)
     return figure
+
+
+def _legend(figure: Figure, panel: Axes, columns: int) -> None:
+    """What one panel shows, above all of them."""
+    handles = panel.get_legend_handles_labels()
+    figure.legend(*handles, loc="outside upper center", ncols=columns, fontsize=8, frameon=False, labelcolor=INK)
 
 
 def parallel(table: pd.DataFrame) -> Figure:
@@ -102,14 +102,7 @@ def importance(tables_: Mapping[str, pd.DataFrame]) -> Figure:
         axes.set_xlim(0, 1)
         style(axes, level)
     figure.supxlabel("share of importance", fontsize=9, color=INK)
-    figure.legend(
-        *panels[0].get_legend_handles_labels(),
-        loc="outside upper center",
-        ncols=2,
-        fontsize=8,
-        frameon=False,
-        labelcolor=INK,
-    )
+    _legend(figure, panels[0], 2)
     return figure
 
 

@@ -13,11 +13,24 @@ from gada_ray.config import (
     TrainingConfig,
     with_values,
 )
-from gada_ray.recipes import NARROW, SMOKE, augmentation, continued, direct, finetuning, gada, gan, literal, real_only
+from gada_ray.recipes import (
+    NARROW,
+    SHORT,
+    SMOKE,
+    augmentation,
+    continued,
+    direct,
+    finetuning,
+    gada,
+    gan,
+    literal,
+    real_only,
+)
 from gada_ray.tuning.study import Choice, LogUniform, Preset, Study, Uniform
 
 __all__ = [
     "NARROW",
+    "SHORT",
     "SMOKE",
     "Choice",
     "DataConfig",

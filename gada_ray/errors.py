@@ -6,3 +6,8 @@ class UserError(Exception):
 
     Every error that is one is also a ValueError or RuntimeError, for callers of the library.
     """
+
+
+def first_line(error: Exception) -> str:
+    """What an error says, without the lines that follow, or its kind where it says nothing."""
+    return (str(error).splitlines() or [type(error).__name__])[0]

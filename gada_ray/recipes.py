@@ -78,6 +78,15 @@ def literal(config: TrainingConfig) -> TrainingConfig:
 NARROW = {"model.trunk_widths": (32, 64, 64), "model.feature_maps": 256, "model.generator_widths": (32, 64, 64)}
 """Values of a network with about a quarter of the arithmetic, for studies on a CPU."""
 
+SHORT = {
+    **NARROW,
+    "data.batch": 16,
+    "phases.gan.steps": 1000,
+    "phases.augmentation.steps": 300,
+    "phases.finetuning.steps": 200,
+}
+"""Values of a narrow training of some minutes on a CPU core, for studies of many levels."""
+
 SMOKE = {
     "model.trunk_widths": (8, 8, 8),
     "model.feature_maps": 32,

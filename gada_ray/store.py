@@ -32,6 +32,8 @@ from gada_ray.errors import UserError
 if TYPE_CHECKING:
     from upath import UPath
 
+    from gada_ray.data.dataset import IqaDataset
+
 Folder: TypeAlias = "Path | UPath"
 """A folder or file on a disk or on S3: both are joined by `/` and read by `read_bytes`."""
 FORMAT = 1
@@ -67,6 +69,19 @@ class DatasetRecord(Frozen):
     fingerprint: str
     images: int
     references: int
+
+    @classmethod
+    def of(cls, dataset: IqaDataset) -> DatasetRecord:
+        """The record of a dataset."""
+        return cls(
+            name=dataset.name,
+            labels=dataset.labels,
+            direction=dataset.direction,
+            score_range=dataset.score_range,
+            fingerprint=dataset.fingerprint,
+            images=len(dataset),
+            references=len(dataset.references),
+        )
 
 
 class PhaseResult(Frozen):

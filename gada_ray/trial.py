@@ -340,7 +340,7 @@ class _Training:
         return pd.DataFrame(self.state.curves, columns=columns).to_csv(index=False).encode()
 
     def _commit(self, status: str, cause: str | None, metrics: dict[str, float], files: dict[str, bytes]) -> Result:
-        trial, dataset, state = self.trial, self.dataset, self.state
+        trial, state = self.trial, self.state
         # A worker that was cut off from its cluster and replaced, or another study's, may have been as fast.
         first = self.store.result(trial.signature)
         if first is not None:
@@ -356,15 +356,7 @@ class _Training:
                 "config": trial.config,
                 "fold": FoldRecord(**asdict(trial.fold)),
                 "seed": trial.seed,
-                "dataset": DatasetRecord(
-                    name=dataset.name,
-                    labels=dataset.labels,
-                    direction=dataset.direction,
-                    score_range=dataset.score_range,
-                    fingerprint=dataset.fingerprint,
-                    images=len(dataset),
-                    references=len(dataset.references),
-                ),
+                "dataset": DatasetRecord.of(self.dataset),
                 "code_version": CODE_VERSION,
                 "metrics": metrics,
                 "phases": [PhaseResult(**phase) for phase in state.phases],

@@ -5,7 +5,7 @@ normalisation between layers, of what the decoder is made of, or of how large z 
 generator's choices move how well it draws, the heads' how well images are judged, and z hardly anything.
 """
 
-from gada_ray import NARROW, SMOKE, Preset, Study, gada
+from gada_ray import SHORT, SMOKE, Preset, Study, gada
 
 STUDY = Study(
     question="Which choices of the network matter, among those that the paper leaves open?",
@@ -30,13 +30,7 @@ STUDY = Study(
         "small": Preset(
             cost="39 trainings of about 1,500 narrow steps; about 3 hours on 2 CPU cores",
             splits=3,
-            values={
-                **NARROW,
-                "data.batch": 16,
-                "phases.gan.steps": 1000,
-                "phases.augmentation.steps": 300,
-                "phases.finetuning.steps": 200,
-            },
+            values=SHORT,
         ),
         "paper": Preset(
             cost="13 levels x 10 splits, 45,000 steps: about 110 GPU-hours",

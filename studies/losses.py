@@ -6,7 +6,7 @@ and L_C and L_E in the generator's own loss. Expected: the quality heads care li
 term the generator has nothing that ties it to the distortion's strength.
 """
 
-from gada_ray import NARROW, SMOKE, Preset, Study, gada
+from gada_ray import SHORT, SMOKE, Preset, Study, gada
 
 STUDY = Study(
     question="Which losses matter, in their form and in their weight?",
@@ -31,13 +31,7 @@ STUDY = Study(
         "small": Preset(
             cost="30 trainings of about 1,500 narrow steps; about 2 hours on 2 CPU cores",
             splits=3,
-            values={
-                **NARROW,
-                "data.batch": 16,
-                "phases.gan.steps": 1000,
-                "phases.augmentation.steps": 300,
-                "phases.finetuning.steps": 200,
-            },
+            values=SHORT,
         ),
         "paper": Preset(
             cost="10 levels x 10 splits, 45,000 steps: about 80 GPU-hours",

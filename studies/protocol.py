@@ -10,7 +10,7 @@ copies, which any network recognises, raise every number.
 from collections.abc import Mapping
 from typing import Any
 
-from gada_ray import NARROW, SMOKE, Preset, Study, gada
+from gada_ray import SHORT, SMOKE, Preset, Study, gada
 
 TESTS: Mapping[str, Mapping[str, Any]] = {
     "30 random crops, mean": {},
@@ -42,13 +42,7 @@ STUDY = Study(
         "small": Preset(
             cost="4 trainings of 1,500 narrow steps, each tested in 8 ways; about 20 minutes on 2 CPU cores",
             splits=4,
-            values={
-                **NARROW,
-                "data.batch": 16,
-                "phases.gan.steps": 1000,
-                "phases.augmentation.steps": 300,
-                "phases.finetuning.steps": 200,
-            },
+            values=SHORT,
             levels=tuple(TESTS),
         ),
         "live": Preset(

@@ -98,15 +98,7 @@ def toy_source(dataset: IqaDataset) -> CropSource:
 def toy_card(config: TrainingConfig | None = None, **changes: Any) -> Card:
     """The card of a model that was trained on the toy dataset."""
     dataset = toy_dataset()
-    record = DatasetRecord(
-        name=dataset.name,
-        labels=dataset.labels,
-        direction=dataset.direction,
-        score_range=dataset.score_range,
-        fingerprint=dataset.fingerprint,
-        images=len(dataset),
-        references=len(dataset.references),
-    )
+    record = DatasetRecord.of(dataset)
     card = Card(
         study="toys",
         question="?",

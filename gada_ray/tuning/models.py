@@ -23,6 +23,7 @@ from PIL import Image
 from gada_ray import scoring
 from gada_ray.config import TrainingConfig, digest
 from gada_ray.data.demo_images import clouds
+from gada_ray.errors import first_line
 from gada_ray.scoring import Card, ModelError
 from gada_ray.store import Result, Store
 from gada_ray.training import checkpoint
@@ -105,7 +106,9 @@ def publish(
     try:
         return _log(MlflowClient(tracking_uri=uri), card, state, key, plan_key(search.plan))
     except Exception as error:
-        raise ModelError(f"MLflow at {uri} did not take it ({_line(error)}); run --sync when it does") from error
+        raise ModelError(
+            f"MLflow at {uri} did not take it ({first_line(error)[:300]}); run --sync when it does"
+        ) from error
 
 
 def _log(client: MlflowClient, card: Card, state: dict[str, Tensor], key: str, plan: str) -> str:
@@ -200,7 +203,7 @@ def best(uri: str, plan: Plan) -> str:
         places = [experiment.experiment_id] if experiment else []
         found = places and client.search_logged_models(places, f"tags.best_of = '{plan_key(plan)}'")
     except Exception as error:
-        raise ModelError(f"MLflow at {uri} cannot be used ({_line(error)})") from error
+        raise ModelError(f"MLflow at {uri} cannot be used ({first_line(error)[:300]})") from error
     if not found:
         raise ModelError(
             f"MLflow at {uri} has no model of study '{plan.study}', preset {plan.preset}, on {plan.dataset} with these "
@@ -231,7 +234,7 @@ def fetch(address: str, tracking_uri: str | None) -> Path:
         mlflow.set_tracking_uri(uri)
         return Path(mlflow.artifacts.download_artifacts(artifact_uri=address))
     except Exception as error:
-        raise ModelError(f"MLflow at {uri} gives no model {address} ({_line(error)})") from error
+        raise ModelError(f"MLflow at {uri} gives no model {address} ({first_line(error)[:300]})") from error
     finally:
         mlflow.set_tracking_uri(before)  # type: ignore[arg-type]  # None forgets it
 
@@ -252,7 +255,3 @@ def _check_there(uri: str) -> None:
 
     if uri.startswith(tracking.SQLITE) and not Path(uri.removeprefix(tracking.SQLITE)).is_file():
         raise ModelError(f"there is no {uri.removeprefix(tracking.SQLITE)}; name MLflow's address by --tracking-uri")
-
-
-def _line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:300]

@@ -28,7 +28,7 @@ import pandas as pd
 
 from gada_ray import pictures
 from gada_ray.config import CODE_VERSION, digest
-from gada_ray.errors import UserError
+from gada_ray.errors import UserError, first_line
 from gada_ray.store import Folder, Result
 from gada_ray.tuning import links
 from gada_ray.tuning.study import Plan
@@ -254,7 +254,6 @@ class Tracker:
 
     def _write(self, run: ConfigurationRun, folder: Folder) -> bool:
         """Write one trial; False while MLflow does not answer. What fails twice with MLflow alive is left out."""
-        failure: Exception | None = None
         for _ in range(2):
             try:
                 place = _experiment(self._client, self._uri, self._experiment)
@@ -487,6 +486,6 @@ def _remedy(experiment: str) -> str:
     return f"nothing is lost, run 'tune.py --study {experiment} --sync' when it is back"
 
 
-def _line(error: Exception | None) -> str:
+def _line(error: Exception) -> str:
     """The first line of an error, short."""
-    return (str(error).splitlines() or [type(error).__name__])[0][:300]
+    return first_line(error)[:300]

@@ -28,16 +28,18 @@ MOST_FAILURES = 10
 """To be named at the end; the table beside the study's has them all."""
 
 
+def say(text: str, style: str | None = None) -> None:
+    """Some lines as they are: names and paths are neither marked up nor broken."""
+    console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+
+
 def describe(plan: Plan, data: Data, resources: Resources, slots: int, found: Reuse, made: Estimate | None) -> None:
     """Say what is about to run."""
     kind = f"{resources.gpus:g} GPU" if resources.gpus else f"{resources.cpus:g} CPU"
     cost = "--plan estimates the cost" if made is None else f"estimated at {_hours(made)}"
-    console.print(
+    say(
         f"{plan.study}: {plan.question}\n{caption(plan, data)}; {slots} trials at a time with {kind} each\n"
         f"{reused(found)}; {cost}",
-        markup=False,
-        highlight=False,
-        soft_wrap=True,
     )
 
 
@@ -101,14 +103,11 @@ def show_plan(plan: Plan, made: Estimate, found: Reuse, data: Data, resources: R
     slots = runner.slots_here(resources)
     shared = sum(cost.shared for cost in made.levels)
     start = f"; {shared} to do start from the weights of another" if shared else ""
-    console.print(
+    say(
         f"{caption(plan, data)}\n{reused(found)}{start}\n"
         f"{made.left} trainings to do, {_hours(made)}, about {duration(3600 * made.device_hours / slots)} with {slots} "
         f"at a time; prices are of the {made.device}{'' if torch.cuda.is_available() else ', which has no GPU'}\n"
         f"nothing was trained; the end of the study compares with this estimate, {path}",
-        markup=False,
-        highlight=False,
-        soft_wrap=True,
     )
 
 
@@ -178,11 +177,8 @@ def show_results(plan: Plan, search: Search, data: Data, root: Folder, uri: str)
                 highlight=False,
                 soft_wrap=True,
             )
-    console.print(
+    say(
         f"results: {root}\ntable: {path}\nMLflow: {tracking.where_to_look(uri)}",
-        markup=False,
-        highlight=False,
-        soft_wrap=True,
     )
 
 
@@ -198,7 +194,7 @@ def show_failures(search: Search, root: Folder) -> None:
 
 
 def _say(warning: str) -> None:
-    console.print(warning, style="yellow", markup=False, highlight=False, soft_wrap=True)
+    say(warning, style="yellow")
 
 
 def _count(row: pd.Series[Any]) -> str:
@@ -233,13 +229,10 @@ def show_simulation(study: Study, path: Path) -> None:
         )
     outcome = simulate(table, GENERATION, study.racing)
     low, high = outcome.interval()
-    console.print(
+    say(
         f"{len(table)} configurations x {table.shape[1]} splits, {outcome.orders} random orders, {study.racing}\n"
         f"trainings: {outcome.trainings.mean():.1%} of all ({outcome.trainings.min():.1%} to "
         f"{outcome.trainings.max():.1%})\n"
         f"regret of the chosen configuration: {outcome.regret.mean():.5f} SROCC (95 % interval {low:.5f} to "
         f"{high:.5f}); without racing 0\nbest configuration given up: {outcome.dropped_best:.1%} of orders",
-        markup=False,
-        highlight=False,
-        soft_wrap=True,
     )
