@@ -116,6 +116,21 @@ class Pages:
         self.driver.execute_script("arguments[0].scrollIntoView({block: 'center', inline: 'center'})", found)
         return found
 
+    def scroll(self, text: str) -> WebElement:
+        """See what stands in a table that holds only its rows in view, by scrolling such tables down to it."""
+        grid = "ReactVirtualized__Grid"
+        self.find(f"//*[contains(@class, '{grid}')]", anywhere=True)
+        for row in range(20):
+            self.driver.execute_script(
+                "document.querySelectorAll(arguments[0]).forEach(one => one.scrollTop = arguments[1] * one.clientHeight)",
+                f".{grid}",
+                row / 2,
+            )
+            time.sleep(0.3)
+            if self.driver.find_elements(By.XPATH, f"//*[contains(@class, '{grid}')]//*[text()={_quoted(text)}]"):
+                break
+        return self.see(text)
+
     def take(self, path: Path | None) -> None:
         """A picture of what is seen, in few colours, which makes it small."""
         if path is None:
@@ -149,8 +164,9 @@ def levels_side_by_side(pages: Pages, study: Run, levels: list[Run], picture: Pa
     pages.click("All levels side by side")
     for level in levels:
         pages.see(level.info.run_name)
+    pages.scroll("srocc_mean")
+    for level in levels:
         pages.see(shown(level.data.metrics["srocc_mean"]))
-    pages.see("srocc_mean")
     pages.take(picture)
 
 

@@ -32,6 +32,7 @@ import ray
 import torch
 from ray import cloudpickle, tune
 from ray.exceptions import RayActorError
+from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
 from gada_ray.config import TrainingConfig
@@ -172,6 +173,7 @@ def run(
         trainable,
         tune_config=tune.TuneConfig(
             search_alg=suggester,
+            scheduler=_NoFavourites(),
             num_samples=-1,
             # Without a number, Tune starts one worker at a time, and drops it when another trial ends first: where
             # trials are shorter than the start of a worker, some nodes would never get any.
@@ -337,6 +339,18 @@ class _Suggester(Searcher):
     def restore(self, checkpoint_path: str) -> None:
         """Never called: a study goes on by being run again."""
         raise NotImplementedError
+
+
+class _NoFavourites(FIFOScheduler):
+    """Leaves it to Tune's controller which trial gets a worker: a new one, while others wait for theirs to start.
+
+    Tune's own scheduler names the trial that waits longest. It gets the next worker that falls free, and the one that
+    was starting for it is dropped: a node that joined late is never used where trials end faster than a worker starts.
+    To find that trial, it also looks through all that ever were, at every turn.
+    """
+
+    def choose_trial_to_run(self, tune_controller: Any) -> None:
+        """None in particular."""
 
 
 class _Watch(tune.Callback):

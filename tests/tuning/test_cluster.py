@@ -6,6 +6,7 @@ import dataclasses
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -40,22 +41,26 @@ RESOURCES = runner.Resources(cpus=1)
 PIXELS = 32 * 2**20
 
 
-@pytest.fixture
-def cluster(monkeypatch):
+EACH: dict[str, Any] = {"num_cpus": 1, "object_store_memory": 150 * 2**20, "include_dashboard": False}
+
+
+@pytest.fixture(scope="module")
+def cluster():
     # Else the next Ray on this machine would look for this cluster. Paths of sockets must be short.
-    place = tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True)
-    monkeypatch.setenv("RAY_TMPDIR", place.name)
-    each: dict[str, Any] = {"num_cpus": 1, "object_store_memory": 150 * 2**20, "include_dashboard": False}
-    quick = {"_system_config": {"health_check_period_ms": 1000, "health_check_failure_threshold": 3}}
-    nodes = Cluster(initialize_head=True, head_node_args=each | quick)
-    for _ in range(NODES - 1):
-        nodes.add_node(**each)
-    nodes.wait_for_nodes()
-    runner.connect(nodes.address, RESOURCES)
-    yield nodes
-    ray.shutdown()
-    nodes.shutdown()
-    place.cleanup()
+    with (
+        tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as place,
+        pytest.MonkeyPatch.context() as m,
+    ):
+        m.setenv("RAY_TMPDIR", place)
+        quick = {"_system_config": {"health_check_period_ms": 1000, "health_check_failure_threshold": 3}}
+        nodes = Cluster(initialize_head=True, head_node_args=EACH | quick)
+        for _ in range(NODES - 1):
+            nodes.add_node(**EACH)
+        nodes.wait_for_nodes()
+        runner.connect(nodes.address, RESOURCES)
+        yield nodes
+        ray.shutdown()
+        nodes.shutdown()
 
 
 def together(
@@ -69,6 +74,12 @@ def together(
     return run_trial(trial, dataset, store, execution, report)
 
 
+def wait_then_train(trial: Trial, dataset: IqaDataset, store: Store, execution: Execution, report: Report) -> Result:
+    """A trial that is over long before a worker could start."""
+    time.sleep(0.2)
+    return run_trial(trial, dataset, store, execution, report)
+
+
 def gone(node_id: str) -> bool:
     """Whether the cluster knows a node for dead, which may take it some seconds."""
     end = time.monotonic() + 60
@@ -77,6 +88,18 @@ def gone(node_id: str) -> bool:
             return True
         time.sleep(0.5)
     return False
+
+
+def study(
+    levels: int, dataset: IqaDataset, store: Store, on_done: Callable[[Job, Result | None, bool], None]
+) -> Search:
+    """A study of some levels."""
+    values = {str(level): {"losses.l1_weight": 1.0 + level} for level in range(levels)}
+    presets = {"p": Preset(cost="", splits=SPLITS)}
+    plan = make_plan("cluster", Study(question="?", base=tiny(), levels=values, presets=presets), "p", "toy", {})
+    places = list(data_selections(plan.levels))
+    splits = {place: make_splits(dataset.references, SPLITS) for place in places}
+    return Search(plan, splits, dict.fromkeys(places, dataset.fingerprint), store.result, on_done)
 
 
 def test_a_study_uses_all_nodes_outlives_one_and_sends_the_pixels_to_each_once(cluster, monkeypatch, tmp_path):
@@ -91,11 +114,6 @@ def test_a_study_uses_all_nodes_outlives_one_and_sends_the_pixels_to_each_once(c
         return reference
 
     monkeypatch.setattr(ray, "put", note)
-    levels = {str(level): {"losses.l1_weight": 1.0 + level} for level in range(LEVELS)}
-    presets = {"p": Preset(cost="", splits=SPLITS)}
-    plan = make_plan("cluster", Study(question="?", base=tiny(), levels=levels, presets=presets), "p", "toy", {})
-    places = list(data_selections(plan.levels))
-    splits = {place: make_splits(dataset.references, SPLITS) for place in places}
     (tmp_path / "arrived").mkdir()
     store = Store(tmp_path)
     nodes: Counter[str] = Counter()
@@ -111,7 +129,7 @@ def test_a_study_uses_all_nodes_outlives_one_and_sends_the_pixels_to_each_once(c
             cluster.remove_node(victim, allow_graceful=False)
             lost.append(victim.node_id)
 
-    search = Search(plan, splits, dict.fromkeys(places, dataset.fingerprint), store.result, on_done)
+    search = study(LEVELS, dataset, store, on_done)
     runner.run(
         search, {dataset.fingerprint: dataset}, store, RESOURCES, train=partial(together, place=tmp_path / "arrived")
     )
@@ -123,3 +141,27 @@ def test_a_study_uses_all_nodes_outlives_one_and_sends_the_pixels_to_each_once(c
     # The pixels were put into Ray's memory once, and had one copy on each of the three nodes.
     assert len(large) == 1
     assert len(copies) == 1 and lost[0] in copies[0] and len(copies[0]) == NODES
+
+
+def test_a_node_that_joins_gets_trials_although_they_end_before_a_worker_starts(cluster, tmp_path):
+    dataset, store = toy_dataset(), Store(tmp_path)
+    nodes: Counter[str] = Counter()
+    joined: list[str] = []
+    before = {node.node_id for node in cluster.list_all_nodes()}
+    runner.connect(None, RESOURCES)  # of the two nodes that the first test left
+
+    def on_done(job: Job, result: Result | None, known: bool) -> None:
+        assert result is not None
+        nodes[result.run.node] += 1
+        if nodes.total() == 2 * len(before):
+            victim = next(node for node in cluster.list_all_nodes() if node != cluster.head_node)
+            cluster.remove_node(victim, allow_graceful=False)
+            joined.append(cluster.add_node(**EACH).node_id)
+
+    search = study(40, dataset, store, on_done)
+    runner.run(
+        *(search, {dataset.fingerprint: dataset}, store, RESOURCES),
+        train=wait_then_train,
+        enough=lambda: bool(joined) and nodes[joined[0]] >= 2,
+    )
+    assert joined[0] not in before and nodes[joined[0]] >= 2
