@@ -113,21 +113,21 @@ class Pages:
     def see(self, text: str) -> WebElement:
         """An element with a text, brought into view."""
         found = self.find(f"//*[text()[normalize-space(.)={_quoted(text)}]]", anywhere=True)
-        self.driver.execute_script("arguments[0].scrollIntoView({block: 'center', inline: 'center'})", found)
+        self.driver.execute_script("arguments[0].scrollIntoView({block: 'center', inline: 'nearest'})", found)
         return found
 
     def scroll(self, text: str) -> WebElement:
         """See what stands in a table that holds only its rows in view, by scrolling such tables down to it."""
-        grid = "ReactVirtualized__Grid"
-        self.find(f"//*[contains(@class, '{grid}')]", anywhere=True)
+        tables = "//*[contains(@class, 'ReactVirtualized__Grid')]"
+        self.find(tables, anywhere=True)
         for row in range(20):
             self.driver.execute_script(
-                "document.querySelectorAll(arguments[0]).forEach(one => one.scrollTop = arguments[1] * one.clientHeight)",
-                f".{grid}",
+                """for (const one of document.querySelectorAll('.ReactVirtualized__Grid'))
+                    if (one.style.overflowY !== 'hidden') one.scrollTop = arguments[0] * one.clientHeight""",
                 row / 2,
             )
             time.sleep(0.3)
-            if self.driver.find_elements(By.XPATH, f"//*[contains(@class, '{grid}')]//*[text()={_quoted(text)}]"):
+            if self.driver.find_elements(By.XPATH, f"{tables}//*[text()={_quoted(text)}]"):
                 break
         return self.see(text)
 
