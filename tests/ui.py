@@ -36,6 +36,8 @@ from gada_ray.tuning.tracking import where_to_look
 BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 PATIENCE_S = 60
 """For a page to show what it should; busy machines are slow."""
+MLFLOW_PARAMETERS = 3
+"""That its comparison draws at first."""
 WIDTH, HEIGHT = 1600, 900
 FLAGS = (
     "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
@@ -116,21 +118,6 @@ class Pages:
         self.driver.execute_script("arguments[0].scrollIntoView({block: 'center', inline: 'nearest'})", found)
         return found
 
-    def scroll(self, text: str) -> WebElement:
-        """See what stands in a table that holds only its rows in view, by scrolling such tables down to it."""
-        tables = "//*[contains(@class, 'ReactVirtualized__Grid')]"
-        self.find(tables, anywhere=True)
-        for row in range(20):
-            self.driver.execute_script(
-                """for (const one of document.querySelectorAll('.ReactVirtualized__Grid'))
-                    if (one.style.overflowY !== 'hidden') one.scrollTop = arguments[0] * one.clientHeight""",
-                row / 2,
-            )
-            time.sleep(0.3)
-            if self.driver.find_elements(By.XPATH, f"{tables}//*[text()={_quoted(text)}]"):
-                break
-        return self.see(text)
-
     def take(self, path: Path | None) -> None:
         """A picture of what is seen, in few colours, which makes it small."""
         if path is None:
@@ -162,11 +149,16 @@ def levels_side_by_side(pages: Pages, study: Run, levels: list[Run], picture: Pa
     pages.start()
     pages.click(study.info.run_name)
     pages.click("All levels side by side")
+    pages.find(f"//*[normalize-space(.)='{len(levels)} matching runs']")
     for level in levels:
         pages.see(level.info.run_name)
-    pages.scroll("srocc_mean")
+    pages.find("//input[@placeholder='Search metric charts']").send_keys(
+        "^(lcc|srocc)_mean$|srocc_sd"
+    )  # a regular expression
+    for name in ("lcc_mean", "srocc_mean", "srocc_sd"):
+        pages.find(f"//*[contains(@class, 'css')]//*[text()={_quoted(name)}]")
     for level in levels:
-        pages.see(shown(level.data.metrics["srocc_mean"]))
+        pages.find(f"//*[local-name()='svg']//*[text()={_quoted(shown(level.data.metrics['srocc_mean']))}]")
     pages.take(picture)
 
 
@@ -179,7 +171,7 @@ def parallel_coordinates(
     pages.click(f"What was searched for {level}, in parallel coordinates")
     pages.see(f"Comparing {len(proposals)} Runs from 1 Experiment")
     names = {name for name in proposals[0].data.params if len({one.data.params[name] for one in proposals}) > 1}
-    for name in {*names, "srocc_mean"}:
+    for name in [*sorted(names)[:MLFLOW_PARAMETERS], "srocc_mean"]:
         pages.find(f"//*[local-name()='svg']//*[text()={_quoted(name)}]")
     pages.see("Parallel Coordinates Plot")
     pages.take(picture)
@@ -207,8 +199,8 @@ def predictions(pages: Pages, level: Run, split: Run, image: str, picture: Path 
 
 
 def shown(value: float) -> str:
-    """A number as MLflow shows it in comparisons."""
-    return f"{round(value, 3):g}"
+    """A number as MLflow writes it on a bar."""
+    return f"{value:.2f}"
 
 
 def _quoted(text: str) -> str:

@@ -14,8 +14,20 @@ MOST = 40
 """Links in a description, whose length MLflow limits."""
 
 
+def charts(experiment: str, runs: Sequence[str]) -> str:
+    """A bar chart of every metric of some runs, the best by SROCC first."""
+    rule = f"attributes.run_id IN ({', '.join(repr(run) for run in runs)})"
+    return (
+        f"#/experiments/{experiment}/runs?searchFilter={quote(rule, safe='')}&orderByAsc=false"
+        f"&orderByKey={quote('metrics.`srocc_mean`')}&compareRunsMode=CHART&workflowType=machine_learning"
+    )
+
+
 def comparison(experiment: str, runs: Sequence[str]) -> str:
-    """Runs side by side: parallel coordinates, parameters, metrics."""
+    """Parallel coordinates of runs.
+
+    MLflow 3.17 scrolls the names in the table of metrics there one turn of the wheel late, beside other rows' numbers.
+    """
     return f"#/compare-runs?runs={_list(runs)}&experiments={_list([experiment])}"
 
 
@@ -46,7 +58,7 @@ def study_note(experiment: str, tested: Mapping[str, str], proposals: Mapping[st
 
     `tested` are ids of runs by level, `proposals` those of a level's search.
     """
-    lines = [f"[All levels side by side]({comparison(experiment, list(tested.values())[:MOST])})"] if tested else []
+    lines = [f"[All levels side by side]({charts(experiment, list(tested.values())[:MOST])})"] if tested else []
     lines += [
         f"[What was searched for {level}, in parallel coordinates]({comparison(experiment, runs[:MOST])})"
         for level, runs in proposals.items()

@@ -173,7 +173,7 @@ def run(
         trainable,
         tune_config=tune.TuneConfig(
             search_alg=suggester,
-            scheduler=_NoFavourites(),
+            scheduler=_NoFavourites(),  # type: ignore[no-untyped-call]
             num_samples=-1,
             # Without a number, Tune starts one worker at a time, and drops it when another trial ends first: where
             # trials are shorter than the start of a worker, some nodes would never get any.
