@@ -130,18 +130,26 @@ class Pages:
 
 
 @contextmanager
-def browsing(address: str, experiment: str) -> Iterator[Pages]:
-    """A browser with an empty profile."""
+def browser() -> Iterator[WebDriver]:
+    """A browser with an empty profile that keeps what pages log and fetch."""
     assert BROWSER and DRIVER, "chromium and chromedriver are needed"
     options = Options()
     options.binary_location = BROWSER
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     for flag in FLAGS.split():
         options.add_argument(flag)
     driver = webdriver.Chrome(options=options, service=Service(DRIVER))
     try:
-        yield Pages(driver, address, experiment)
+        yield driver
     finally:
         driver.quit()
+
+
+@contextmanager
+def browsing(address: str, experiment: str) -> Iterator[Pages]:
+    """A browser on a study."""
+    with browser() as driver:
+        yield Pages(driver, address, experiment)
 
 
 def levels_side_by_side(pages: Pages, study: Run, levels: list[Run], picture: Path | None = None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from axe_core_python.selenium import Axe
 
 from analysis import load, page, report
 from analysis.plans import LoadError
@@ -19,6 +21,7 @@ from gada_ray.store import Store
 from gada_ray.trial import Trial, run_trial
 from gada_ray.tuning import tracking
 from gada_ray.tuning.summary import ConfigurationRun
+from tests import ui
 from tests.toy import tiny, toy_dataset
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
@@ -145,6 +148,37 @@ def test_a_page_says_question_verdict_labels_and_protocol_and_escapes_names(writ
         "Versions",
     ):
         assert name in words
+
+
+@pytest.fixture(scope="module")
+def driver():
+    with ui.browser() as one:
+        yield one
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not (ui.BROWSER and ui.DRIVER), reason="chromium and chromedriver are not installed")
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 1280])
+def test_a_browser_finds_nothing_to_complain_of_on_a_page_from_the_disk(written, driver, theme, width):
+    screen = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 600}
+    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+    theme_of_people = {"features": [{"name": "prefers-color-scheme", "value": theme}]}
+    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", theme_of_people)
+    for kind in ("browser", "performance"):
+        driver.get_log(kind)  # empties it
+    driver.get(written["report.html"].as_uri())
+
+    assert driver.get_log("browser") == []
+    sent = [json.loads(entry["message"])["message"] for entry in driver.get_log("performance")]
+    fetched = {m["params"]["request"]["url"] for m in sent if m["method"] == "Network.requestWillBeSent"}
+    assert {address.split(":")[0] for address in fetched} <= {"file", "data"}
+    assert sum(address.startswith("file:") for address in fetched) == 1
+    assert driver.execute_script("return matchMedia('(prefers-color-scheme: dark)').matches") == (theme == "dark")
+    assert driver.execute_script("return document.documentElement.scrollWidth") <= width
+    found = Axe().run(driver)
+    assert found["passes"]
+    assert [(one["id"], one["impact"], one["nodes"][0]["html"]) for one in found["violations"]] == []
 
 
 def test_figures_follow_the_theme_of_the_page_and_stand_alone_as_files(written):
