@@ -87,7 +87,12 @@ class Pages:
         driver.execute_script("localStorage['mlflow.assistant.panelOpen_v1'] = 'false'")
 
     def start(self) -> None:
-        """The page of a study's runs, from where clicks are counted."""
+        """The page of a study's runs, from where clicks are counted, as at the first visit."""
+        self.driver.get(self.address)
+        self.driver.execute_script(
+            "for (const key of Object.keys(localStorage)) if (!key.includes('assistant')) localStorage.removeItem(key);"
+            "sessionStorage.clear()"
+        )
         self.driver.get(f"{self.address}/#/experiments/{self.experiment}/runs?workflowType=machine_learning")
 
     def find(self, path: str, anywhere: bool = False) -> WebElement:
