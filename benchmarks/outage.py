@@ -8,11 +8,13 @@ workers is not in it. Then what MLflow missed is made up for, as `tune.py --sync
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 import urllib.request
@@ -55,6 +57,7 @@ class Server:
         self._folder = folder
         self._environment = {
             **os.environ,
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",  # where mlflow is
             "MLFLOW_BACKEND_STORE_URI": database,
             "MLFLOW_ARTIFACTS_DESTINATION": str(folder / "files"),
             "ALLOWED_HOSTS": f"127.0.0.1:{self._port}",
@@ -85,7 +88,8 @@ class Server:
 
     def kill(self) -> None:
         """Kill it with all its processes."""
-        os.killpg(self._process.pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
 
 

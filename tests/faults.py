@@ -224,7 +224,7 @@ def main(
     seed: Annotated[int, typer.Option(help="Of targets and moments.")] = 0,
     kills: Annotated[int, typer.Option(min=1)] = 20,
     trials: Annotated[int, typer.Option(min=LEVELS, help=f"A multiple of {LEVELS}, the study's levels.")] = 24,
-    steps: Annotated[int, typer.Option(help="Of each trial.")] = 400,
+    steps: Annotated[int, typer.Option(help="Of each trial.")] = 240,
 ) -> None:
     """Compare a study under kills with an undisturbed one."""
     chance = random.Random(seed)
