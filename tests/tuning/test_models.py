@@ -150,6 +150,17 @@ def test_again_the_same_model_is_found_and_it_belongs_to_its_configurations_run(
     assert run.info.status == "FINISHED"
 
 
+def test_a_run_and_the_name_of_its_model_lead_to_the_same_files(trained, address):
+    (model,) = logged(trained)
+    by_run = models.fetch(f"runs:/{model.source_run_id}/{model.name}", trained.uri)
+    by_model = models.fetch(address, trained.uri)
+    files = {path.relative_to(by_model): path.read_bytes() for path in by_model.rglob("*") if path.is_file()}
+    assert files and files == {
+        path.relative_to(by_run): path.read_bytes() for path in by_run.rglob("*") if path.is_file()
+    }
+    assert load(by_run).card == load(by_model).card
+
+
 def test_a_half_written_model_is_replaced(trained, address):
     (model,) = logged(trained)
     place = trained.client.get_experiment_by_name("toys").experiment_id
