@@ -223,7 +223,7 @@ def make_report(plan: Plan, search: Search, data: Data, store: Store, uri: str) 
             for file in study_report(uri, plan.study, Path(folder), keys=keys, command=command):
                 write_whole(place / file.name, file.read_bytes())
             scheme = splits_hash(data.first[1])
-            tracking.log_study(uri, plan, scheme, list(data.by_fingerprint), Path(folder), search.finished)
+            tracking.log_study(uri, plan, scheme, list(data.by_fingerprint), keys, Path(folder), search.finished)
     except Exception as error:
         warn(f"the report is not complete ({first_line(error)}); make it later with '{command}'")
     else:

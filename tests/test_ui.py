@@ -9,6 +9,7 @@ from mlflow import MlflowClient
 
 from gada_ray.tuning import tracking
 from gada_ray.tuning.study import make_plan
+from gada_ray.tuning.summary import configuration_key, read_trial
 from tests import ui
 from tests.tuning.test_search import study
 from tests.tuning.test_tracking import configuration, write_trial
@@ -39,7 +40,8 @@ def test_levels_searches_curves_and_predictions_are_two_clicks_from_a_studys_run
     tracking.sync(uri, "sizes", entries)
     plan = make_plan("sizes", study(levels={"32 px": {}, "64 px": {"data.batch": 8}}), "smoke", "manifest", {}, seed=7)
     (tmp_path / "report").mkdir()
-    tracking.log_study(uri, plan, "s1", ["f"], tmp_path / "report", over=True)
+    keys = {configuration_key(of, read_trial(folder)) for of, folder in entries}
+    tracking.log_study(uri, plan, "s1", ["f"], keys, tmp_path / "report", over=True)
 
     client = MlflowClient(uri)
     experiment = client.get_experiment_by_name("sizes")

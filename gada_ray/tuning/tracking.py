@@ -19,7 +19,7 @@ import shlex
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -140,11 +140,14 @@ def sync(uri: str, experiment: str, entries: Iterable[tuple[ConfigurationRun, Fo
     )
 
 
-def log_study(uri: str, plan: Plan, scheme: str, fingerprints: Sequence[str], files: Path, over: bool) -> str:
+def log_study(
+    uri: str, plan: Plan, scheme: str, fingerprints: Sequence[str], keys: Collection[str], files: Path, over: bool
+) -> str:
     """Keep files about a whole plan, such as its report, in one run of kind "study"; the id of that run.
 
     The run is found again by what the plan trains: another seed, setting or dataset has its own. `scheme` names the
-    division of references, `over` says that nothing is left to train.
+    division of references, `keys` the plan's configurations (`configuration_key`), to which the description leads,
+    and `over` says that nothing is left to train.
 
     Raises:
         TrackingError: when MLflow cannot be reached or refuses.
@@ -179,17 +182,16 @@ def log_study(uri: str, plan: Plan, scheme: str, fingerprints: Sequence[str], fi
             params |= {"splits": str(plan.splits), "seed": str(plan.seed)}
             client.log_batch(run.info.run_id, params=[Param(*item) for item in params.items()], synchronous=True)
         client.log_artifacts(run.info.run_id, str(files))
-        client.set_tag(run.info.run_id, NOTE, _study_note(client, place, plan, scheme))
+        client.set_tag(run.info.run_id, NOTE, _study_note(client, place, plan, keys))
         client.set_terminated(run.info.run_id, "FINISHED" if over else "KILLED")
     except MlflowException as error:
         raise TrackingError(_unreachable(uri, plan.study, error)) from error
     return str(run.info.run_id)
 
 
-def _study_note(client: MlflowClient, place: str, plan: Plan, scheme: str) -> str:
-    """The description of a study's run; of configurations that were run with several settings, it leads to the last."""
-    rule = f"tags.preset = '{plan.preset}' and tags.splits_hash = '{scheme}' and params.seed = '{plan.seed}'"
-    found = _search(client, place, f"tags.kind = 'configuration' and {rule}")
+def _study_note(client: MlflowClient, place: str, plan: Plan, keys: Collection[str]) -> str:
+    """The description of a study's run."""
+    found = [one for one in _search(client, place, "tags.kind = 'configuration'") if one.data.tags[KEY] in keys]
     tested: dict[str, str] = {}
     proposals: dict[str, list[str]] = {}
     for one in sorted(found, key=lambda one: one.info.start_time):

@@ -18,7 +18,7 @@ from gada_ray.data.dataset import DataError
 from gada_ray.store import Result, Store, StoreError
 from gada_ray.tuning import tracking
 from gada_ray.tuning.study import Preset, Study, make_plan
-from gada_ray.tuning.summary import ConfigurationRun
+from gada_ray.tuning.summary import ConfigurationRun, configuration_key, read_trial
 from gada_ray.tuning.tracking import Tracker, TrackingError, default_uri, sync, where_to_look
 
 # MLflow 3.17 uses a loader that SQLAlchemy 2.1 deprecates.
@@ -483,11 +483,11 @@ def test_a_study_has_one_run_for_its_report_whatever_is_made_again(store, client
         "report", Study(question="?", base=base, levels={"a": {}}, presets={"small": size}), "small", "x", {}
     )
     (tmp_path / "report.html").write_text("first")
-    one = tracking.log_study(store, plan, "scheme", ["f" * 64], tmp_path, over=False)
+    one = tracking.log_study(store, plan, "scheme", ["f" * 64], (), tmp_path, over=False)
     assert client.get_run(one).info.status == "KILLED"
     (tmp_path / "report.html").write_text("second")
-    assert tracking.log_study(store, plan, "scheme", ["f" * 64], tmp_path, over=True) == one
-    other = tracking.log_study(store, replace(plan, seed=1), "scheme", ["f" * 64], tmp_path, over=True)
+    assert tracking.log_study(store, plan, "scheme", ["f" * 64], (), tmp_path, over=True) == one
+    other = tracking.log_study(store, replace(plan, seed=1), "scheme", ["f" * 64], (), tmp_path, over=True)
     assert other != one
     sync(store, "report", [])
     (experiment,) = {client.get_run(run_id).info.experiment_id for run_id in (one, other)}
@@ -496,3 +496,21 @@ def test_a_study_has_one_run_for_its_report_whatever_is_made_again(store, client
     assert runs[one].info.status == "FINISHED" and runs[one].data.tags["kind"] == "study"
     where = client.download_artifacts(one, "report.html", str(tmp_path_factory.mktemp("download")))
     assert Path(where).read_text() == "second"
+
+
+def test_a_studys_description_leads_to_its_own_configurations_alone(store, client, tmp_path, tmp_path_factory):
+    base = TrainingConfig(phases=(GAN,))
+    preset = Preset(cost="", splits=1)
+    plan = make_plan("two", Study(question="?", base=base, levels={"a": {}}, presets={"p": preset}), "p", "x", {})
+    ours = configuration("two", level="a", splits=(0,))
+    other = replace(ours, seed=ours.seed + 1)
+    folder = write_trial(tmp_path / "trial", 0, 0.5)
+    sync(store, "two", [(ours, folder), (other, folder)])
+    keys = {configuration_key(ours, read_trial(folder))}
+    assert configuration_key(other, read_trial(folder)) not in keys
+    run = tracking.log_study(store, plan, "s", ["f"], keys, tmp_path_factory.mktemp("report"), over=True)
+    note = client.get_run(run).data.tags[tracking.NOTE]
+    place = client.get_experiment_by_name("two").experiment_id
+    found = client.search_runs([place], "tags.kind = 'configuration'")
+    assert len(found) == 2
+    assert [one.data.tags[tracking.KEY] in keys for one in found if one.info.run_id in note] == [True]
