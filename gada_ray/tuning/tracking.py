@@ -236,7 +236,10 @@ class Tracker:
         self._entries.put((run, trial_folder))
 
     def close(self, timeout_s: float = 60.0) -> None:
-        """Write what is waiting, for at most some seconds; nothing can be handed in afterwards."""
+        """Write what is waiting, for at most some seconds; nothing can be handed in afterwards.
+
+        A server that did not answer is tried once more.
+        """
         self._entries.put(None)
         self._closing.set()
         self._thread.join(timeout_s)
@@ -247,8 +250,9 @@ class Tracker:
         try:
             while (entry := self._entries.get()) is not None:
                 while not self._write(*entry):
-                    if self._closing.wait(RETRY_S):
+                    if self._closing.is_set():
                         return
+                    self._closing.wait(RETRY_S)
             for run_id in self._open:
                 self._client.set_terminated(run_id, "KILLED")
         except Exception as error:
