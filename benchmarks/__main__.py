@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import psutil
@@ -138,9 +139,10 @@ def loader_cost(dataset: IqaDataset) -> None:
                 ours.step(number, 0)
             rounds[0].append((time.perf_counter() - since) / steps)
     a, b = statistics.median(rounds[0]), statistics.median(rounds[1])
+    height, width = np.median(dataset.shapes, axis=0)
     console.print(
         f"(b) direct baseline: {a * 1e3:.0f} ms a step, DataLoader with 2 workers {b * 1e3:.0f} ms: "
-        f"{b / a:.2f} times as fast (images of 192 x 160 px; larger files cost the loader more)"
+        f"{b / a:.2f} times as fast (images of {width:.0f} x {height:.0f} px; larger files cost the loader more)"
     )
 
 
@@ -186,12 +188,7 @@ def tune_cost(dataset: IqaDataset, trials: int = 8) -> None:
 def memory(dataset: IqaDataset) -> None:
     """(d): private memory of one trial and of four."""
     config = with_values(gada(40, 20, 20), {**SMOKE, "phases.gan.steps": 150})
-    share = 300 * 2**20 // dataset.pixels.nbytes + 1
-    large = dataclasses.replace(
-        dataset,
-        pixels=np.tile(dataset.pixels, share),
-        name=f"{dataset.name}, repeated to {share * dataset.pixels.nbytes / 2**20:.0f} MB",
-    )
+    large = dataclasses.replace(dataset, pixels=np.tile(dataset.pixels, 300 * 2**20 // dataset.pixels.nbytes + 1))
     private: dict[int, list[float]] = {}
     for trials in (1, 4):
         most: dict[int, float] = {}
@@ -230,15 +227,21 @@ app.command("outage")(outage.main)
 
 
 @app.callback(invoke_without_command=True)
-def main(context: typer.Context) -> None:
+def main(
+    context: typer.Context,
+    data_root: Annotated[
+        Path | None, typer.Option(help="A folder of one's own images, as for --dataset manifest; else the demo images.")
+    ] = None,
+) -> None:
     """Print all ratios."""
     if context.invoked_subcommand:
         return
     torch.set_num_threads(THREADS)
+    dataset = load_dataset("manifest" if data_root else "demo", data_root, DataConfig())
     console.print(
-        f"torch {torch.__version__}, CPU, {THREADS} threads, crops of {CROP_PX} px, batches of {BATCH}, float32"
+        f"{dataset.name}, torch {torch.__version__}, CPU, {THREADS} threads, crops of {CROP_PX} px, "
+        f"batches of {BATCH}, float32"
     )
-    dataset = load_dataset("demo", None, DataConfig())
     data_cost(dataset)
     loader_cost(dataset)
     torch.set_num_threads(1)
