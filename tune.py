@@ -142,7 +142,7 @@ def main(
         path = estimates.keep(store.root, decided, made)
         return views.show_plan(decided, made, found, data, resources, path)
     uri = tracking_uri or tracking.default_uri(store.root)
-    lock = context.with_resource(only_driver(store.root, study, warn))
+    lock = context.with_resource(only_driver(store.root, study, views.warn))
     if sync:
         done = tracking.sync(uri, study, known)
         console.print(
@@ -153,7 +153,7 @@ def main(
         )
         publish(uri, search, store, data)
         return make_report(decided, search, data, store, uri)
-    tracker = tracking.Tracker(uri, study, warn)
+    tracker = tracking.Tracker(uri, study, views.warn)
     for entry in known:
         tracker.finished(*entry)
     # What a cluster's devices cost, a probe on this machine cannot tell.
@@ -196,11 +196,6 @@ def main(
         raise typer.Exit(1)
 
 
-def warn(message: str) -> None:
-    """Show what a user should know of, but nobody has to mend at once."""
-    views.say(message, style="yellow")
-
-
 def make_report(plan: Plan, search: Search, data: Data, store: Store, uri: str) -> None:
     """Write the report of what there is so far beside the results, and log it; failing costs a message, no study."""
     from gada_ray.data.splits import splits_hash
@@ -225,7 +220,7 @@ def make_report(plan: Plan, search: Search, data: Data, store: Store, uri: str) 
             scheme = splits_hash(data.first[1])
             tracking.log_study(uri, plan, scheme, list(data.by_fingerprint), keys, Path(folder), search.finished)
     except Exception as error:
-        warn(f"the report is not complete ({first_line(error)}); make it later with '{command}'")
+        views.warn(f"the report is not complete ({first_line(error)}); make it later with '{command}'")
     else:
         views.say(f"report: {place / 'report.html'}")
 
@@ -240,7 +235,7 @@ def publish(uri: str, search: Search, store: Store, data: Data) -> None:
         try:
             address = models.publish(uri, search, store, lambda config: names[selection(config)])
         except Exception as error:
-            return warn(f"the model is not logged: {first_line(error)}")
+            return views.warn(f"the model is not logged: {first_line(error)}")
     if address:
         views.say(f"model: {address}")
 

@@ -165,9 +165,8 @@ def levels_side_by_side(pages: Pages, study: Run, levels: list[Run], picture: Pa
     pages.find(f"//*[normalize-space(.)='{len(levels)} matching runs']")
     for level in levels:
         pages.see(level.info.run_name)
-    pages.find("//input[@placeholder='Search metric charts']").send_keys(
-        "^(lcc|srocc)_mean$|srocc_sd"
-    )  # a regular expression
+    # A regular expression.
+    pages.find("//input[@placeholder='Search metric charts']").send_keys("^(lcc|srocc)_mean$|srocc_sd")
     for name in ("lcc_mean", "srocc_mean", "srocc_sd"):
         pages.find(f"//*[contains(@class, 'css')]//*[text()={_quoted(name)}]")
     for level in levels:

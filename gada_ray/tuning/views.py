@@ -33,6 +33,11 @@ def say(text: str, style: str | None = None) -> None:
     console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
+def warn(text: str) -> None:
+    """Show what a user should know of, but nobody has to mend at once."""
+    say(text, style="yellow")
+
+
 def describe(plan: Plan, data: Data, resources: Resources, slots: int, found: Reuse, made: Estimate | None) -> None:
     """Say what is about to run."""
     kind = f"{resources.gpus:g} GPU" if resources.gpus else f"{resources.cpus:g} CPU"
@@ -117,11 +122,7 @@ def show_cost(made: Estimate | None, used: float, finished: bool) -> None:
         return
     spent = used - made.used_before
     ratio = f"{spent / made.device_hours:.2f} times as much" if finished else "so far"
-    console.print(
-        f"estimated {_hours(made)} on the {made.device}, used {_number(spent)} ({ratio})",
-        highlight=False,
-        soft_wrap=True,
-    )
+    say(f"estimated {_hours(made)} on the {made.device}, used {_number(spent)} ({ratio})")
 
 
 def show_missing(search: Search) -> None:
@@ -172,14 +173,8 @@ def show_results(plan: Plan, search: Search, data: Data, root: Folder, uri: str)
     for level in search.levels:
         if level.level.space and level.best:
             chosen = ", ".join(f"{path}={level.best.run.values[path]:.3g}" for path in level.level.space)
-            console.print(
-                f"{level.level.name}: {chosen}; validation SROCC {level.best.mean:.3f}, best of {len(level.proposed)}",
-                highlight=False,
-                soft_wrap=True,
-            )
-    say(
-        f"results: {root}\ntable: {path}\nMLflow: {tracking.where_to_look(uri)}",
-    )
+            say(f"{level.level.name}: {chosen}; validation SROCC {level.best.mean:.3f}, best of {len(level.proposed)}")
+    say(f"results: {root}\ntable: {path}\nMLflow: {tracking.where_to_look(uri)}")
 
 
 def show_failures(search: Search, root: Folder) -> None:
@@ -188,13 +183,9 @@ def show_failures(search: Search, root: Folder) -> None:
     failed = [(job, result) for job, result in ended if result is not None and result.status != "finished"]
     for job, result in failed[:MOST_FAILURES]:
         where = root / "trials" / job.trial.signature
-        _say(f"{job.run.name}, split {job.trial.fold.split}: {result.status} ({result.cause}), {where}")
+        warn(f"{job.run.name}, split {job.trial.fold.split}: {result.status} ({result.cause}), {where}")
     if failed:
-        _say(f"{len(failed)} trainings have no score; they are not tried again, unless their folders are deleted")
-
-
-def _say(warning: str) -> None:
-    say(warning, style="yellow")
+        warn(f"{len(failed)} trainings have no score; they are not tried again, unless their folders are deleted")
 
 
 def _count(row: pd.Series[Any]) -> str:
