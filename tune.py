@@ -22,15 +22,15 @@ from rich.console import Console
 import studies
 from gada_ray.config import ConfigError
 from gada_ray.errors import UserError, first_line
-from gada_ray.tuning import views
-from gada_ray.tuning.study import Plan, Study, StudyError, make_plan
-from gada_ray.tuning.views import console
+from gada_ray.running import views
+from gada_ray.running.views import console
+from gada_ray.study.definition import Plan, Study, StudyError, make_plan
 
 if TYPE_CHECKING:
+    from gada_ray.running.runner import Resources
     from gada_ray.store import Folder, Store
-    from gada_ray.tuning.inputs import Data
-    from gada_ray.tuning.runner import Resources
-    from gada_ray.tuning.search import Search
+    from gada_ray.study.inputs import Data
+    from gada_ray.study.search import Search
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -91,16 +91,17 @@ def main(
     if best:
         return show_best(decided, storage, tracking_uri)
     with console.status(f"loading {dataset}"):
-        from gada_ray.tuning.inputs import load_data
+        from gada_ray.study.inputs import load_data
 
         data = load_data(decided, data_root, Path(split_file) if split_file else None)
 
+    from gada_ray.running import runner
+    from gada_ray.running.lock import only_driver
+    from gada_ray.running.status import Status
     from gada_ray.store import Store
-    from gada_ray.tuning import estimate as estimates
-    from gada_ray.tuning import runner, tracking
-    from gada_ray.tuning.lock import only_driver
-    from gada_ray.tuning.search import Search
-    from gada_ray.tuning.status import Status
+    from gada_ray.study import estimate as estimates
+    from gada_ray.study.search import Search
+    from gada_ray.tracking import runs
 
     store = Store(storage)
     store.check()
@@ -109,7 +110,7 @@ def main(
         resources = share_gpu(decided, data, resources)
     known: list[tuple[Any, Folder]] = []
     status: Status | None = None
-    tracker: tracking.Tracker | None = None
+    tracker: runs.Tracker | None = None
 
     def on_done(job: Any, result: Any, was_known: bool) -> None:
         if result is not None:
@@ -141,10 +142,10 @@ def main(
         assert made is not None
         path = estimates.keep(store.root, decided, made)
         return views.show_plan(decided, made, found, data, resources, path)
-    uri = tracking_uri or tracking.default_uri(store.root)
+    uri = tracking_uri or runs.default_uri(store.root)
     lock = context.with_resource(only_driver(store.root, study, views.warn))
     if sync:
-        done = tracking.sync(uri, study, known)
+        done = runs.sync(uri, study, known)
         console.print(
             f"MLflow at {uri}: {done.present + done.written} split runs, {done.written} written now, "
             f"{done.deleted} duplicates or unfinished ones removed",
@@ -153,7 +154,7 @@ def main(
         )
         publish(uri, search, store, data)
         return make_report(decided, search, data, store, uri)
-    tracker = tracking.Tracker(uri, study, views.warn)
+    tracker = runs.Tracker(uri, study, views.warn)
     for entry in known:
         tracker.finished(*entry)
     # What a cluster's devices cost, a probe on this machine cannot tell.
@@ -200,8 +201,8 @@ def make_report(plan: Plan, search: Search, data: Data, store: Store, uri: str) 
     """Write the report of what there is so far beside the results, and log it; failing costs a message, no study."""
     from gada_ray.data.splits import splits_hash
     from gada_ray.store import write_whole
-    from gada_ray.tuning import tracking
-    from gada_ray.tuning.summary import Trial, configuration_key
+    from gada_ray.study.summary import Trial, configuration_key
+    from gada_ray.tracking import runs
 
     keys = {
         configuration_key(configuration.run, Trial(store.folder(result.signature), result))
@@ -218,7 +219,7 @@ def make_report(plan: Plan, search: Search, data: Data, store: Store, uri: str) 
             for file in study_report(uri, plan.study, Path(folder), keys=keys, command=command):
                 write_whole(place / file.name, file.read_bytes())
             scheme = splits_hash(data.first[1])
-            tracking.log_study(uri, plan, scheme, list(data.by_fingerprint), keys, Path(folder), search.finished)
+            runs.log_study(uri, plan, scheme, list(data.by_fingerprint), keys, Path(folder), search.finished)
     except Exception as error:
         views.warn(f"the report is not complete ({first_line(error)}); make it later with '{command}'")
     else:
@@ -227,8 +228,8 @@ def make_report(plan: Plan, search: Search, data: Data, store: Store, uri: str) 
 
 def publish(uri: str, search: Search, store: Store, data: Data) -> None:
     """Log the winner of a finished study as a model, and say where it is; a failure is a message."""
-    from gada_ray.tuning import models
-    from gada_ray.tuning.study import selection
+    from gada_ray.study.definition import selection
+    from gada_ray.tracking import models
 
     names = {place: dataset.distortions for place, dataset in data.datasets.items()}
     with console.status("logging the model"):
@@ -243,9 +244,9 @@ def publish(uri: str, search: Search, store: Store, data: Data) -> None:
 def show_best(plan: Plan, storage: str, tracking_uri: str | None) -> None:
     """The address of a plan's model alone, for other commands."""
     from gada_ray.store import Store
-    from gada_ray.tuning import models, tracking
+    from gada_ray.tracking import models, runs
 
-    print(models.best(tracking_uri or tracking.default_uri(Store(storage).root), plan))
+    print(models.best(tracking_uri or runs.default_uri(Store(storage).root), plan))
 
 
 def study_names() -> list[str]:
@@ -279,8 +280,8 @@ def share_gpu(plan: Plan, data: Data, resources: Resources) -> Resources:
     """As many trials on a GPU as the memory of the largest level allows, measured by a few steps of it."""
     import torch
 
-    from gada_ray.tuning.price import gpu_share, peak_mb
-    from gada_ray.tuning.study import selection
+    from gada_ray.study.definition import selection
+    from gada_ray.study.price import gpu_share, peak_mb
 
     largest = max((level.config for level in plan.levels), key=lambda config: config.data.crop_px * config.data.batch)
     with console.status("measuring the memory of a trial"):

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from analysis import statistics
-from gada_ray.tuning.summary import interval
+from gada_ray.study.summary import interval
 
 METRICS = ("srocc", "lcc")
 ALL = "ALL"

@@ -31,12 +31,12 @@ from benchmarks import outage, scale
 from gada_ray import SMOKE, DataConfig, Preset, Study, TrainingConfig, direct, gada, with_values
 from gada_ray.data import IqaDataset, load_dataset, make_splits
 from gada_ray.data.crops import CropSource
+from gada_ray.running import runner
 from gada_ray.store import Store
+from gada_ray.study.definition import data_selections, make_plan
+from gada_ray.study.search import Search
 from gada_ray.training.phases import Batch, Phase, build
 from gada_ray.trial import run_trial
-from gada_ray.tuning import runner
-from gada_ray.tuning.search import Search
-from gada_ray.tuning.study import data_selections, make_plan
 
 THREADS, CROP_PX, BATCH = 2, 64, 32
 console = Console()

@@ -28,10 +28,11 @@ from rich.console import Console
 
 from benchmarks.scale import SPLITS, MadeUp, made_up, surrogate
 from gada_ray.data.dataset import IqaDataset
+from gada_ray.running import runner
 from gada_ray.store import Result, Store
+from gada_ray.study.search import Job
+from gada_ray.tracking import runs
 from gada_ray.trial import Execution, Report, Trial
-from gada_ray.tuning import runner, tracking
-from gada_ray.tuning.search import Job
 
 SCRIPT = Path(__file__).parents[1] / "deploy" / "mlflow-server.sh"
 RESOURCES = runner.Resources(cpus=1, max_concurrent=2)
@@ -111,14 +112,14 @@ def study(what: MadeUp, seconds: float, server: Server, name: str, outage: bool)
     with tempfile.TemporaryDirectory() as folder:
         store = Store(folder)
         server.wait()
-        tracker = tracking.Tracker(server.uri, name, lambda message: console.print(f"  {message}", highlight=False))
+        tracker = runs.Tracker(server.uri, name, lambda message: console.print(f"  {message}", highlight=False))
         runner.run(
             what.search(store, on_done), {what.dataset.fingerprint: what.dataset}, store, RESOURCES,
             train=partial(waiting, like=what.like, seconds=seconds),
         )  # fmt: skip
         tracker.close(timeout_s=600)  # sync must not write at the same time
         server.wait()
-        synced = tracking.sync(server.uri, name, entries)
+        synced = runs.sync(server.uri, name, entries)
         agree(server.uri, name, store, trials)
     took = times[-1] - times[0]
     console.print(

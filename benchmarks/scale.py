@@ -29,12 +29,13 @@ from rich.table import Table
 from gada_ray import SMOKE, DataConfig, LogUniform, Preset, Study, gada, with_values
 from gada_ray.data import Split, load_dataset, make_splits
 from gada_ray.data.dataset import IqaDataset
+from gada_ray.running import runner
+from gada_ray.running.status import Status
 from gada_ray.store import FoldRecord, Result, Store
+from gada_ray.study.definition import Plan, data_selections, make_plan
+from gada_ray.study.search import Job, Search
+from gada_ray.tracking import runs
 from gada_ray.trial import Execution, Report, Trial, run_trial
-from gada_ray.tuning import runner, tracking
-from gada_ray.tuning.search import Job, Search
-from gada_ray.tuning.status import Status
-from gada_ray.tuning.study import Plan, data_selections, make_plan
 
 SPLITS, PROPOSALS = 10, 4
 PER_LEVEL = SPLITS * (PROPOSALS + 1)
@@ -117,7 +118,7 @@ def study(trials: int) -> Measured:
 
     with tempfile.TemporaryDirectory() as folder, open(os.devnull, "w") as nowhere:
         store = Store(folder)
-        tracker = tracking.Tracker(tracking.default_uri(store.root), what.plan.study)
+        tracker = runs.Tracker(runs.default_uri(store.root), what.plan.study)
         runner.connect(None, RESOURCES)
         meter = Meter()
         search = what.search(store, on_done)

@@ -29,7 +29,7 @@ from gada_ray.data import DataError
 from gada_ray.data.crops import corners, generator_for, random_places
 from gada_ray.data.photos import decode_photo, find_photos
 from gada_ray.scoring import Scorer, load
-from gada_ray.tuning.models import fetch
+from gada_ray.tracking.models import fetch
 
 PATCH_PX = 32
 ROUNDS = 5

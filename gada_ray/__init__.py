@@ -26,7 +26,7 @@ from gada_ray.recipes import (
     literal,
     real_only,
 )
-from gada_ray.tuning.study import Choice, LogUniform, Preset, Study, Uniform
+from gada_ray.study.definition import Choice, LogUniform, Preset, Study, Uniform
 
 __all__ = [
     "NARROW",

@@ -78,7 +78,7 @@ def score(
 
     from gada_ray import scoring
     from gada_ray.data.photos import find_photos
-    from gada_ray.tuning.models import fetch
+    from gada_ray.tracking.models import fetch
 
     if not model:
         raise scoring.ModelError("--model is missing; 'python tune.py --study NAME --best' prints a study's")

@@ -28,7 +28,8 @@ import psutil
 import typer
 from mlflow import MlflowClient
 
-from gada_ray.tuning import runner, tracking  # before ray, whose environment the runner sets
+from gada_ray.running import runner  # before ray, whose environment the runner sets
+from gada_ray.tracking import runs  # before ray, whose environment the runner sets
 from tests.helpers_manifest import make_manifest
 
 __all__ = ["runner"]
@@ -165,7 +166,7 @@ class Run:
 
     def runs(self) -> tuple[list[Any], list[Any]]:
         """MLflow's runs of configurations, and of splits."""
-        client = MlflowClient(tracking_uri=tracking.default_uri(self.storage))
+        client = MlflowClient(tracking_uri=runs.default_uri(self.storage))
         experiment = client.get_experiment_by_name(STUDY)
         assert experiment is not None
         found = client.search_runs([experiment.experiment_id])

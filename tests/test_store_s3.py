@@ -18,10 +18,11 @@ import s3fs
 from mlflow import MlflowClient
 from moto.server import ThreadedMotoServer
 
+from gada_ray.running import lock
 from gada_ray.store import CHECKPOINT, RESULT, RefusedError, Store, StoreError
+from gada_ray.study.summary import ConfigurationRun
+from gada_ray.tracking import runs
 from gada_ray.trial import Execution, run_trial
-from gada_ray.tuning import lock, tracking
-from gada_ray.tuning.summary import ConfigurationRun
 from tests.helpers_manifest import make_manifest
 from tests.toy import tiny, toy_dataset, toy_trial
 
@@ -126,9 +127,9 @@ def test_mlflow_is_written_from_results_on_s3(s3, tmp_path):
     trial = toy_trial(dataset, config)
     run_trial(trial, dataset, store)
     run = ConfigurationRun("study", "smoke", "toy", "64 px", "test", 0, {}, config, (0,), "scheme", 0)
-    uri = tracking.default_uri(tmp_path)
-    first = tracking.sync(uri, "study", [(run, store.folder(trial.signature))])
-    again = tracking.sync(uri, "study", [(run, store.folder(trial.signature))])
+    uri = runs.default_uri(tmp_path)
+    first = runs.sync(uri, "study", [(run, store.folder(trial.signature))])
+    again = runs.sync(uri, "study", [(run, store.folder(trial.signature))])
     assert (first.written, again.written, again.present) == (1, 0, 1)
     client = MlflowClient(tracking_uri=uri)
     experiment = client.get_experiment_by_name("study")
@@ -142,8 +143,8 @@ def test_mlflow_is_written_from_results_on_s3(s3, tmp_path):
 
 
 def test_a_database_of_mlflow_cannot_live_on_s3(s3):
-    with pytest.raises(tracking.TrackingError, match=r"s3://studies/gada/runs; name a server, --tracking-uri http"):
-        tracking.default_uri(Store(STORAGE).root)
+    with pytest.raises(runs.TrackingError, match=r"s3://studies/gada/runs; name a server, --tracking-uri http"):
+        runs.default_uri(Store(STORAGE).root)
 
 
 def test_a_bucket_that_is_not_there_is_named_before_anything_is_trained(s3):

@@ -15,11 +15,13 @@ import torch
 import tune
 from gada_ray import DataConfig
 from gada_ray.data.splits import Split, make_splits
+from gada_ray.running import runner
+from gada_ray.running.lock import only_driver
+from gada_ray.study import estimate, price
+from gada_ray.study.definition import StudyError, make_plan, selection
+from gada_ray.study.inputs import Data
+from gada_ray.tracking import models, runs
 from gada_ray.trial import run_trial
-from gada_ray.tuning import estimate, models, price, runner, tracking
-from gada_ray.tuning.inputs import Data
-from gada_ray.tuning.lock import only_driver
-from gada_ray.tuning.study import StudyError, make_plan, selection
 from tests.helpers_manifest import make_manifest
 
 
@@ -172,7 +174,7 @@ def test_a_plan_on_a_machine_without_a_gpu_says_that_its_prices_are_of_the_cpu(m
 @pytest.mark.slow
 def test_a_spent_budget_ends_with_what_is_missing_and_the_next_run_takes_it_up(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(runner, "run", inline)
-    monkeypatch.setattr(tracking, "Tracker", MagicMock())
+    monkeypatch.setattr(runs, "Tracker", MagicMock())
     monkeypatch.setattr(estimate, "probe", constant)
     arguments = ("--study", "phases", "--preset", "smoke", "--storage", tmp_path)
     code, text = command(monkeypatch, capsys, *arguments, "--max-gpu-hours", "1e-9", slots=1)
@@ -203,7 +205,7 @@ def test_a_spent_budget_ends_with_what_is_missing_and_the_next_run_takes_it_up(m
 
 def test_trainings_that_diverge_are_named_with_their_cause_and_not_tried_again(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(runner, "run", inline)
-    monkeypatch.setattr(tracking, "Tracker", MagicMock())
+    monkeypatch.setattr(runs, "Tracker", MagicMock())
     monkeypatch.setattr(estimate, "probe", constant)
     make_manifest(tmp_path / "data")
     arguments = ("--study", "normalisation", "--preset", "smoke", "--dataset", "manifest", "--data-root")

@@ -7,12 +7,12 @@ from dataclasses import replace
 import pytest
 from mlflow import MlflowClient
 
-from gada_ray.tuning import tracking
-from gada_ray.tuning.study import make_plan
-from gada_ray.tuning.summary import configuration_key, read_trial
+from gada_ray.study.definition import make_plan
+from gada_ray.study.summary import configuration_key, read_trial
+from gada_ray.tracking import runs
 from tests import ui
-from tests.tuning.test_search import study
-from tests.tuning.test_tracking import configuration, write_trial
+from tests.study.test_search import study
+from tests.tracking.test_runs import configuration, write_trial
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning"),
@@ -23,7 +23,7 @@ pytestmark = [
 @pytest.mark.slow
 @pytest.mark.skipif(not (ui.BROWSER and ui.DRIVER), reason="chromium and chromedriver are not installed")
 def test_levels_searches_curves_and_predictions_are_two_clicks_from_a_studys_runs(tmp_path):
-    uri = tracking.default_uri(tmp_path)
+    uri = runs.default_uri(tmp_path)
     entries = []
     for number, level in enumerate(("32 px", "64 px")):
         of = configuration("sizes", level=level, splits=(0, 1), preset="smoke")
@@ -37,11 +37,11 @@ def test_levels_searches_curves_and_predictions_are_two_clicks_from_a_studys_run
             of, config=of.config.model_copy(update={"rates": of.config.rates.model_copy(update={"generator": rate})})
         )
         entries.append((of, write_trial(tmp_path / f"search {number}", 0, 0.6 + 0.1 * number)))
-    tracking.sync(uri, "sizes", entries)
+    runs.sync(uri, "sizes", entries)
     plan = make_plan("sizes", study(levels={"32 px": {}, "64 px": {"data.batch": 8}}), "smoke", "manifest", {}, seed=7)
     (tmp_path / "report").mkdir()
     keys = {configuration_key(of, read_trial(folder)) for of, folder in entries}
-    tracking.log_study(uri, plan, "s1", ["f"], keys, tmp_path / "report", over=True)
+    runs.log_study(uri, plan, "s1", ["f"], keys, tmp_path / "report", over=True)
 
     client = MlflowClient(uri)
     experiment = client.get_experiment_by_name("sizes")

@@ -18,9 +18,9 @@ from analysis import load, page, report
 from analysis.plans import LoadError
 from gada_ray.data.splits import make_splits
 from gada_ray.store import Store
+from gada_ray.study.summary import ConfigurationRun
+from gada_ray.tracking import runs
 from gada_ray.trial import Trial, run_trial
-from gada_ray.tuning import tracking
-from gada_ray.tuning.summary import ConfigurationRun
 from tests import ui
 from tests.toy import tiny, toy_dataset
 
@@ -48,8 +48,8 @@ def trained(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def uri(trained, tmp_path_factory):
-    place = tracking.default_uri(tmp_path_factory.mktemp("tracked"))
-    tracking.sync(place, "toy", trained[1])
+    place = runs.default_uri(tmp_path_factory.mktemp("tracked"))
+    runs.sync(place, "toy", trained[1])
     return place
 
 
@@ -199,20 +199,20 @@ def test_the_same_runs_give_the_same_files(uri, written, tmp_path, monkeypatch):
 def test_a_level_that_was_run_twice_is_refused_with_the_way_to_choose(trained, uri):
     one = [entry for entry in trained[1] if entry[0].level == "batch 4"]
     fewer = [(replace(run, scheme="t", splits=(0,)), folder) for run, folder in one[:1]]
-    tracking.sync(uri, "twice", [*one, *fewer])
+    runs.sync(uri, "twice", [*one, *fewer])
     with pytest.raises(LoadError, match=r"'batch 4' of study 'twice' .* in 2 configurations") as refused:
         load.read(uri, "twice")
     assert {"--where splits=1", "--where splits=2"} <= set(re.split(r" or |; |choose with ", str(refused.value)))
     assert load.read(uri, "twice", where={"splits": "1"}).splits["split"].tolist() == [0]
     other_seed = [(replace(run, seed=3), folder) for run, folder in one]
-    tracking.sync(uri, "twice", other_seed)
+    runs.sync(uri, "twice", other_seed)
     with pytest.raises(LoadError, match=r"several values of seed.* --where seed=0 or --where seed=3"):
         load.read(uri, "twice")
     assert len(load.read(uri, "twice", where={"seed": "3"}).splits) == 2
 
 
 def test_one_split_gives_a_report_that_concludes_nothing(trained, uri, tmp_path):
-    tracking.sync(uri, "short", [entry for number, entry in enumerate(trained[1]) if number % 2 == 0])
+    runs.sync(uri, "short", [entry for number, entry in enumerate(trained[1]) if number % 2 == 0])
     made = report.make(load.read(uri, "short"))
     assert "nothing can be concluded" in made.verdict
     page.write(made, tmp_path / "out")

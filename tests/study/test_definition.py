@@ -6,7 +6,7 @@ import pytest
 
 from gada_ray import Choice, LogUniform, Preset, Study, finetuning, gada, gan
 from gada_ray.config import ConfigError
-from gada_ray.tuning.study import StudyError, data_selections, make_plan
+from gada_ray.study.definition import StudyError, data_selections, make_plan
 from tests.toy import TINY
 
 RATE = {"rates.evaluator": LogUniform(1e-5, 1e-1)}

@@ -16,10 +16,10 @@ from mlflow.exceptions import MlflowException
 from gada_ray.config import PhaseConfig, TrainingConfig
 from gada_ray.data.dataset import DataError
 from gada_ray.store import Result, Store, StoreError
-from gada_ray.tuning import tracking
-from gada_ray.tuning.study import Preset, Study, make_plan
-from gada_ray.tuning.summary import ConfigurationRun, configuration_key, read_trial
-from gada_ray.tuning.tracking import Tracker, TrackingError, default_uri, sync, where_to_look
+from gada_ray.study.definition import Preset, Study, make_plan
+from gada_ray.study.summary import ConfigurationRun, configuration_key, read_trial
+from gada_ray.tracking import runs
+from gada_ray.tracking.runs import Tracker, TrackingError, default_uri, sync, where_to_look
 
 # MLflow 3.17 uses a loader that SQLAlchemy 2.1 deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
@@ -419,7 +419,7 @@ def test_a_dead_server_gives_one_message_with_the_remedy_and_delays_nobody(study
 
 @pytest.mark.parametrize("closed_first", [False, True])
 def test_a_server_that_comes_back_gets_what_it_missed(store, client, study, tmp_path, monkeypatch, closed_first):
-    monkeypatch.setattr(tracking, "RETRY_S", 600.0 if closed_first else 0.05)
+    monkeypatch.setattr(runs, "RETRY_S", 600.0 if closed_first else 0.05)
     down = threading.Event()
     asked = threading.Event()
     find = MlflowClient.get_experiment_by_name
@@ -485,17 +485,17 @@ def test_a_study_has_one_run_for_its_report_whatever_is_made_again(store, client
         "report", Study(question="?", base=base, levels={"a": {}}, presets={"small": size}), "small", "x", {}
     )
     (tmp_path / "report.html").write_text("first")
-    one = tracking.log_study(store, plan, "scheme", ["f" * 64], (), tmp_path, over=False)
+    one = runs.log_study(store, plan, "scheme", ["f" * 64], (), tmp_path, over=False)
     assert client.get_run(one).info.status == "KILLED"
     (tmp_path / "report.html").write_text("second")
-    assert tracking.log_study(store, plan, "scheme", ["f" * 64], (), tmp_path, over=True) == one
-    other = tracking.log_study(store, replace(plan, seed=1), "scheme", ["f" * 64], (), tmp_path, over=True)
+    assert runs.log_study(store, plan, "scheme", ["f" * 64], (), tmp_path, over=True) == one
+    other = runs.log_study(store, replace(plan, seed=1), "scheme", ["f" * 64], (), tmp_path, over=True)
     assert other != one
     sync(store, "report", [])
     (experiment,) = {client.get_run(run_id).info.experiment_id for run_id in (one, other)}
-    runs = {run.info.run_id: run for run in client.search_runs([experiment])}
-    assert set(runs) == {one, other}
-    assert runs[one].info.status == "FINISHED" and runs[one].data.tags["kind"] == "study"
+    found = {run.info.run_id: run for run in client.search_runs([experiment])}
+    assert set(found) == {one, other}
+    assert found[one].info.status == "FINISHED" and found[one].data.tags["kind"] == "study"
     where = client.download_artifacts(one, "report.html", str(tmp_path_factory.mktemp("download")))
     assert Path(where).read_text() == "second"
 
@@ -510,9 +510,9 @@ def test_a_studys_description_leads_to_its_own_configurations_alone(store, clien
     sync(store, "two", [(ours, folder), (other, folder)])
     keys = {configuration_key(ours, read_trial(folder))}
     assert configuration_key(other, read_trial(folder)) not in keys
-    run = tracking.log_study(store, plan, "s", ["f"], keys, tmp_path_factory.mktemp("report"), over=True)
-    note = client.get_run(run).data.tags[tracking.NOTE]
+    run = runs.log_study(store, plan, "s", ["f"], keys, tmp_path_factory.mktemp("report"), over=True)
+    note = client.get_run(run).data.tags[runs.NOTE]
     place = client.get_experiment_by_name("two").experiment_id
     found = client.search_runs([place], "tags.kind = 'configuration'")
     assert len(found) == 2
-    assert [one.data.tags[tracking.KEY] in keys for one in found if one.info.run_id in note] == [True]
+    assert [one.data.tags[runs.KEY] in keys for one in found if one.info.run_id in note] == [True]

@@ -14,9 +14,9 @@ from gada_ray.data.crops import CropSource
 from gada_ray.data.dataset import IqaDataset
 from gada_ray.evaluation import protocol
 from gada_ray.store import Result
+from gada_ray.study.search import Job
 from gada_ray.training.phases import Phase, build
 from gada_ray.trial import Execution
-from gada_ray.tuning.search import Job
 
 PROBE_S = 0.25
 """Seconds for which a step is repeated to time it, after one that warms up."""

@@ -4,10 +4,10 @@ import pytest
 
 from gada_ray import SMOKE, DataConfig, gada, with_values
 from gada_ray.data import load_dataset
+from gada_ray.study.price import Price, from_past, gpu_share, price, probe, work
 from gada_ray.trial import Execution
-from gada_ray.tuning.price import Price, from_past, gpu_share, price, probe, work
+from tests.study.test_search import result, search, study
 from tests.toy import TINY
-from tests.tuning.test_search import result, search, study
 
 
 @pytest.mark.parametrize("total_mb", [8_000, 24_000, 80_000])

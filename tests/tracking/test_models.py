@@ -24,11 +24,11 @@ from gada_ray import Preset, Study
 from gada_ray.data.splits import make_splits
 from gada_ray.scoring import ModelError, Score, load
 from gada_ray.store import Store
+from gada_ray.study.definition import Plan, data_selections, make_plan
+from gada_ray.study.search import Configuration, Search
+from gada_ray.tracking import models, runs
 from gada_ray.training import checkpoint
 from gada_ray.trial import run_trial
-from gada_ray.tuning import models, tracking
-from gada_ray.tuning.search import Configuration, Search
-from gada_ray.tuning.study import Plan, data_selections, make_plan
 from tests.toy import tiny, toy_dataset
 
 # MLflow 3.17 uses a loader that SQLAlchemy 2.1 deprecates.
@@ -67,8 +67,8 @@ def trained(tmp_path_factory):
     """A finished study of two levels and two splits, in the store and in MLflow."""
     store = Store(tmp_path_factory.mktemp("storage"))
     search, entries = search_of(store, plan_of())
-    uri = tracking.default_uri(store.root)
-    tracking.sync(uri, "toys", entries)
+    uri = runs.default_uri(store.root)
+    runs.sync(uri, "toys", entries)
     return SimpleNamespace(store=store, search=search, uri=uri, client=MlflowClient(tracking_uri=uri))
 
 

@@ -22,10 +22,10 @@ import optuna
 from gada_ray.config import digest, flatten, with_values
 from gada_ray.data.splits import Fold, Split, splits_hash
 from gada_ray.store import Result
+from gada_ray.study.definition import LevelPlan, Plan, selection
+from gada_ray.study.racing import Racing, losers
+from gada_ray.study.summary import ConfigurationRun
 from gada_ray.trial import Trial
-from gada_ray.tuning.racing import Racing, losers
-from gada_ray.tuning.study import LevelPlan, Plan, selection
-from gada_ray.tuning.summary import ConfigurationRun
 
 GENERATION = 4
 """Proposals made at once, whatever the number of workers."""

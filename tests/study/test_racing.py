@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gada_ray.tuning.racing import Racing, clearly_worse, losers, replay, simulate
+from gada_ray.study.racing import Racing, clearly_worse, losers, replay, simulate
 
 
 def table(configurations: int = 40, splits: int = 10, noise: float = 0.008, seed: int = 0) -> np.ndarray:

@@ -10,10 +10,10 @@ from gada_ray import Choice, LogUniform, Preset, Study, direct, finetuning, gada
 from gada_ray.config import TrainingConfig
 from gada_ray.data.splits import make_splits
 from gada_ray.store import DatasetRecord, FoldRecord, Result, RunRecord
-from gada_ray.tuning.racing import Racing
-from gada_ray.tuning.results import table
-from gada_ray.tuning.search import OBJECTIVE, Configuration, Job, Search
-from gada_ray.tuning.study import StudyError, data_selections, make_plan
+from gada_ray.study.definition import StudyError, data_selections, make_plan
+from gada_ray.study.racing import Racing
+from gada_ray.study.results import table
+from gada_ray.study.search import OBJECTIVE, Configuration, Job, Search
 from tests.toy import TINY
 
 REFERENCES = [f"r{number:02d}" for number in range(15)]

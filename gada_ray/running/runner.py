@@ -40,8 +40,8 @@ from gada_ray.data.dataset import IqaDataset
 from gada_ray.data.splits import Fold
 from gada_ray.errors import UserError
 from gada_ray.store import RefusedError, Result, Store, StoreError
+from gada_ray.study.search import Job, Search
 from gada_ray.trial import Execution, Progress, Report, Trial, run_trial
-from gada_ray.tuning.search import Job, Search
 
 REPORT_EVERY_S = 2.0
 """Tune handles reports one by one; more than this tells nobody more."""

@@ -26,10 +26,10 @@ from gada_ray.data.demo_images import clouds
 from gada_ray.errors import first_line
 from gada_ray.scoring import Card, ModelError
 from gada_ray.store import Result, Store
+from gada_ray.study.definition import Plan
+from gada_ray.study.search import Configuration, Search
+from gada_ray.study.summary import aggregate, configuration_key, read_trial
 from gada_ray.training import checkpoint
-from gada_ray.tuning.search import Configuration, Search
-from gada_ray.tuning.study import Plan
-from gada_ray.tuning.summary import aggregate, configuration_key, read_trial
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -222,9 +222,9 @@ def fetch(address: str, tracking_uri: str | None) -> Path:
         if not Path(address).is_dir():
             raise ModelError(f"--model {address} is neither a folder nor an address in MLflow (runs:/ or models:/)")
         return Path(address)
-    from gada_ray.tuning import tracking
+    from gada_ray.tracking import runs
 
-    uri = tracking_uri or tracking.default_uri(Path("runs"))
+    uri = tracking_uri or runs.default_uri(Path("runs"))
     _check_there(uri)
     import mlflow
 
@@ -251,7 +251,7 @@ def _weights(store: Store, result: Result) -> dict[str, Tensor]:
 
 def _check_there(uri: str) -> None:
     """MLflow would make a database where there is none."""
-    from gada_ray.tuning import tracking
+    from gada_ray.tracking import runs
 
-    if uri.startswith(tracking.SQLITE) and not Path(uri.removeprefix(tracking.SQLITE)).is_file():
-        raise ModelError(f"there is no {uri.removeprefix(tracking.SQLITE)}; name MLflow's address by --tracking-uri")
+    if uri.startswith(runs.SQLITE) and not Path(uri.removeprefix(runs.SQLITE)).is_file():
+        raise ModelError(f"there is no {uri.removeprefix(runs.SQLITE)}; name MLflow's address by --tracking-uri")

@@ -17,8 +17,9 @@ from ray import cloudpickle
 from ray.exceptions import RayActorError, RayTaskError
 
 import tune
+from gada_ray.running import runner
 from gada_ray.store import RefusedError, Store, unusable
-from gada_ray.tuning import runner, tracking
+from gada_ray.tracking import runs
 from tests.helpers_manifest import make_manifest
 
 pytestmark = [
@@ -56,8 +57,8 @@ def command(cluster, monkeypatch, capsys, tmp_path):
     return run
 
 
-def runs(storage, study: str, kind: str):
-    client = MlflowClient(tracking_uri=tracking.default_uri(storage))
+def runs_of(storage, study: str, kind: str):
+    client = MlflowClient(tracking_uri=runs.default_uri(storage))
     experiment = client.get_experiment_by_name(study)
     assert experiment is not None
     return client.search_runs([experiment.experiment_id], f"tags.kind = '{kind}'")
@@ -80,7 +81,7 @@ def test_a_study_trains_every_level_on_every_split_once_and_its_second_run_train
     scores = [r.metrics["srocc"] for r in results if r and r.config.data.crop_px == 32]
     assert table.set_index("level").loc["32 px", "srocc_mean"] == pytest.approx(sum(scores) / 2)
 
-    configurations, splits = runs(storage, "patch_size", "configuration"), runs(storage, "patch_size", "split")
+    configurations, splits = runs_of(storage, "patch_size", "configuration"), runs_of(storage, "patch_size", "split")
     assert {run.info.run_name for run in configurations} == {"32 px", "64 px"}
     assert {run.info.status for run in configurations + splits} == {"FINISHED"}
     assert len(splits) == 4
@@ -94,7 +95,7 @@ def test_a_study_trains_every_level_on_every_split_once_and_its_second_run_train
     monkeypatch.setattr(runner, "connect", never)
     again = command(*study, "--data-root", tmp_path / "data")
     assert again[again.index("┏") :] == text[text.index("┏") :]
-    assert len(runs(storage, "patch_size", "split")) == 4
+    assert len(runs_of(storage, "patch_size", "split")) == 4
 
 
 def test_a_search_proposes_on_validation_references_and_tests_its_winner_once(command, tmp_path):
@@ -127,9 +128,9 @@ def test_a_dead_tracking_server_is_named_once_and_synced_later(command, tmp_path
         assert text.count(said) == 1
     assert len(list(storage.glob("trials/*/result.json"))) == 3
     command(*study, "--sync")
-    assert len(runs(storage, "normalisation", "split")) == 3
+    assert len(runs_of(storage, "normalisation", "split")) == 3
     command(*study, "--sync")
-    assert len(runs(storage, "normalisation", "split")) == 3
+    assert len(runs_of(storage, "normalisation", "split")) == 3
 
 
 def test_a_study_ends_with_one_message_when_results_do_not_reach_the_driver(command, monkeypatch, tmp_path, capsys):

@@ -10,14 +10,14 @@ from pathlib import Path
 import psutil
 import pytest
 
+from gada_ray.running import lock
+from gada_ray.running.lock import Holder, LockedError, only_driver
 from gada_ray.store import StoreError
-from gada_ray.tuning import lock
-from gada_ray.tuning.lock import Holder, LockedError, only_driver
 
 HOLDER = """
 import sys, time
 from pathlib import Path
-from gada_ray.tuning.lock import only_driver
+from gada_ray.running.lock import only_driver
 with only_driver(Path(sys.argv[1]), "phases"):
     print("held", flush=True)
     time.sleep(60)

@@ -13,11 +13,11 @@ from pydantic import ValidationError
 
 from gada_ray.config import Frozen, TrainingConfig, digest, explain
 from gada_ray.store import Folder, Result, StoreError, write_whole
+from gada_ray.study.definition import LevelPlan, Plan, selection
+from gada_ray.study.inputs import Data
+from gada_ray.study.price import Seconds, from_past, price, probe, skipped_phases
+from gada_ray.study.search import Job, Search
 from gada_ray.trial import Execution
-from gada_ray.tuning.inputs import Data
-from gada_ray.tuning.price import Seconds, from_past, price, probe, skipped_phases
-from gada_ray.tuning.search import Job, Search
-from gada_ray.tuning.study import LevelPlan, Plan, selection
 
 
 class LevelEstimate(Frozen):

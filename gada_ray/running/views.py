@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
-from gada_ray.tuning.study import Plan, Study, StudyError
+from gada_ray.study.definition import Plan, Study, StudyError
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from gada_ray.running.runner import Resources
     from gada_ray.store import Folder
-    from gada_ray.tuning.estimate import Estimate, Reuse
-    from gada_ray.tuning.inputs import Data
-    from gada_ray.tuning.runner import Resources
-    from gada_ray.tuning.search import Search
+    from gada_ray.study.estimate import Estimate, Reuse
+    from gada_ray.study.inputs import Data
+    from gada_ray.study.search import Search
 
 # Where nobody resizes a window, tables are not squeezed.
 console = Console() if sys.stdout.isatty() else Console(width=140)
@@ -87,8 +87,8 @@ def show_plan(plan: Plan, made: Estimate, found: Reuse, data: Data, resources: R
     """What would run, what is done, and what it costs."""
     import torch
 
-    from gada_ray.tuning import runner
-    from gada_ray.tuning.status import duration
+    from gada_ray.running import runner
+    from gada_ray.running.status import duration
 
     columns = ("level", "steps", "trainings", "done", "shared start", "each", "device-hours", "price from")
     view = Table(*columns, title=plan.question)
@@ -146,8 +146,8 @@ def show_missing(search: Search) -> None:
 
 def show_results(plan: Plan, search: Search, data: Data, root: Folder, uri: str) -> None:
     """The study's table, on the screen and as a file, and where everything else is."""
-    from gada_ray.tuning import tracking
-    from gada_ray.tuning.results import write_tables
+    from gada_ray.study.results import write_tables
+    from gada_ray.tracking import runs
 
     path, frame = write_tables(root / "tables", plan, search.configurations(), *data.first)
     tested = frame[frame["stage"] == "test"]
@@ -174,7 +174,7 @@ def show_results(plan: Plan, search: Search, data: Data, root: Folder, uri: str)
         if level.level.space and level.best:
             chosen = ", ".join(f"{path}={level.best.run.values[path]:.3g}" for path in level.level.space)
             say(f"{level.level.name}: {chosen}; validation SROCC {level.best.mean:.3f}, best of {len(level.proposed)}")
-    say(f"results: {root}\ntable: {path}\nMLflow: {tracking.where_to_look(uri)}")
+    say(f"results: {root}\ntable: {path}\nMLflow: {runs.where_to_look(uri)}")
 
 
 def show_failures(search: Search, root: Folder) -> None:
@@ -204,8 +204,8 @@ def show_simulation(study: Study, path: Path) -> None:
     """Replay searches with the study's racing on a table of known scores."""
     import pandas as pd
 
-    from gada_ray.tuning.racing import simulate
-    from gada_ray.tuning.search import GENERATION
+    from gada_ray.study.racing import simulate
+    from gada_ray.study.search import GENERATION
 
     try:
         frame = pd.read_csv(path)

@@ -11,8 +11,8 @@ from gada_ray.data.dataset import IqaDataset
 from gada_ray.data.splits import Split
 from gada_ray.evaluation.metrics import content_blind
 from gada_ray.store import Folder, write_whole
-from gada_ray.tuning.search import Configuration
-from gada_ray.tuning.study import Plan
+from gada_ray.study.definition import Plan
+from gada_ray.study.search import Configuration
 
 FLOOR = "distortion's mean (floor)"
 

@@ -12,7 +12,7 @@ from optuna.trial import create_trial
 
 from gada_ray.config import ConfigError, TrainingConfig, flatten, with_values
 from gada_ray.errors import UserError
-from gada_ray.tuning.racing import Racing
+from gada_ray.study.racing import Racing
 
 Values = Mapping[str, Any]
 """Values of a configuration by dotted path."""

@@ -30,9 +30,8 @@ from gada_ray import pictures
 from gada_ray.config import CODE_VERSION, digest
 from gada_ray.errors import UserError, first_line
 from gada_ray.store import Folder, Result
-from gada_ray.tuning import links
-from gada_ray.tuning.study import Plan
-from gada_ray.tuning.summary import (
+from gada_ray.study.definition import Plan
+from gada_ray.study.summary import (
     ConfigurationRun,
     Trial,
     aggregate,
@@ -44,6 +43,7 @@ from gada_ray.tuning.summary import (
     read_trial,
     varied,
 )
+from gada_ray.tracking import links
 
 # MLflow reads these when it is imported or first used. Without them, a call to a dead server blocks for four minutes.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gada_ray.data import IqaDataset, Split, check_crops, load_dataset, load_splits, make_splits
-from gada_ray.tuning.study import Plan, data_selections
+from gada_ray.study.definition import Plan, data_selections
 
 
 @dataclass(frozen=True)

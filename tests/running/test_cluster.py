@@ -20,11 +20,11 @@ from ray.experimental import get_object_locations
 from gada_ray import Preset, Study
 from gada_ray.data.dataset import IqaDataset
 from gada_ray.data.splits import make_splits
+from gada_ray.running import runner
 from gada_ray.store import Result, Store
+from gada_ray.study.definition import data_selections, make_plan
+from gada_ray.study.search import Job, Search
 from gada_ray.trial import Execution, Report, Trial, run_trial
-from gada_ray.tuning import runner
-from gada_ray.tuning.search import Job, Search
-from gada_ray.tuning.study import data_selections, make_plan
 from tests.toy import tiny, toy_dataset
 
 pytestmark = [

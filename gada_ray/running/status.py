@@ -12,9 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from gada_ray.store import Result
+from gada_ray.study.price import job_work, work
+from gada_ray.study.search import Job
 from gada_ray.trial import Progress
-from gada_ray.tuning.price import job_work, work
-from gada_ray.tuning.search import Job
 
 PICTURE_EVERY_S = 0.2
 """Between two pictures on a terminal."""

@@ -1,0 +1,1 @@
+"""What is asked: a study, the search for its trainings, their price and their results. Knows neither Ray nor MLflow."""

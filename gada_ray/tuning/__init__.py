@@ -1,1 +1,0 @@
-"""From a question to trials: study, search, runner, tracking."""
