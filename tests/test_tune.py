@@ -15,7 +15,7 @@ import torch
 import tune
 from gada_ray import DataConfig
 from gada_ray.data.splits import Split, make_splits
-from gada_ray.running import runner
+from gada_ray.running import runner, session
 from gada_ray.running.lock import only_driver
 from gada_ray.study import estimate, price
 from gada_ray.study.definition import StudyError, make_plan, selection
@@ -317,7 +317,7 @@ def test_the_winners_address_is_printed_and_failing_to_log_it_is_a_message(monke
         return "models:/m-1"
 
     monkeypatch.setattr(models, "publish", publish)
-    tune.publish("sqlite:///none.db", MagicMock(), MagicMock(), data)
+    session.publish("sqlite:///none.db", MagicMock(), MagicMock(), data)
     printed = capsys.readouterr().out.strip()
     assert printed == ("the model is not logged: no room" if error else "model: models:/m-1")
 

@@ -1,0 +1,242 @@
+"""One study on one storage: planned, run, or written to MLflow anew, with everybody told who should know.
+
+Between the search, which says what to train, the runner, which trains it, the tracker and the status line, which show
+it. `tune.py` makes a session of its options and calls one of its methods.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gada_ray.data.splits import splits_hash
+from gada_ray.errors import first_line
+from gada_ray.running import runner, views
+from gada_ray.running.lock import Lock, only_driver
+from gada_ray.running.runner import Resources
+from gada_ray.running.status import Status
+from gada_ray.running.views import console
+from gada_ray.store import Folder, Result, Store, write_whole
+from gada_ray.study import estimate as estimates
+from gada_ray.study.definition import Plan, selection
+from gada_ray.study.inputs import Data
+from gada_ray.study.price import gpu_share, peak_mb
+from gada_ray.study.search import Configuration, Job, Search
+from gada_ray.study.summary import ConfigurationRun, Trial, configuration_key
+from gada_ray.tracking import models, runs
+
+Report = Callable[..., list[Path]]
+"""Writes a report to a folder: `analysis.report.study_report`, which the library does not know."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a study is run; nothing here changes its numbers."""
+
+    storage: str = "runs"
+    tracking_uri: str | None = None
+    """None: a file in the storage."""
+    cpus: float = 1.0
+    """Of a trial."""
+    gpus: float | None = None
+    """Of a trial; None: what a probe measures, or 0 without a GPU."""
+    max_concurrent: int | None = None
+    checkpoint_every_s: float = 60.0
+    max_hours: float | None = None
+    max_gpu_hours: float | None = None
+    address: str | None = None
+    """Of a Ray cluster; one is started without it."""
+
+
+class Session:
+    """A plan on a storage. Making one reads what the storage knows, and trains nothing."""
+
+    def __init__(self, plan: Plan, data: Data, options: Options, report: Report) -> None:
+        self.plan, self.data, self.options, self._report = plan, data, options, report
+        self.store = Store(options.storage)
+        self.store.check()
+        self.resources = choose_resources(plan, data, options)
+        self._entries: list[tuple[ConfigurationRun, Folder]] = []
+        """Trials that are done, each with the configuration that it belongs to."""
+        self._tracker: runs.Tracker | None = None
+        self._status: Status | None = None
+        self._lock: Lock | None = None
+        self.search = Search(plan, data.splits, data.fingerprints, self.store.result, self._on_done, self._on_given_up)
+        self.reused = estimates.reuse(self.search)
+
+    @property
+    def uri(self) -> str:
+        """MLflow's address."""
+        return self.options.tracking_uri or runs.default_uri(self.store.root)
+
+    def show_plan(self) -> None:
+        """Show what would run and what it costs."""
+        with console.status("timing a few steps"):
+            made = estimates.estimate(self.search, self.data, self.resources.execution, self.store.result, probing=True)
+        assert made is not None
+        path = estimates.keep(self.store.root, self.plan, made)
+        views.show_plan(self.plan, made, self.reused, self.data, self.resources, path)
+
+    def sync(self) -> None:
+        """Make MLflow complete from the storage."""
+        uri = self.uri
+        with only_driver(self.store.root, self.plan.study, views.warn):
+            done = runs.sync(uri, self.plan.study, self._entries)
+            console.print(
+                f"MLflow at {uri}: {done.present + done.written} split runs, {done.written} written now, "
+                f"{done.deleted} duplicates or unfinished ones removed",
+                highlight=False,
+                soft_wrap=True,
+            )
+            publish(uri, self.search, self.store, self.data)
+            self._make_report()
+
+    def run(self) -> int:
+        """Train what is missing, and show and track all of it; returns the command's exit code."""
+        uri = self.uri
+        with only_driver(self.store.root, self.plan.study, views.warn) as self._lock:
+            self._tracker = runs.Tracker(uri, self.plan.study, views.warn)
+            for entry in self._entries:
+                self._tracker.finished(*entry)
+            # What a cluster's devices cost, a probe on this machine cannot tell.
+            made = estimates.estimate_of_run(
+                self.store.root,
+                self.search,
+                self.data,
+                self.resources.execution,
+                self.store.result,
+                probing=self.options.address is None,
+            )
+            if self.search.waiting:
+                self._train(made)
+                self._lock.check()
+            with console.status("finishing MLflow"):
+                self._tracker.close()
+            publish(uri, self.search, self.store, self.data)
+            views.show_results(self.plan, self.search, self.data, self.store.root, uri)
+            views.show_failures(self.search, self.store.root)
+            views.show_cost(made, estimates.used(self.search), self.search.finished)
+            self._make_report()
+        if not self.search.finished:
+            views.show_missing(self.search)
+            return 0
+        if any(result is None for c in self.search.configurations() for result in c.results.values()):
+            console.print("some trials could not be carried out; run the same command to try them again", style="red")
+            return 1
+        return 0
+
+    def _train(self, made: estimates.Estimate | None) -> None:
+        search = self.search
+        with console.status("starting Ray"):
+            slots = runner.connect(self.options.address, self.resources)
+        views.describe(self.plan, self.data, self.resources, slots, self.reused, made)
+        self._status = status = Status(console, self.plan.study, search.waiting, lambda: search.planned)
+        status.done = status.reused = self.reused.total
+        try:
+            with status:
+                runner.run(
+                    search,
+                    self.data.by_fingerprint,
+                    self.store,
+                    self.resources,
+                    status.started,
+                    status.progress,
+                    status.told,
+                    status.tick,
+                    self._enough,
+                )
+        finally:
+            runner.disconnect()
+
+    def _on_done(self, job: Job, result: Result | None, known: bool) -> None:
+        if result is not None:
+            self._track(job.run, job)
+        if self._status is not None:
+            self._status.ended(job, result, known)
+
+    def _on_given_up(self, configuration: Configuration) -> None:
+        # MLflow shows it as finished with the splits that it was given.
+        self._track(configuration.run, configuration.jobs[configuration.released - 1])
+
+    def _track(self, run: ConfigurationRun, job: Job) -> None:
+        entry = run, self.store.folder(job.trial.signature)
+        self._entries.append(entry)
+        if self._tracker is not None:
+            self._tracker.finished(*entry)
+
+    def _enough(self) -> bool:
+        """Whether nothing more may start."""
+        hours, device_hours = self.options.max_hours, self.options.max_gpu_hours
+        if self._status is None or self._lock is None:
+            return False
+        over = self._lock.lost or (hours is not None and self._status.hours >= hours)
+        used = self._status.device_hours * (self.resources.gpus or 1)
+        return over or (device_hours is not None and used >= device_hours)
+
+    def _make_report(self) -> None:
+        """Write the report of what there is so far beside the results, and log it; failing is a message."""
+        plan, store = self.plan, self.store
+        keys = {
+            configuration_key(configuration.run, Trial(store.folder(result.signature), result))
+            for configuration in self.search.configurations()
+            for result in configuration.results.values()
+            if result is not None
+        }
+        command = f"python -m analysis report --study {plan.study} --preset {plan.preset}"
+        place = store.root / "reports" / f"{plan.study}-{plan.preset}-{plan.dataset}"
+        try:
+            with console.status("making the report"), tempfile.TemporaryDirectory() as folder:
+                for file in self._report(self.uri, plan.study, Path(folder), keys=keys, command=command):
+                    write_whole(place / file.name, file.read_bytes())
+                scheme = splits_hash(self.data.first[1])
+                fingerprints = list(self.data.by_fingerprint)
+                runs.log_study(self.uri, plan, scheme, fingerprints, keys, Path(folder), self.search.finished)
+        except Exception as error:
+            views.warn(f"the report is not complete ({first_line(error)}); make it later with '{command}'")
+        else:
+            views.say(f"report: {place / 'report.html'}")
+
+
+def choose_resources(plan: Plan, data: Data, options: Options) -> Resources:
+    """What a trial gets; by default as many share a GPU as its memory allows, measured by steps of the largest level.
+
+    Raises:
+        ResourceError: for a GPU wish on a machine without one, unless the trials run on a cluster elsewhere.
+    """
+    chosen = runner.choose_resources(
+        options.cpus, options.gpus, options.max_concurrent, options.checkpoint_every_s, options.address
+    )
+    if not chosen.gpus or options.gpus is not None or options.address is not None:
+        return chosen
+    largest = max((level.config for level in plan.levels), key=lambda config: config.data.crop_px * config.data.batch)
+    with console.status("measuring the memory of a trial"):
+        peak = peak_mb(largest, data.datasets[selection(largest)], chosen.execution)
+    total_mb = torch.cuda.get_device_properties(0).total_memory / 2**20
+    return dataclasses.replace(chosen, gpus=gpu_share(peak, total_mb))
+
+
+def publish(uri: str, search: Search, store: Store, data: Data) -> None:
+    """Log the winner of a finished study as a model, and say where it is; a failure is a message."""
+    names: dict[Any, tuple[str, ...]] = {place: dataset.distortions for place, dataset in data.datasets.items()}
+    with console.status("logging the model"):
+        try:
+            address = models.publish(uri, search, store, lambda config: names[selection(config)])
+        except Exception as error:
+            return views.warn(f"the model is not logged: {first_line(error)}")
+    if address:
+        views.say(f"model: {address}")
+
+
+def best_model(plan: Plan, options: Options) -> str:
+    """The address of a plan's model in MLflow.
+
+    Raises:
+        ModelError: where there is none.
+    """
+    return models.best(options.tracking_uri or runs.default_uri(Store(options.storage).root), plan)
