@@ -73,18 +73,23 @@ COMPARISONS = (
     "difference that this study would have found at .05 with a power of 80 %."
 )
 GENERATOR = (
-    "Means over splits, on references held out. L1 is the mean absolute difference from the truly distorted crop, for "
-    "generated crops and for the references themselves: a generator that is not below its references has learned "
-    "nothing that helps."
+    "Means over splits, on crops of held-out references, asked for the class and quality of truly distorted ones under "
+    "the same windows. A judge that was trained on real crops of the training references alone says what they show: the "
+    "share that it puts in the class asked for, and the rank correlation of asked with judged quality; beside them, its "
+    "figures on the truly distorted crops. Distances are those from the truth over the bare reference’s: a generator at "
+    "1 or above is no closer than doing nothing, but noise that is another draw is √2 away. The strength of the change "
+    "is its standard deviation over the true one’s."
 )
 NAMES = {
-    "generator_l1": "L1 of generated",
-    "generator_reference_l1": "L1 of references",
-    "closer": "splits on which generated is closer",
-    "generator_obeys_mdsi": "obeys the asked quality, by MDSI",
-    "generator_obeys_evaluator": "obeys the asked quality, by its evaluator",
-    "generator_class_accuracy": "shows the asked class",
-    "generator_noise_sd": "effect of z on a pixel (sd)",
+    "shows_class": "shows the class",
+    "real_class": "truth shows it",
+    "shows_quality": "shows the quality",
+    "real_quality": "truth shows it",
+    "distance_l1": "L1 distance",
+    "distance_mdsi": "MDSI distance",
+    "change_sd": "strength",
+    "obeys_mdsi": "follows the quality, by MDSI",
+    "noise_sd": "effect of z on a pixel (sd)",
 }
 
 
@@ -152,8 +157,8 @@ def _training(runs: Runs, scores: pd.DataFrame) -> list[Table | Drawing]:
     if len(curve):
         ends = {level: _ends(config) for level, config in runs.of_levels.items()}
         caption = (
-            "Thin: every split; thick: the median. The dot that ends a phase is measured on all test crops, points "
-            "before it on few. No point of a curve was used to choose anything."
+            "Thin: every split; thick: the median. All points are measured on the same few crops of an image, and none "
+            "was used to choose anything."
         )
         parts.append(Drawing("curves", "Learning curves by phase", caption, figures.learning(curve, ends)))
     predicted = runs.predictions()
@@ -177,12 +182,12 @@ def _generator(runs: Runs) -> list[Table | Drawing]:
     frame = tables.generator(runs.splits)
     if frame.empty:
         return []
+    measured = [str(name) for name in frame.columns[3:]]
     rows = [
-        [str(row["level"]), str(row["n"])]
-        + [f"{row[name]:.0%}" if name == "closer" else tables.number(row[name]) for name in frame.columns[2:]]
+        [str(row["level"]), str(row["distortion"]), str(row["n"]), *(tables.number(row[name]) for name in measured)]
         for _, row in frame.iterrows()
     ]
-    columns = ["level", "n", *(NAMES.get(str(name), str(name)) for name in frame.columns[2:])]
+    columns = ["level", "images", "n", *(NAMES[name] for name in measured)]
     parts: list[Table | Drawing] = [Table("generator", "The generator on held-out references", columns, rows, frame)]
     last = runs.splits[runs.splits["level"] == frame["level"].iloc[-1]].iloc[0]
     of = f"“{last['level']}”, split {last['split']}"

@@ -80,31 +80,46 @@ def pairs(splits: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(found, ignore_index=True) if found else pd.DataFrame()
 
 
-def generator(splits: pd.DataFrame) -> pd.DataFrame:
-    """What was measured of every level's generator, means over splits, and how often it beats doing nothing.
+GENERATOR = (
+    "shows_class",
+    "real_class",
+    "shows_quality",
+    "real_quality",
+    "distance_l1",
+    "distance_mdsi",
+    "change_sd",
+    "obeys_mdsi",
+    "noise_sd",
+)
+"""What is measured of a generator (`gada_ray.evaluation.generated.measure`), in the order of a report."""
 
-    Columns: level, n, every metric generator_*, and closer: the share of splits on which generated
-    crops are closer to the distorted ones than the references are.
+
+def generator(splits: pd.DataFrame) -> pd.DataFrame:
+    """What was measured of every level's generator, means over splits.
+
+    Columns: level, distortion (`ALL`, then each), n, and those of `GENERATOR` that were measured. A level whose last
+    phase does not train the generator has its numbers from the phase that did.
     """
-    # A level whose last phase does not train the generator has its numbers from the phase that did.
-    # Runs of the first version say reference_l1.
-    splits = splits.rename(
-        columns=lambda name: re.sub(r"^(after_\w+/)?reference_l1$", r"\1generator_reference_l1", name)
-    )
-    found = [re.match(r"(after_\w+/)?(generator_\w+)$", str(column)) for column in splits]
-    names = list(dict.fromkeys(match[2] for match in found if match))
-    columns = {name: [str(m[0]) for m in found if m and m[2] == name] for name in names}
-    measured = pd.DataFrame({name: splits[own].bfill(axis=1).iloc[:, 0] for name, own in columns.items()})
-    if measured.empty:
+    pattern = re.compile(r"(?:after_\w+/)?generator_(" + "|".join(GENERATOR) + r")(?:/(.+))?$")
+    columns: dict[tuple[str, str], list[str]] = {}
+    for column in map(str, splits):
+        if match := pattern.match(column):
+            columns.setdefault((match[2] or ALL, match[1]), []).append(column)
+    parts = []
+    for distortion in sorted({distortion for distortion, _ in columns}, key=lambda name: (name != ALL, name)):
+        own = {name: columns[distortion, name] for name in GENERATOR if (distortion, name) in columns}
+        frame = pd.DataFrame({name: splits[found].bfill(axis=1).iloc[:, 0] for name, found in own.items()})
+        frame = splits[["level"]].join(frame).dropna(subset=list(own), how="all")
+        groups = frame.groupby("level", sort=False)
+        table = groups.mean()
+        table.insert(0, "n", groups.size())
+        table.insert(0, "distortion", distortion)
+        parts.append(table.reset_index())
+    if not parts:
         return pd.DataFrame()
-    order = sorted(names, key=lambda name: (not name.endswith("_l1"), name))
-    frame = splits[["level"]].join(measured[order]).dropna(subset=order, how="all")
-    table = frame.groupby("level", sort=False).mean()
-    table.insert(0, "n", frame.groupby("level", sort=False).size())
-    if {"generator_l1", "generator_reference_l1"} <= set(names):
-        closer = (frame["generator_l1"] < frame["generator_reference_l1"]).groupby(frame["level"], sort=False).mean()
-        table.insert(3, "closer", closer)
-    return table.reset_index()
+    order = {level: place for place, level in enumerate(dict.fromkeys(splits["level"]))}
+    table = pd.concat(parts, ignore_index=True)
+    return table.sort_values("level", key=lambda levels: levels.map(order), kind="stable").reset_index(drop=True)
 
 
 def cost(configurations: pd.DataFrame) -> pd.DataFrame:

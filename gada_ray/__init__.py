@@ -14,6 +14,7 @@ from gada_ray.config import (
     with_values,
 )
 from gada_ray.recipes import (
+    LITERAL,
     NARROW,
     SHORT,
     SMOKE,
@@ -29,6 +30,7 @@ from gada_ray.recipes import (
 from gada_ray.study.definition import Choice, LogUniform, Preset, Study, Uniform
 
 __all__ = [
+    "LITERAL",
     "NARROW",
     "SHORT",
     "SMOKE",

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveInt
 
 from gada_ray.errors import UserError
 
-CODE_VERSION = 1
+CODE_VERSION = 2
 """Raised by one whenever the same configuration would train to different numbers; part of every signature."""
 
 PARTS = ("generator", "trunk", "discriminator", "classifier", "evaluator")
@@ -34,8 +34,8 @@ class DataConfig(Frozen):
 
     crop_px: PositiveInt = 64
     """Side of the square training and test crops, in pixels (the paper: 128; 64 in its Table 1)."""
-    crop_grid: PositiveInt = 1
-    """Crop corners are multiples of this many pixels; 8 keeps crops on the JPEG block grid."""
+    crop_grid: PositiveInt = 8
+    """Crop corners are multiples of this many pixels; 8 keeps crops on the JPEG block grid, 1 takes them anywhere."""
     batch: PositiveInt = 32
     """Crops of real distorted images in a step (the paper: 64)."""
     include_reference_copies: bool = False
@@ -61,16 +61,20 @@ class ModelConfig(Frozen):
     """Units of the first fully connected layer of classifier and evaluator."""
     norm: Literal["batch", "instance", "none", "spectral"] = "batch"
     """Normalisation between convolutions, except after the first of each network."""
+    generator: Literal["modulated", "plain"] = "modulated"
+    """A change of the reference, modulated by class, quality and noise at every resolution; or the paper's auto-encoder
+    that meets them at its bottleneck, to which alone the fields below belong but for embedding and noise_dim = 0."""
     generator_widths: tuple[PositiveInt, PositiveInt, PositiveInt] = (64, 128, 128)
     """Feature maps of the generator's encoder; the decoder mirrors them."""
-    condition_at: Literal["bottleneck", "input", "both"] = "bottleneck"
-    """Where the generator meets distortion class and quality."""
     embedding: PositiveInt = 32
-    """Size of the embeddings of distortion class and of quality."""
+    """Size of the embeddings of distortion class and, in a plain generator, of quality."""
     noise_dim: int = Field(default=96, ge=0)
-    """Size of the Gaussian noise z; 0 leaves it out."""
+    """Size of the Gaussian noise z of a plain generator; a modulated one has one for every pixel and colour. 0 leaves
+    it out of either."""
     noise_map: bool = False
     """Draw z anew at every location of the bottleneck instead of once an image."""
+    condition_at: Literal["bottleneck", "input", "both"] = "bottleneck"
+    """Where the generator meets distortion class and quality."""
     skips: bool = True
     """U-Net connections from encoder to decoder at 1/4 and 1/2 resolution."""
     upsampling: Literal["transpose", "resize"] = "transpose"
@@ -84,32 +88,40 @@ class LossConfig(Frozen):
 
     adversarial: Literal["bce", "hinge", "lsgan"] = "bce"
     """Form of L_S (Eq. 1)."""
-    adversarial_weight: NonNegativeFloat = 1.0
-    """Weight of L_S in both players' losses."""
-    l1_weight: NonNegativeFloat = 100.0
+    adversarial_weight: NonNegativeFloat = 0.0
+    """Weight of L_S in both players' losses; 0 leaves the adversary out."""
+    l1_weight: NonNegativeFloat = 2.0
     """Weight of |y - G(z, x, c, q)| for images in [0, 1]."""
+    statistics_weight: NonNegativeFloat = 1.0
+    """Weight of the difference of maps' statistics between generated and distorted crops."""
+    spectrum_weight: NonNegativeFloat = 1.0
+    """Weight of the difference of their cosine spectra."""
     class_weight: NonNegativeFloat = 1.0
     """Weight of L_C (Eq. 2) for trunk and classifier."""
     quality: Literal["mse", "l1", "huber"] = "mse"
     """Form of L_E (Eq. 3) on quality in [0, 1]."""
     quality_weight: NonNegativeFloat = 1.0
     """Weight of L_E (Eq. 3) for trunk and evaluator."""
-    generator_class_weight: NonNegativeFloat = 1.0
+    generator_class_weight: NonNegativeFloat = 0.1
     """Weight of L_C in the generator's loss."""
     generator_quality_weight: NonNegativeFloat = 1.0
     """Weight of L_E in the generator's loss."""
+    generator_learns_from: Literal["average", "judge"] = "average"
+    """Whose L_C and L_E the generator sees: the judge's averaged weights', or those in training, as in the paper."""
 
 
 class RateConfig(Frozen):
-    """Adam and the four learning rates of section 4.2."""
+    """Adam and its four learning rates (section 4.2)."""
 
-    discriminator: float = Field(default=1e-4, gt=0)
-    """Trunk and discriminator head."""
-    generator: float = Field(default=5e-4, gt=0)
+    discriminator: float = Field(default=5e-4, gt=0)
+    """Trunk and discriminator head (the paper: 1e-4)."""
+    generator: float = Field(default=1e-3, gt=0)
     classifier: float = Field(default=5e-4, gt=0)
     evaluator: float = Field(default=5e-4, gt=0)
     beta1: float = Field(default=0.5, ge=0, lt=1)
     beta2: float = Field(default=0.999, ge=0, lt=1)
+    generator_beta2: float = Field(default=0.99, ge=0, lt=1)
+    """The generator's beta2."""
 
 
 class PhaseConfig(Frozen):
@@ -149,8 +161,6 @@ class PhaseConfig(Frozen):
                 f"phase '{self.name}' trains the generator, so its images must be generated_by='generator', "
                 f"got {self.generated_by!r}"
             )
-        if "generator" in self.trains and "discriminator" not in self.trains:
-            raise ValueError(f"phase '{self.name}' trains the generator without the discriminator, its adversary")
         if "discriminator" in self.trains and self.images != "both":
             raise ValueError(f"phase '{self.name}' trains the discriminator, which needs images='both'")
         return self
@@ -177,10 +187,15 @@ class EvaluationConfig(Frozen):
     """Test crops' corners are multiples of this many pixels; None takes the grid of training."""
     pooling: Literal["mean", "median"] = "mean"
     """How the predictions of the crops become one."""
+    weights: Literal["average", "last"] = "average"
+    """What is tested and becomes a model: the moving average of the weights, or those of the last step."""
+    judge_steps: int = Field(default=0, ge=0)
+    """Steps of a judge of its own, trained on real crops of the same references, that says what generated crops show;
+    0 leaves it out."""
     curve_points: int = Field(default=10, ge=0)
     """Points of the learning curve in a phase; the last one is its end."""
     curve_crops: PositiveInt = 4
-    """Crops of each image at the points of the curve before a phase's end."""
+    """Crops of each image at the points of the curve, the first of those of the test."""
 
 
 class TrainingConfig(Frozen):
@@ -192,6 +207,9 @@ class TrainingConfig(Frozen):
     rates: RateConfig = RateConfig()
     phases: tuple[PhaseConfig, ...] = Field(min_length=1)
     evaluation: EvaluationConfig = EvaluationConfig()
+    average_decay: float = Field(default=0.995, ge=0, lt=1)
+    """Decay a step of the moving average of the weights, which is tested, teaches the generator, and generates in
+    phases that do not train it; 0 follows the last weights."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Arithmetic of convolutions and linear layers; weights and losses stay in float32."""
 
@@ -207,6 +225,13 @@ class TrainingConfig(Frozen):
             )
         if crop % 8 and any(p.adds_images and p.generated_by == "procedures" for p in self.phases):
             raise ValueError(f"crop_px must be a multiple of 8 for hand-made distortions of 8x8 blocks, got {crop}")
+        if self.losses.adversarial_weight:
+            for phase in self.phases:
+                if "generator" in phase.trains and "discriminator" not in phase.trains:
+                    raise ValueError(
+                        f"phase '{phase.name}' trains the generator without the discriminator, its adversary; "
+                        f"name it in trains or set losses.adversarial_weight to 0"
+                    )
         generator_halvings = len(self.model.generator_widths)
         if self.uses_generator and crop % 2**generator_halvings:
             raise ValueError(

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gada_ray.config import PhaseConfig, TrainingConfig
+from gada_ray.config import PhaseConfig, TrainingConfig, with_values
 
 LATER_PHASES_FACTOR = 0.1
 """Section 4.2: "During the second and third phases we divide the learning rate by 10"."""
 
 
 def gan(steps: int) -> PhaseConfig:
-    """Phase 1: train the AC-GAN, all parts, on real and generated images."""
+    """Phase 1: train the AC-GAN, all parts. The heads learn from real images alone, so that they can teach."""
     return PhaseConfig(
         name="gan",
         steps=steps,
         trains=("generator", "trunk", "discriminator", "classifier", "evaluator"),
         images="both",
+        generated_weight=0.0,
     )
 
 
@@ -65,14 +66,31 @@ def gada(gan_steps: int, augmentation_steps: int, finetuning_steps: int) -> Trai
     return TrainingConfig(phases=(gan(gan_steps), augmentation(augmentation_steps), finetuning(finetuning_steps)))
 
 
+LITERAL = {
+    "data.crop_px": 128,
+    "data.crop_grid": 1,
+    "data.batch": 64,
+    "model.normalisation": "none",
+    "model.generator": "plain",
+    "losses.adversarial_weight": 1.0,
+    "losses.l1_weight": 100.0,
+    "losses.statistics_weight": 0.0,
+    "losses.spectrum_weight": 0.0,
+    "losses.generator_class_weight": 1.0,
+    "losses.generator_quality_weight": 1.0,
+    "losses.generator_learns_from": "judge",
+    "rates.discriminator": 1e-4,
+    "rates.generator": 5e-4,
+    "rates.generator_beta2": 0.999,
+    "phases.gan.generated_weight": 1.0,
+}
+"""Values of sections 3.2 to 4.2 taken at their word: an auto-encoder against an adversary, heads that learn from both
+kinds of images, raw input, 128-pixel crops anywhere, batches of 64."""
+
+
 def literal(config: TrainingConfig) -> TrainingConfig:
-    """A configuration with the protocol of section 4.2: raw input, 128-pixel crops, batches of 64."""
-    return config.model_copy(
-        update={
-            "data": config.data.model_copy(update={"crop_px": 128, "batch": 64}),
-            "model": config.model.model_copy(update={"normalisation": "none"}),
-        }
-    )
+    """A configuration whose first phase is `gan`, with the paper's protocol, network and losses taken at their word."""
+    return with_values(config, LITERAL)
 
 
 NARROW = {"model.trunk_widths": (32, 64, 64), "model.feature_maps": 256, "model.generator_widths": (32, 64, 64)}

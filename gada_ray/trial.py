@@ -24,21 +24,28 @@ import numpy as np
 import pandas as pd
 import torch
 
-from gada_ray.config import CODE_VERSION, EvaluationConfig, TrainingConfig, digest
+from gada_ray.config import CODE_VERSION, DataConfig, EvaluationConfig, ModelConfig, TrainingConfig, digest
 from gada_ray.data.crops import CropSource, seed_for
 from gada_ray.data.dataset import IqaDataset
 from gada_ray.data.splits import Fold
 from gada_ray.evaluation import generated, protocol
 from gada_ray.evaluation.metrics import by_distortion, content_blind
+from gada_ray.model.discriminator import Discriminator, Gada
+from gada_ray.model.generator import Generator
+from gada_ray.recipes import direct
 from gada_ray.store import CHECKPOINT, DatasetRecord, FoldRecord, PhaseResult, Result, RunRecord, Store
 from gada_ray.training import checkpoint
+from gada_ray.training.averages import Average
+from gada_ray.training.memory import keep_freed_memory
 from gada_ray.training.phases import DivergedError, Phase, build
 
 LOSS_POINTS = 50
 """Points of the loss curves in a phase; a checkpoint can be taken at each."""
 WEIGHTS = "weights.pt"
-RETEST = ("crops", "placement", "crop_grid", "pooling")
+RETEST = ("crops", "placement", "crop_grid", "pooling", "weights")
 """Fields of the evaluation that concern trained weights alone: trials that differ in them share one training."""
+JUDGE_WIDTHS, JUDGE_BATCH, JUDGE_SEED = (32, 64, 64, 256), 32, 1_000_003
+"""Of the independent judge: maps of its trunk, crops in a step, and what its seed is away from the trial's."""
 GENERATOR = "generator_"
 """How metrics of the generator begin; they do not depend on how images are tested."""
 
@@ -92,6 +99,22 @@ class Trial:
         return retested | {self.prefix(number): number for number in range(phases - 1, 0, -1)}
 
 
+def independent_judge(trial: Trial) -> Trial:
+    """The trial of a judge that says what a trial's generated crops show and never meets its generator.
+
+    A direct training on the same references and crop size with first weights of its own, the same for all
+    configurations.
+    """
+    data = trial.config.data
+    values = {
+        "data": data.model_copy(update={"batch": JUDGE_BATCH, "crop_grid": DataConfig().crop_grid}),
+        "model": ModelConfig(trunk_widths=JUDGE_WIDTHS[:-1], feature_maps=JUDGE_WIDTHS[-1]),
+        "phases": (direct(trial.config.evaluation.judge_steps),),
+        "evaluation": EvaluationConfig(curve_points=0),
+    }
+    return replace(trial, config=TrainingConfig.model_validate(values), seed=trial.seed + JUDGE_SEED)
+
+
 @dataclass(frozen=True)
 class Execution:
     """How a trial runs; nothing here changes what it is."""
@@ -143,6 +166,7 @@ def run_trial(
     if result is not None:
         return result
     torch.set_num_threads(execution.threads)
+    keep_freed_memory()
     training = _Training(trial, dataset, store, execution, report)
     try:
         return training.run()
@@ -177,13 +201,14 @@ class _Training:
         self.seed = seed_for("training", trial.seed, trial.fold.split)
         self.network = build(config, len(self.dataset.distortions), self.seed)
         self.network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.average = Average(self.network, config.average_decay)
         optimisers = self._resume()
         predictions = None
         while self.state.phase < len(config.phases):
             predictions = self._run_phase(optimisers)
             optimisers = {}
         if predictions is None:  # trained to the end by an attempt that was interrupted, or by another trial
-            predictions = self._predict(config.evaluation.crops)
+            predictions = self._table(self._predict(config.evaluation.crops))
             self.state.phases[-1]["metrics"] |= by_distortion(predictions)
         return self._finish(predictions)
 
@@ -191,12 +216,13 @@ class _Training:
         """Train the current phase to its end, test, and move on to the next."""
         state, config = self.state, self.config
         number, settings = state.phase, config.phases[state.phase]
-        phase = Phase(self.network, self.source, self.train_rows, config, number)
+        phase = Phase(self.network, self.source, self.train_rows, config, number, self.average)
         for name, saved in optimisers.items():
             phase.optimisers[name].load_state_dict(saved)
         before = sum(p.steps for p in config.phases[:number])
         loss_every = max(1, settings.steps // LOSS_POINTS)
-        curve_at = _curve_steps(settings.steps, config.evaluation.curve_points)
+        test = config.evaluation
+        curve_at = _curve_steps(settings.steps, test.curve_points)
         totals: dict[str, torch.Tensor] = {}
         phase.prepare()
         since = time.monotonic()
@@ -219,10 +245,7 @@ class _Training:
                 totals, counted = {}, 0
             if state.step in curve_at:
                 self._add_seconds(settings.name, since)
-                metrics = by_distortion(self._predict(config.evaluation.curve_crops))
-                scores = {name: metrics[name] for name in ("srocc", "lcc")}
-                self._note(settings.name, before, scores)
-                latest |= scores
+                latest |= self._look(settings.name, before, self._predict(min(test.curve_crops, test.crops)))
                 phase.prepare()
                 since = time.monotonic()
             if at_point:
@@ -234,11 +257,15 @@ class _Training:
                     since = time.monotonic()
                     self._save(phase)
         self._add_seconds(settings.name, since)
-        predictions = self._predict(config.evaluation.crops)
+        quality = self._predict(test.crops)
+        if test.curve_points:
+            self._look(settings.name, before, quality[:, : test.curve_crops])
+        predictions = self._table(quality[:, : test.crops])
         metrics = by_distortion(predictions)
         if "generator" in settings.trains:
-            metrics |= generated.measure(self.network, self.source, self.train_rows, self.held_out, config.data.crop_px)
-        self._note(settings.name, before, {name: metrics[name] for name in ("srocc", "lcc")})
+            metrics |= generated.measure(
+                self._generator, self._judge(), self.source, self.train_rows, self.held_out, config.data
+            )
         state.phases.append({"name": settings.name, "steps": settings.steps, "metrics": metrics})
         state.phase, state.step = number + 1, 0
         if state.phase < len(config.phases):
@@ -254,13 +281,49 @@ class _Training:
         step = self.state.step
         self.state.curves += [[phase, step, before + step, name, value] for name, value in values.items()]
 
-    def _predict(self, crops: int) -> pd.DataFrame:
+    @property
+    def _tested(self) -> Gada:
+        """The network that is tested, looked at and handed on."""
+        return self.network if self.config.evaluation.weights == "last" else self.average.network
+
+    @property
+    def _generator(self) -> Generator:
+        generator = self._tested.generator
+        assert isinstance(generator, Generator)
+        return generator
+
+    def _judge(self) -> Discriminator | None:
+        """A judge that never met the generator; a trial of its own, which all trials on the split share."""
+        steps = self.config.evaluation.judge_steps
+        if not steps:
+            return None
+        trial = independent_judge(self.trial)
+        result = run_trial(trial, self.dataset, self.store, self.execution)
+        weights = self.store.read(trial.signature, WEIGHTS)
+        if result.status != "finished" or weights is None:
+            raise DivergedError(f"the judge of generated images could not be trained: {result.cause}")
+        judge = build(trial.config, len(self.dataset.distortions), 0).judge
+        Gada(None, judge).load_state_dict(checkpoint.from_bytes(weights, WEIGHTS)["average"]["network"])
+        judge.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return judge.eval()
+
+    def _look(self, phase: str, before: int, quality: torch.Tensor) -> dict[str, float]:
+        """Note a point of the learning curve, and return it."""
+        metrics = by_distortion(self._table(quality))
+        scores = {name: metrics[name] for name in ("srocc", "lcc")}
+        self._note(phase, before, scores)
+        return scores
+
+    def _predict(self, crops: int) -> torch.Tensor:
         since = time.monotonic()
-        prediction = protocol.predict(self.network.judge, self.source, self.held_out, self.corners, self.config, crops)
-        if not torch.isfinite(prediction).all():
+        quality = protocol.predict(self._tested.judge, self.source, self.held_out, self.corners, self.config, crops)
+        if not torch.isfinite(quality).all():
             raise DivergedError("predictions are no longer finite")
         self.state.evaluation_seconds += time.monotonic() - since
-        return protocol.table(self.dataset, self.held_out, prediction)
+        return quality
+
+    def _table(self, quality: torch.Tensor) -> pd.DataFrame:
+        return protocol.table(self.dataset, self.held_out, quality, self.config.evaluation.pooling)
 
     def _save(self, phase: Phase | None) -> None:
         """Write the checkpoint; between phases there is no optimiser to keep."""
@@ -269,7 +332,13 @@ class _Training:
         self.since = self.saved = now
         optimisers = {name: optimiser.state_dict() for name, optimiser in phase.optimisers.items()} if phase else {}
         signature, network = self.trial.signature, self.network.state_dict()
-        state = {"signature": signature, "state": asdict(self.state), "network": network, "optimisers": optimisers}
+        state = {
+            "signature": signature,
+            "state": asdict(self.state),
+            "network": network,
+            "average": self.average.state_dict(),
+            "optimisers": optimisers,
+        }
         self.store.write(signature, CHECKPOINT, checkpoint.to_bytes(state))
 
     def _resume(self) -> dict[str, Any]:
@@ -287,6 +356,7 @@ class _Training:
                 self.report({"warning": warning, "steps_done": 0, "steps": self.config.steps})
             else:
                 self.network.load_state_dict(saved["network"])
+                self.average.load_state_dict(saved["average"])
                 self.state = _State(**saved["state"])
                 return dict(saved["optimisers"])
         for signature in self.trial.starts:
@@ -302,9 +372,10 @@ class _Training:
         weights, curves = (self.store.read(signature, name) for name in (WEIGHTS, "curves.csv"))
         if weights is None or curves is None or hashlib.sha256(weights).hexdigest() != result.files[WEIGHTS]:
             return False
-        saved = checkpoint.from_bytes(weights, WEIGHTS)["network"]
+        saved = checkpoint.from_bytes(weights, WEIGHTS)
         # A trial without generated images has no generator; this one's is untrained then, as it would be anyway.
-        self.network.load_state_dict({**self.network.state_dict(), **saved})
+        self.network.load_state_dict({**self.network.state_dict(), **saved["network"]})
+        self.average.load_state_dict(saved["average"])
         # Not pandas: what its parser does with the last bit of a number depends on its version.
         rows = csv.reader(curves.decode().splitlines()[1:])
         self.state.curves = [[p, int(step), int(overall), name, float(v)] for p, step, overall, name, v in rows]
@@ -321,11 +392,11 @@ class _Training:
         files = {
             "predictions.csv": predictions.to_csv(index=False).encode(),
             "curves.csv": self._curves(),
-            WEIGHTS: checkpoint.to_bytes({"network": self.network.state_dict()}),
+            WEIGHTS: checkpoint.to_bytes({"network": self.network.state_dict(), "average": self.average.state_dict()}),
         }
         if any("generator" in phase.trains for phase in self.config.phases):
             files["patches.npz"] = generated.patches(
-                self.network, self.source, self.dataset, self.train_rows, self.held_out, self.config.data.crop_px
+                self._generator, self.source, self.dataset, self.train_rows, self.held_out, self.config.data
             )
         floor = content_blind(self.dataset.frame(), self.trial.fold.train, self.trial.fold.held_out)
         metrics = self.state.phases[-1]["metrics"] | {f"floor_{name}": floor[name] for name in ("srocc", "lcc")}

@@ -1,7 +1,8 @@
 """How much of a number is the protocol? One training, tested in many ways.
 
 All levels but the last three share one training: what differs is how many crops an image is judged by, where they lie,
-whether they keep to JPEG's grid of blocks, and how predictions are pooled. The last three, for LIVE and TID2013 alone,
+whether they keep to JPEG's grid of blocks, how predictions are pooled, and whether the weights are the average or those
+of the last step. The last three, for LIVE and TID2013 alone,
 change the data, and are trained anew: LIVE with its 203 undistorted copies among the distorted images, LIVE with
 realigned scores, and TID2013 without its computer-made reference. Expected: beyond ten crops little happens, and the
 copies, which any network recognises, raise every number.
@@ -20,7 +21,8 @@ TESTS: Mapping[str, Mapping[str, Any]] = {
     "100 crops": {"evaluation.crops": 100},
     "median of crops": {"evaluation.pooling": "median"},
     "crops spread evenly": {"evaluation.placement": "even"},
-    "crops on JPEG's grid": {"evaluation.crop_grid": 8},
+    "crops anywhere": {"evaluation.crop_grid": 1},
+    "weights of the last step": {"evaluation.weights": "last"},
 }
 DATA: Mapping[str, Mapping[str, Any]] = {
     "LIVE with copies of references": {"data.include_reference_copies": True},

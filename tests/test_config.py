@@ -2,14 +2,14 @@ from __future__ import annotations
 
 import pytest
 
-from gada_ray import PhaseConfig, TrainingConfig, direct, finetuning, gada, gan, with_values
+from gada_ray import TrainingConfig, direct, finetuning, gada, gan, with_values
 from gada_ray.config import CODE_VERSION, ConfigError, digest, flatten
 
 
 def test_a_changed_default_is_seen_and_raises_the_code_version():
     """Signatures leave defaults out: whoever changes one raises CODE_VERSION and this digest together."""
     defaults = flatten(gada(1, 1, 1))
-    assert (CODE_VERSION, digest(defaults)[:16]) == (1, "9caca7252f9502bb")
+    assert (CODE_VERSION, digest(defaults)[:16]) == (2, "aff5b6428f2453d5")
 
 
 def test_an_unknown_path_names_the_nearest_ones():
@@ -59,11 +59,6 @@ def test_without_a_generator_crops_need_not_be_multiples_of_eight():
 def test_phases_need_names_of_their_own():
     with pytest.raises(ValueError, match="names of their own"):
         TrainingConfig(phases=(gan(1), gan(2)))
-
-
-def test_a_generator_cannot_train_without_its_adversary():
-    with pytest.raises(ValueError, match="adversary"):
-        PhaseConfig(name="x", steps=1, trains=("generator", "trunk"), images="both")
 
 
 def test_configurations_are_frozen():

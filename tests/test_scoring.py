@@ -41,7 +41,8 @@ def test_on_the_same_crops_quality_is_what_testing_predicts(pooling: str) -> Non
     dataset, scorer = toy_dataset(), toy_scorer(config)
     source, rows, px = CropSource(dataset, CPU), torch.arange(5), config.data.crop_px
     corners = protocol.windows(dataset, source, rows, config)
-    wanted = protocol.predict(scorer.judge, source, rows, corners, config, config.evaluation.crops)
+    quality = protocol.predict(scorer.judge, source, rows, corners, config, config.evaluation.crops)
+    wanted = protocol.table(dataset, rows, quality, pooling)["prediction"]
     crops = [
         np.stack([dataset.distorted_image(row)[t : t + px, s : s + px] for t, s in zip(*corner, strict=True)])
         for row, corner in enumerate(zip(*corners, strict=True))

@@ -224,9 +224,12 @@ def test_the_result_says_what_was_trained_and_tested_on(dataset, undisturbed):
     assert [phase.name for phase in result.phases] == ["gan", "augmentation", "finetuning"]
     assert not set(result.fold.train) & set(result.fold.held_out)
     assert {"srocc", "lcc", "srocc/noise"} <= set(result.metrics)
-    assert {"generator_l1", "generator_reference_l1", "generator_obeys_mdsi", "generator_noise_sd"} <= set(
-        result.phases[0].metrics
-    )
+    assert {
+        "generator_distance_l1",
+        "generator_distance_mdsi/noise",
+        "generator_obeys_mdsi",
+        "generator_noise_sd",
+    } <= set(result.phases[0].metrics)
     assert set(result.files) == {"predictions.csv", "curves.csv", "patches.npz", "weights.pt"}
 
 
@@ -240,14 +243,15 @@ def test_the_signature_depends_on_everything_that_changes_the_numbers_and_on_not
         dataclasses.replace(trial, fold=dataclasses.replace(trial.fold, scored_on="validation")),
     ]
     changed = {
-        "data.crop_px": 24, "data.crop_grid": 8, "data.batch": 5, "data.include_reference_copies": True,
+        "data.crop_px": 24, "data.crop_grid": 4, "data.batch": 5, "data.include_reference_copies": True,
         "data.dmos": "realigned", "data.drop_artificial_reference": True, "model.normalisation": "none",
         "model.trunk_widths": (4, 8, 9), "model.feature_maps": 17, "model.head": "dense", "model.head_units": 9,
         "model.norm": "none", "model.generator_widths": (4, 8, 9), "model.condition_at": "both",
         "model.embedding": 5, "model.noise_dim": 5, "model.noise_map": True, "model.skips": False,
         "model.upsampling": "resize", "losses.adversarial": "hinge", "losses.quality": "l1", "precision": "bfloat16",
         "model.output": "residual", "evaluation.placement": "even", "evaluation.crop_grid": 8,
-        "evaluation.pooling": "median", "phases.gan.images": None, "phases.gan.conditions": None,
+        "evaluation.pooling": "median", "evaluation.weights": "last", "model.generator": "plain",
+        "losses.generator_learns_from": "judge", "phases.gan.images": None, "phases.gan.conditions": None,
     }  # fmt: skip
     for path, value in flatten(trial.config).items():
         new = changed.get(path, 0.77 if isinstance(value, float) else value + 1 if isinstance(value, int) else None)
@@ -265,7 +269,7 @@ def test_the_signature_of_one_trial_is_kept():
     """Whoever changes how trials are named orphans every result in every store; raise CODE_VERSION to mean it."""
     fold = Fold(split=3, scored_on="validation", train=("a", "b"), held_out=("c",))
     trial = Trial(tiny(config=gada(10, 6, 4)), fold, 1, "f" * 64)
-    assert trial.signature == "5a4c7fc0cd3cb6f5850d95da093d15865c8fb60e4d8c6a8b59f6a72f5d22d094"
+    assert trial.signature == "9713ec30604d2a8cbe197acc2684b7535a3ed5b1b89999f5ae3d06c36c5e5239"
     assert trial.prefix(1) == Trial(tiny(config=TrainingConfig(phases=(gan(10),))), fold, 1, "f" * 64).signature
 
 
@@ -320,7 +324,8 @@ def test_a_process_killed_in_every_phase_ends_with_the_same_bits(tmp_path):
         {"evaluation.crops": 2},
         {"evaluation.pooling": "median"},
         {"evaluation.placement": "even"},
-        {"evaluation.crop_grid": 8},
+        {"evaluation.crop_grid": 1},
+        {"evaluation.weights": "last"},
     ],
 )
 def test_a_trial_that_is_tested_in_another_way_is_not_trained_again_and_has_the_numbers_of_one_that_is(

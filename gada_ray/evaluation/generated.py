@@ -8,13 +8,15 @@ from __future__ import annotations
 import io
 
 import numpy as np
+import pandas as pd
 import torch
 from scipy import stats
 from torch import Tensor
 
+from gada_ray.config import DataConfig
 from gada_ray.data.crops import CropSource, generator_for
 from gada_ray.data.dataset import IqaDataset
-from gada_ray.model.discriminator import Gada
+from gada_ray.model.discriminator import Discriminator
 from gada_ray.model.generator import Generator
 
 QUALITIES = 8
@@ -24,59 +26,110 @@ NOISES = 4
 SHOWN = 5
 """Qualities that patches show."""
 AT_ONCE = 64
-
-
-def measure(network: Gada, source: CropSource, train: Tensor, held_out: Tensor, crop_px: int) -> dict[str, float]:
-    """How close the generator comes to the truth, and how well it obeys; by rows of training and held-out images.
-
-    generator_l1 and generator_reference_l1: mean absolute difference, in [0, 1], of generated held-out crops and of
-    references from the distorted ones. The rest is on one crop of every held-out reference in every class that was
-    trained. generator_obeys_mdsi: mean rank correlation, over references and classes, of the asked quality with a
-    full-reference metric (MDSI, its sign turned); generator_obeys_evaluator: with the network's own evaluator;
-    generator_class_accuracy: share of images that its classifier puts in the class asked for; generator_noise_sd:
-    standard deviation of a pixel over draws of z, at a middling quality.
-    """
-    return _closeness(_of(network), source, held_out, crop_px) | _obedience(network, source, train, held_out, crop_px)
-
-
-def _closeness(generator: Generator, source: CropSource, rows: Tensor, crop_px: int) -> dict[str, float]:
-    parts = [_pairs(generator, source, some, crop_px) for some in rows.split(AT_ONCE)]
-    references, generated, distorted = (torch.cat(images) for images in zip(*parts, strict=True))
-    return {
-        "generator_l1": float((generated - distorted).abs().mean()),
-        "generator_reference_l1": float((references - distorted).abs().mean()),
-    }
+CROPS = 4
+"""Crops of every held-out image that are compared with the truth."""
 
 
 @torch.inference_mode()
-def _obedience(network: Gada, source: CropSource, train: Tensor, held_out: Tensor, crop_px: int) -> dict[str, float]:
+def measure(
+    generator: Generator,
+    judge: Discriminator | None,
+    source: CropSource,
+    train: Tensor,
+    held_out: Tensor,
+    data: DataConfig,
+) -> dict[str, float]:
+    """How close the generator comes to the truth, and how well it obeys; by rows of training and held-out images.
+
+    Generated crops are asked for the class and quality of truly distorted held-out crops, under the same windows,
+    `CROPS` of each image. Of all and, after a slash, of each class:
+
+    generator_distance_l1, generator_distance_mdsi: distance from the truth over that of the reference, in mean absolute difference and in
+    MDSI (both 0 for the truth itself, 1 for doing nothing). generator_change_sd: standard deviation of the change of
+    the reference, over the true one.
+
+    With a judge that never met the generator: generator_shows_class, the share of generated crops that it puts in the
+    class asked for, and generator_shows_quality, the rank correlation of asked with judged quality;
+    generator_real_class and generator_real_quality are its figures on the truly distorted crops.
+
+    generator_obeys_mdsi: mean rank correlation, over held-out references and classes, of eight qualities asked for with
+    MDSI, its sign turned. generator_noise_sd: standard deviation of a pixel over draws of z, at a middling quality.
+    """
+    generator.eval()
+    found = _against_truth(generator, judge, source, held_out, data)
+    return found | _sweeps(generator, source, train, held_out, data)
+
+
+def _against_truth(
+    generator: Generator, judge: Discriminator | None, source: CropSource, held_out: Tensor, data: DataConfig
+) -> dict[str, float]:
     from piq import mdsi
 
-    generator, judge, device = _of(network), network.judge, source.device
-    judge.eval()
-    random = generator_for("obedience", crop_px)
+    random = generator_for("against truth", data.crop_px)
+    columns: dict[str, list[Tensor]] = {}
+    for rows in held_out.repeat_interleave(CROPS).split(AT_ONCE):
+        references, made, truth = _triples(generator, source, rows, data.crop_px, data.crop_grid, random)
+        parts = {
+            "class": source.distortion[rows],
+            "quality": source.quality[rows],
+            "l1": (made - truth).abs().mean((1, 2, 3)),
+            "reference l1": (references - truth).abs().mean((1, 2, 3)),
+            "mdsi": mdsi(made, truth, data_range=1.0, reduction="none"),
+            "reference mdsi": mdsi(references, truth, data_range=1.0, reduction="none"),
+            "change": (made - references).square().mean((1, 2, 3)),
+            "reference change": (truth - references).square().mean((1, 2, 3)),
+        }
+        if judge is not None:
+            for kind, images in (("shows", made), ("real", truth)):
+                judged = judge(images)
+                parts |= {f"{kind} class": judged.distortion.argmax(1), f"{kind} quality": judged.quality}
+        for name, values in parts.items():
+            columns.setdefault(name, []).append(values.cpu())
+    frame = pd.DataFrame({name: torch.cat(values).double().numpy() for name, values in columns.items()})
+    found = _ratios(frame)
+    for number, distortion in enumerate(source.distortions):
+        group = frame[frame["class"] == number]
+        if len(group) > 1:
+            found |= {f"{name}/{distortion}": value for name, value in _ratios(group).items()}
+    return found
+
+
+def _ratios(frame: pd.DataFrame) -> dict[str, float]:
+    """The measures of `_against_truth` on some crops; a distance is 1 where the reference has none."""
+    total = frame.sum()
+
+    def over(name: str) -> float:
+        return float(total[name] / total[f"reference {name}"]) if total[f"reference {name}"] > 0 else 1.0
+
+    found = {"distance_l1": over("l1"), "distance_mdsi": over("mdsi"), "change_sd": over("change") ** 0.5}
+    for kind in ("shows", "real"):
+        if f"{kind} class" in frame:
+            found[f"{kind}_class"] = float((frame[f"{kind} class"] == frame["class"]).mean())
+            asked, judged = frame["quality"].to_numpy(), torch.tensor(frame[f"{kind} quality"].to_numpy())[None]
+            found[f"{kind}_quality"] = _ranks(torch.tensor(asked), judged)[0]
+    return {f"generator_{name}": value for name, value in found.items()}
+
+
+def _sweeps(
+    generator: Generator, source: CropSource, train: Tensor, held_out: Tensor, data: DataConfig
+) -> dict[str, float]:
+    from piq import mdsi
+
+    device, random = source.device, generator_for("obedience", data.crop_px)
     images = source.reference[held_out].unique()
-    crops = source.gather(images, *source.windows(images, crop_px, random), crop_px)
+    crops = source.gather(images, *source.windows(images, data.crop_px, random, data.crop_grid), data.crop_px)
     qualities = _range(source, train, QUALITIES).to(device)
-    by_metric, by_evaluator, right, spread = [], [], [], []
+    by_metric, spread = [], []
     for one in source.distortion[train].unique():
         distortion = one.to(device).expand(len(crops))
-        noise = [generator.draw_noise(len(crops), crop_px, random).to(device) for _ in range(NOISES)]
+        noise = [generator.draw_noise(len(crops), data.crop_px, random).to(device) for _ in range(NOISES)]
         made = sweep(generator, crops, distortion, qualities, noise[0]).flatten(0, 1)
         distance = mdsi(made, crops.repeat_interleave(QUALITIES, 0), data_range=1.0, reduction="none")
-        judged = judge(made)
         by_metric += _ranks(qualities, -distance.view(len(crops), QUALITIES))
-        by_evaluator += _ranks(qualities, judged.quality.view(len(crops), QUALITIES))
-        right.append(float((judged.distortion.argmax(1) == one.to(device)).float().mean()))
         middle = qualities[QUALITIES // 2 : QUALITIES // 2 + 1]
         draws = torch.stack([sweep(generator, crops, distortion, middle, z) for z in noise])
         spread.append(float(draws.std(dim=0).mean()))
-    return {
-        "generator_obeys_mdsi": float(np.mean(by_metric)),
-        "generator_obeys_evaluator": float(np.mean(by_evaluator)),
-        "generator_class_accuracy": float(np.mean(right)),
-        "generator_noise_sd": float(np.mean(spread)),
-    }
+    return {"generator_obeys_mdsi": float(np.mean(by_metric)), "generator_noise_sd": float(np.mean(spread))}
 
 
 @torch.inference_mode()
@@ -91,21 +144,24 @@ def sweep(generator: Generator, references: Tensor, distortion: Tensor, qualitie
 
 
 def patches(
-    network: Gada, source: CropSource, dataset: IqaDataset, train: Tensor, held_out: Tensor, crop_px: int
+    generator: Generator, source: CropSource, dataset: IqaDataset, train: Tensor, held_out: Tensor, data: DataConfig
 ) -> bytes:
     """Figure 1 as an .npz file: one held-out image a distortion, of about its lower quartile of quality.
 
     Its arrays are those of `pictures.figure1` and `pictures.by_quality`, and image, the images' names.
     """
-    generator, quality = _of(network), dataset.quality
+    quality = dataset.quality
     chosen = []
     for distortion in np.unique(dataset.distortion[held_out]):
         of_class = held_out[torch.from_numpy(dataset.distortion[held_out] == distortion)]
         order = of_class[torch.from_numpy(np.argsort(quality[of_class], kind="stable"))]
         chosen.append(int(order[len(order) // 4]))
     rows = torch.tensor(chosen)
-    px = max(crop_px, min(128, int(source.shapes[source.distorted(rows)].min()) // 8 * 8))
-    references, generated, distorted = _pairs(generator, source, rows, px)
+    px = max(data.crop_px, min(128, int(source.shapes[source.distorted(rows)].min()) // 8 * 8))
+    random = generator_for("patches", px)
+    references, generated, distorted = (
+        images.cpu() for images in _triples(generator.eval(), source, rows, px, data.crop_grid, random)
+    )
     asked = _range(source, train, SHOWN)
     noise = generator.draw_noise(len(rows), px, generator_for("patches", px)).to(source.device)
     by_quality = sweep(
@@ -131,12 +187,12 @@ def patches(
 
 
 @torch.inference_mode()
-def _pairs(generator: Generator, source: CropSource, rows: Tensor, px: int) -> tuple[Tensor, Tensor, Tensor]:
-    """References, generated and distorted patches `[n, 3, px, px]` of some rows, same windows, on the CPU."""
-    generator.eval()
-    random = generator_for("patches", px)
+def _triples(
+    generator: Generator, source: CropSource, rows: Tensor, px: int, grid: int, random: torch.Generator
+) -> tuple[Tensor, Tensor, Tensor]:
+    """References, generated and distorted crops `[n, 3, px, px]` of some rows, same windows."""
     images = source.distorted(rows)
-    top, left = source.windows(images, px, random)
+    top, left = source.windows(images, px, random, grid)
     references = source.gather(source.reference[rows], top, left, px)
     generated = generator(
         generator.draw_noise(len(rows), px, random).to(source.device),
@@ -144,12 +200,7 @@ def _pairs(generator: Generator, source: CropSource, rows: Tensor, px: int) -> t
         source.distortion[rows].to(source.device),
         source.quality[rows].to(source.device),
     )
-    return references.cpu(), generated.cpu(), source.gather(images, top, left, px).cpu()
-
-
-def _of(network: Gada) -> Generator:
-    assert isinstance(network.generator, Generator)
-    return network.generator
+    return references, generated, source.gather(images, top, left, px)
 
 
 def _range(source: CropSource, rows: Tensor, count: int) -> Tensor:

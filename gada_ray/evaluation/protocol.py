@@ -44,7 +44,7 @@ def predict(
     config: TrainingConfig,
     crops: int,
 ) -> Tensor:
-    """Predicted quality `[m]` of some distorted images from the first `crops` of their crops, on the CPU.
+    """Predicted quality `[m, crops]` of the first `crops` crops of some distorted images, on the CPU.
 
     Puts the judge into evaluation mode and leaves it there.
     """
@@ -56,12 +56,15 @@ def predict(
         batch = source.gather(images[part], top[part], left[part], config.data.crop_px)
         with torch.autocast(source.device.type, dtype=torch.bfloat16, enabled=config.precision == "bfloat16"):
             parts.append(judge.evaluate(batch))
-    quality = torch.cat(parts).cpu().view(len(rows), crops)
-    return quality.quantile(0.5, dim=1) if config.evaluation.pooling == "median" else quality.mean(dim=1)
+    return torch.cat(parts).cpu().view(len(rows), crops)
 
 
-def table(dataset: IqaDataset, rows: Tensor, prediction: Tensor) -> pd.DataFrame:
-    """Predictions as a frame: image, reference, distortion, target, prediction (both quality)."""
+def table(dataset: IqaDataset, rows: Tensor, quality: Tensor, pooling: str) -> pd.DataFrame:
+    """Predictions as a frame: image, reference, distortion, target, prediction (both quality).
+
+    `quality` `[m, k]` is that of each image's crops, pooled by "mean" or "median".
+    """
+    prediction = quality.quantile(0.5, dim=1) if pooling == "median" else quality.mean(dim=1)
     frame = dataset.frame().iloc[rows.numpy()].reset_index(drop=True)
     frame = frame.rename(columns={"quality": "target"})[["image", "reference", "distortion", "target"]]
     return frame.assign(prediction=prediction.double().numpy())

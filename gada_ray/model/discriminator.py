@@ -11,7 +11,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from gada_ray.config import ModelConfig
-from gada_ray.model.layers import SLOPE, InputNormalisation, convolution
+from gada_ray.model.layers import InputNormalisation, activation, convolution
 
 
 class Judgement(NamedTuple):
@@ -41,19 +41,29 @@ class Trunk(nn.Module):
         )
         side = crop_px // 2 ** len(config.trunk_widths)
         kernel = side if config.head == "valid" else 1
-        self.last = nn.Sequential(nn.Conv2d(widths[-1], config.feature_maps, kernel), nn.LeakyReLU(SLOPE))
+        self.last = nn.Sequential(nn.Conv2d(widths[-1], config.feature_maps, kernel), activation())
         self.features = config.feature_maps * (side * side if config.head == "flatten" else 1)
 
     def forward(self, images: Tensor) -> Tensor:
         """Features."""
-        maps: Tensor = self.last(self.convolutions(self.normalise(images)))
+        return self.pooled(self.last(self.convolutions(self.normalise(images))))
+
+    def maps(self, images: Tensor) -> list[Tensor]:
+        """What the trunk makes of images, layer by layer, `[n, channels, h', w']` each; `pooled` takes the last."""
+        maps = [self.normalise(images)]
+        for layer in (*self.convolutions, self.last):
+            maps.append(layer(maps[-1]))
+        return maps[1:]
+
+    def pooled(self, maps: Tensor) -> Tensor:
+        """Features of the last maps `[n, f, h', w']`."""
         if self.head == "dense":
             return maps.flatten(2).transpose(1, 2)
         return maps.flatten(1) if self.head == "flatten" else maps.mean(dim=(2, 3))
 
 
 def _two_layers(inputs: int, units: int, outputs: int) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(inputs, units), nn.LeakyReLU(SLOPE), nn.Linear(units, outputs))
+    return nn.Sequential(nn.Linear(inputs, units), activation(), nn.Linear(units, outputs))
 
 
 class Discriminator(nn.Module):
@@ -71,7 +81,10 @@ class Discriminator(nn.Module):
 
     def forward(self, images: Tensor) -> Judgement:
         """All three judgements of images `[n, 3, h, w]` in [0, 1], in float32."""
-        features = self.trunk(images)
+        return self.heads(self.trunk(images))
+
+    def heads(self, features: Tensor) -> Judgement:
+        """All three judgements of the trunk's features."""
         source, distortion, quality = (
             head(features).float() for head in (self.discriminator, self.classifier, self.evaluator)
         )

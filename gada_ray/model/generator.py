@@ -1,15 +1,23 @@
 """The generator of section 3.3: a reference, a distortion class and a quality in, a distorted image out.
 
-Letters in shapes: n images, h and w their sides, k distortion classes, z noise.
+There are two: an auto-encoder as the paper draws it, and one that is modulated, which learns to distort in the
+thousands of steps that a CPU has. Letters in shapes: n images, h and w their sides, k distortion classes, z noise.
 """
 
 from __future__ import annotations
 
+import math
+from typing import TypeAlias
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gada_ray.config import ModelConfig
-from gada_ray.model.layers import convolution, normalised
+from gada_ray.model.layers import SLOPE, activation, convolution, gaussian, normalised
+
+BLOCK_PX = 8
+"""Side of the squares that the bottleneck holds in one place; JPEG's blocks, for crops on their grid."""
 
 
 class Condition(nn.Module):
@@ -25,8 +33,8 @@ class Condition(nn.Module):
         return torch.cat([self.distortion(distortion), self.quality(2 * quality[:, None] - 1)], dim=1)
 
 
-class Generator(nn.Module):
-    """G(z, x, c, q)."""
+class PlainGenerator(nn.Module):
+    """G(z, x, c, q) as an auto-encoder that meets noise, class and quality at its bottleneck."""
 
     def __init__(self, config: ModelConfig, distortions: int) -> None:
         super().__init__()
@@ -82,3 +90,157 @@ class Generator(nn.Module):
         y = y.float()
         image: Tensor = y.sigmoid() if self.config.output == "image" else (reference + y).clamp(0, 1)
         return image
+
+
+KEEN = 5.0
+"""Factor on the gains of bands, so that they can go to nothing in some hundred steps."""
+
+
+class Modulation(nn.Module):
+    """Scale and shift of maps `[n, channels, h, w]` by a condition `[n, e]`; at first hardly any."""
+
+    def __init__(self, size: int, channels: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(size, 2 * channels)
+        nn.init.normal_(self.linear.weight, std=0.02)
+        nn.init.zeros_(self.linear.bias)
+
+    def forward(self, maps: Tensor, condition: Tensor) -> Tensor:
+        """The modulated maps."""
+        scale, shift = self.linear(condition)[:, :, None, None].to(maps.dtype).chunk(2, dim=1)
+        return torch.addcmul(shift, maps, 1 + scale)
+
+
+class ModulatedGenerator(nn.Module):
+    """G(z, x, c, q) as a change of the reference, in which class and quality modulate every skip and resolution.
+
+    Encoder and decoder halve and double the image three times, as the paper's; at half the resolution a place holds
+    four pixels, so that no convolution runs on all of them. What they make is added to the reference, and so is what
+    the bottleneck makes of every square of 8x8 pixels, in which JPEG's blocks are. Then the bands of the sum, from the
+    finest detail to the coarsest, are weakened as class, quality and place say, which blurs, and takes away what the
+    convolutions left behind. A normal number for every pixel and colour enters at every resolution, and at the end. At
+    first the output is the reference.
+    """
+
+    UNITS = 64
+    """Of the condition's two layers."""
+    BANDS_SD_PX = (0.7, 1.4, 2.8, 5.6, 11.2)
+    """Widths of the Gaussian averages between which the bands lie."""
+
+    def __init__(self, config: ModelConfig, distortions: int) -> None:
+        super().__init__()
+        first, second, third = config.generator_widths
+        units, self.noisy = self.UNITS, config.noise_dim > 0
+        z_half, z_low = (12, 3) if self.noisy else (0, 0)
+        self.bands = len(self.BANDS_SD_PX)
+        self.distortion = nn.Embedding(distortions, config.embedding)
+        self.condition = nn.Sequential(
+            nn.Linear(config.embedding + 1, units), activation(), nn.Linear(units, units), activation()
+        )
+        self.encode_half = nn.Conv2d(12, first, kernel_size=3, padding=1)
+        self.encode_quarter = nn.Conv2d(first, second, kernel_size=4, stride=2, padding=1)
+        self.encode_eighth = nn.Conv2d(second, third, kernel_size=4, stride=2, padding=1)
+        self.encode_blocks = nn.Conv2d(3 * BLOCK_PX**2, third, kernel_size=1)
+        self.decode_eighth = nn.Conv2d(2 * third + z_low, third, kernel_size=3, padding=1)
+        self.decode_quarter = nn.Conv2d(second + z_low, second, kernel_size=3, padding=1)
+        self.decode_half = nn.Conv2d(first + z_half, first, kernel_size=3, padding=1)
+        self.up_quarter = nn.Conv2d(third, 4 * second, kernel_size=1)
+        self.up_half = nn.Conv2d(second, 4 * first, kernel_size=1)
+        self.to_pixels = nn.Conv2d(first, 12 + self.bands, kernel_size=3, padding=1)
+        self.to_squares = nn.Conv2d(2 * third, 3 * BLOCK_PX**2, kernel_size=1)
+        self.gains = nn.Linear(units, self.bands)
+        widths = {
+            "at_blocks": third,
+            "at_eighth": third,
+            "skip_quarter": second,
+            "at_quarter": second,
+            "skip_half": first,
+            "at_half": first,
+        }
+        self.modulate = nn.ModuleDict({name: Modulation(units, width) for name, width in widths.items()})
+        self.strength = nn.ModuleDict(
+            {
+                name: nn.Linear(units, z)
+                for name, z in (("at_eighth", z_low), ("at_quarter", z_low), ("at_half", z_half))
+                if z
+            }
+        )
+        last: tuple[nn.Module, ...] = (self.to_pixels, self.to_squares, self.gains)
+        if self.noisy:
+            self.strength["at_image"] = nn.Linear(units, 3)
+            last += (self.strength["at_image"],)
+        for layer in last:  # training starts at the reference
+            for parameter in layer.parameters():
+                nn.init.zeros_(parameter)
+
+    def draw_noise(self, n: int, crop_px: int, generator: torch.Generator) -> Tensor:
+        """Gaussian noise `[n, 3, h, w]`, drawn on the CPU; empty where noise is left out."""
+        return torch.randn(n, 3 if self.noisy else 0, crop_px, crop_px, generator=generator)
+
+    def forward(self, noise: Tensor, reference: Tensor, distortion: Tensor, quality: Tensor) -> Tensor:
+        """Distorted images `[n, 3, h, w]` in [0, 1] from references `[n, 3, h, w]` in [0, 1]; sides multiples of 8."""
+        x = 2 * reference - 1
+        condition = self.condition(torch.cat([self.distortion(distortion), 2 * quality[:, None] - 1], dim=1))
+        half = F.leaky_relu_(self.encode_half(_folded(x, 2)), SLOPE)
+        quarter = F.leaky_relu_(self.encode_quarter(half), SLOPE)
+        eighth = F.leaky_relu_(self.encode_eighth(quarter), SLOPE)
+        blocks = self.encode_blocks(_folded(x, BLOCK_PX))
+
+        y = self.decode_eighth(self._with_noise("at_eighth", torch.cat([eighth, blocks], dim=1), noise, condition))
+        y = F.leaky_relu_(self.modulate["at_eighth"](y, condition), SLOPE)
+        squares = self.to_squares(torch.cat([y, self.modulate["at_blocks"](blocks, condition)], dim=1))
+        y = F.pixel_shuffle(self.up_quarter(y), 2) + self.modulate["skip_quarter"](quarter, condition)
+        y = self.decode_quarter(self._with_noise("at_quarter", y, noise, condition))
+        y = F.leaky_relu_(self.modulate["at_quarter"](y, condition), SLOPE)
+        y = F.pixel_shuffle(self.up_half(y), 2) + self.modulate["skip_half"](half, condition)
+        y = self.decode_half(self._with_noise("at_half", y, noise, condition))
+        y = F.leaky_relu_(self.modulate["at_half"](y, condition), SLOPE)
+        pixels, gains = self.to_pixels(y).float().split([12, self.bands], dim=1)
+
+        image = reference + F.pixel_shuffle(squares.float(), BLOCK_PX) + F.pixel_shuffle(pixels, 2)
+        gains = KEEN * (gains + self.gains(condition).float()[:, :, None, None])
+        with torch.autocast(image.device.type, enabled=False):
+            image = self._attenuated(image, F.interpolate(gains, scale_factor=2))
+        if self.noisy:
+            image = torch.addcmul(image, self.strength["at_image"](condition).float()[:, :, None, None], noise)
+        # Clipped, with the gradient of what is not.
+        return image + (image.clamp(0, 1) - image).detach()
+
+    def _attenuated(self, images: Tensor, gains: Tensor) -> Tensor:
+        """Images whose bands are as strong as gains `[n, bands, h, w]` say: all of them at 0, up to 1.1 times.
+
+        What is taken from a coarse band is taken from all finer ones as well, as by blur, so that nothing fine is left.
+        """
+        h, w = images.shape[2:]
+        kept = 1.1 * torch.sigmoid(gains + math.log(10))
+        averages = [images]
+        for sd in self.BANDS_SD_PX:
+            averages.append(gaussian(h, sd, images.device) @ images @ gaussian(w, sd, images.device).T)
+        out = averages[-1]
+        share: Tensor | float = 1.0
+        for band in reversed(range(self.bands)):
+            share = share * kept[:, band : band + 1]
+            out = torch.addcmul(out, share, averages[band] - averages[band + 1])
+        return out
+
+    def _with_noise(self, place: str, maps: Tensor, noise: Tensor, condition: Tensor) -> Tensor:
+        """Maps and, beside them, the noise at their resolution with unit variance, as strong as the condition says."""
+        if not self.noisy:
+            return maps
+        ratio = noise.shape[2] // maps.shape[2]
+        z = _folded(noise, 2) if ratio == 2 else ratio * F.avg_pool2d(noise, ratio)
+        z = self.strength[place](condition)[:, :, None, None] * z
+        return torch.cat([maps, z.to(maps.dtype)], dim=1)
+
+
+Generator: TypeAlias = PlainGenerator | ModulatedGenerator
+
+
+def make_generator(config: ModelConfig, distortions: int) -> Generator:
+    """The generator that a configuration names."""
+    return (PlainGenerator if config.generator == "plain" else ModulatedGenerator)(config, distortions)
+
+
+def _folded(images: Tensor, side: int) -> Tensor:
+    """Squares of some side as one place: `[n, c, h, w]` to `[n, c * side^2, h / side, w / side]`."""
+    return F.pixel_unshuffle(images, side).contiguous(memory_format=torch.channels_last)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import functools
+import math
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
@@ -16,7 +16,12 @@ SLOPE = 0.2
 def convolution(inputs: int, outputs: int, norm: str, *, first: bool = False) -> nn.Sequential:
     """A convolution that halves the image, normalisation (not in a network's first), and LeakyReLU."""
     conv = nn.Conv2d(inputs, outputs, kernel_size=4, stride=2, padding=1)
-    return nn.Sequential(*normalised(conv, outputs, "none" if first else norm), nn.LeakyReLU(SLOPE))
+    return nn.Sequential(*normalised(conv, outputs, "none" if first else norm), activation())
+
+
+def activation() -> nn.LeakyReLU:
+    """LeakyReLU in place: no layer before it needs its own output for its gradient."""
+    return nn.LeakyReLU(SLOPE, inplace=True)
 
 
 def normalised(layer: nn.Module, channels: int, norm: str) -> tuple[nn.Module, ...]:
@@ -32,14 +37,26 @@ def normalised(layer: nn.Module, channels: int, norm: str) -> tuple[nn.Module, .
             return (layer,)
 
 
-@functools.lru_cache(maxsize=32)
-def _band(size: int, device: torch.device) -> Tensor:
-    """The 7-tap binomial average along a line of pixels, reflected at its ends, as a matrix `[size, size]`."""
+@functools.lru_cache(maxsize=64)
+def _average(size: int, taps: tuple[float, ...], device: torch.device) -> Tensor:
+    """A weighted average along a line of pixels, reflected at its ends, as a matrix `[size, size]`."""
     # It outlives its caller: one that is made while testing must serve training as well.
     with torch.inference_mode(False), torch.no_grad():
-        taps = torch.tensor([1.0, 6.0, 15.0, 20.0, 15.0, 6.0, 1.0]) / 64
-        padded = F.pad(torch.eye(size)[None], (3, 3), mode="reflect")[0]
-        return F.conv1d(padded[:, None], taps[None, None])[:, 0].T.contiguous().to(device)
+        places = torch.arange(size)[:, None] + torch.arange(len(taps)) - len(taps) // 2
+        period = 2 * size - 2
+        places = (size - 1) - ((size - 1) - places % period).abs()
+        weights = torch.tensor(taps).expand(size, -1)
+        return torch.zeros(size, size).scatter_add_(1, places, weights).to(device)
+
+
+def gaussian(size: int, sd_px: float, device: torch.device) -> Tensor:
+    """A Gaussian average along a line of pixels, reflected at its ends, as a matrix `[size, size]`."""
+    radius = math.ceil(3 * sd_px)
+    taps = [math.exp(-0.5 * (i / sd_px) ** 2) for i in range(-radius, radius + 1)]
+    return _average(size, tuple(tap / sum(taps) for tap in taps), device)
+
+
+BINOMIAL = (1 / 64, 6 / 64, 15 / 64, 20 / 64, 15 / 64, 6 / 64, 1 / 64)
 
 
 def local_mean(images: Tensor) -> Tensor:
@@ -48,7 +65,18 @@ def local_mean(images: Tensor) -> Tensor:
     Two matrix products: as convolutions of single channels, the gradients alone cost as much as the whole trunk.
     """
     h, w = images.shape[2:]
-    return _band(h, images.device) @ images @ _band(w, images.device).T
+    return _average(h, BINOMIAL, images.device) @ images @ _average(w, BINOMIAL, images.device).T
+
+
+CONTRAST_FLOOR = 0.02
+
+
+def normalised_contrast(centred: Tensor) -> Tensor:
+    """Images `[n, c, h, w]` without their local mean, divided by their local contrast."""
+    # The contrast of the centred image differs from the textbook's by second-order terms and has no cancellation; the
+    # small constant keeps the square root differentiable on flat patches.
+    contrast = (local_mean(centred.square()) + 1e-6).sqrt()
+    return centred / (contrast + CONTRAST_FLOOR)
 
 
 class InputNormalisation(nn.Module):
@@ -57,8 +85,6 @@ class InputNormalisation(nn.Module):
     "none" maps to [-1, 1]. "mscn" subtracts the local mean and divides by the local contrast of every channel
     (mean-subtracted contrast-normalised coefficients), with a 7x7 binomial window. "both" concatenates the two.
     """
-
-    CONTRAST_FLOOR = 0.02
 
     def __init__(self, kind: str) -> None:
         super().__init__()
@@ -72,10 +98,6 @@ class InputNormalisation(nn.Module):
         with torch.autocast(images.device.type, enabled=False):
             # In float32: the variance is a small difference of large numbers.
             images = images.float().contiguous()
-            centred = images - local_mean(images)
-            # The contrast of the centred image differs from the textbook's by second-order terms and has no
-            # cancellation; the small constant keeps the square root differentiable on flat patches.
-            contrast = (local_mean(centred.square()) + 1e-6).sqrt()
-            mscn = centred / (contrast + self.CONTRAST_FLOOR)
+            mscn = normalised_contrast(images - local_mean(images))
         normalised = mscn if self.kind == "mscn" else torch.cat([2 * images - 1, mscn], dim=1)
         return normalised.contiguous(memory_format=torch.channels_last)

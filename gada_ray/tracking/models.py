@@ -245,7 +245,8 @@ def _weights(store: Store, result: Result) -> dict[str, Tensor]:
     data = store.read(result.signature, "weights.pt")
     if data is None or hashlib.sha256(data).hexdigest() != result.files["weights.pt"]:
         raise ModelError(f"{place} is missing or not what the trial wrote; delete its folder to train it again")
-    network = checkpoint.from_bytes(data, str(place))["network"]
+    saved = checkpoint.from_bytes(data, str(place))
+    network = (saved if result.config.evaluation.weights == "last" else saved["average"])["network"]
     return {name.removeprefix("judge."): value for name, value in network.items() if name.startswith("judge.")}
 
 

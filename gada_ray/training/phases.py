@@ -6,8 +6,8 @@ Letters in shapes: n crops in a batch, c crop side, k distortion classes.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -16,8 +16,10 @@ from torch import Tensor, nn
 from gada_ray.config import PARTS, PhaseConfig, RateConfig, TrainingConfig
 from gada_ray.data.crops import CropSource, generator_for
 from gada_ray.model.discriminator import Discriminator, Gada, Judgement
-from gada_ray.model.generator import Generator
+from gada_ray.model.generator import Generator, make_generator
+from gada_ray.model.layers import local_mean, normalised_contrast
 from gada_ray.training import losses, procedures
+from gada_ray.training.averages import Average
 
 JITTER = 0.05
 """Standard deviation of the noise on the qualities asked of the generator under "empirical" conditions."""
@@ -44,7 +46,7 @@ def build(config: TrainingConfig, distortions: int, seed: int) -> Gada:
         # The judge first, so that its first weights are the same with and without a generator.
         torch.manual_seed(seed)
         judge = Discriminator(config.model, distortions, config.data.crop_px)
-        generator = Generator(config.model, distortions) if config.uses_generator else None
+        generator = make_generator(config.model, distortions) if config.uses_generator else None
     return Gada(generator, judge)
 
 
@@ -68,13 +70,26 @@ class Phase:
     changes, running statistics included.
     """
 
-    def __init__(self, network: Gada, source: CropSource, rows: Tensor, config: TrainingConfig, number: int) -> None:
-        """Start phase `number` of a configuration on training rows `[m]` of the source's dataset."""
+    def __init__(
+        self,
+        network: Gada,
+        source: CropSource,
+        rows: Tensor,
+        config: TrainingConfig,
+        number: int,
+        average: Average | None = None,
+    ) -> None:
+        """Start phase `number` of a configuration on training rows `[m]` of the source's dataset.
+
+        `average` is the network's moving average so far; without it, one begins here.
+        """
         self.network, self.source, self.rows, self.config = network, source, rows, config
+        self.average = average or Average(network, config.average_decay)
         self.number = number
         self.phase: PhaseConfig = config.phases[number]
-        self.judge_optimiser = _adam(network, config.rates, self.phase, [p for p in PARTS if p != "generator"])
-        self.generator_optimiser = _adam(network, config.rates, self.phase, ["generator"])
+        rates = config.rates
+        self.judge_optimiser = _adam(network, rates, rates.beta2, self.phase, [p for p in PARTS if p != "generator"])
+        self.generator_optimiser = _adam(network, rates, rates.generator_beta2, self.phase, ["generator"])
         self.batch = min(config.data.batch, len(rows))
 
     @property
@@ -94,91 +109,126 @@ class Phase:
     def step(self, number: int, seed: int) -> dict[str, Tensor]:
         """Optimiser step `number` of the phase: the losses, as scalars on the device, by name.
 
-        Every draw comes from `seed` and the step's number, so a step can be repeated alone.
+        Every draw comes from `seed` and the step's number, so a step can be repeated alone. Judge and generator both
+        answer the other as it was before the step, so that generated crops are judged once for both.
         """
-        phase, weights = self.phase, self.config.losses
+        phase, judge = self.phase, self.network.judge
         random = generator_for(seed, self.number, number)
         real = self._real_batch(number, seed, random)
-        generated: Batch | None = None
+        generated = seen = None
         terms: dict[str, Tensor] = {}
-        trains_generator = self.generator_optimiser is not None
         if phase.adds_images:
-            generated = self._generate(real, number, seed, random, with_gradient=trains_generator)
-        judge = self.network.judge
+            generated = self._generate(real, number, seed, random)
+            # The judge's gradients end at the crops; the generator's go on from there.
+            seen = replace(generated, images=generated.images.detach().requires_grad_(self.trains_generator))
+        on_real = on_generated = None
+        with self._autocast():
+            if self.judge_optimiser is not None and phase.images != "generated":
+                on_real = judge(real.images)
+            if seen is not None and self._judges_generated:
+                # Separate passes: batch statistics are of one kind of image, and the running ones of real images.
+                keep = _frozen_statistics(judge) if on_real is not None else contextlib.nullcontext()
+                with keep:
+                    on_generated = judge(seen.images)
         if self.judge_optimiser is not None:
-            loss = self._judge_loss(judge, real, generated, terms)
             self.judge_optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            self.judge_optimiser.step()
-        if trains_generator:
-            assert generated is not None and self.generator_optimiser is not None
-            with _only(self.network, "generator"), _frozen_statistics(judge), self._autocast():
-                judged = judge(generated.images)
-            parts = {
-                "generator_source": (weights.adversarial_weight, self._fooled(judged)),
-                "reconstruction": (
-                    weights.l1_weight,
-                    losses.reconstruction_loss(real.images, generated.images),
-                ),
-                "generator_class": (
-                    weights.generator_class_weight,
-                    losses.class_loss(judged.distortion, generated.distortion),
-                ),
-                "generator_quality": (
-                    weights.generator_quality_weight,
-                    losses.quality_loss(weights.quality, judged.quality, generated.quality),
-                ),
-            }
-            total = torch.stack([weight * term for weight, term in parts.values()]).sum()
+            weights = [weight for group in self.judge_optimiser.param_groups for weight in group["params"]]
+            loss = self._judge_loss([(on_real, real), (on_generated, seen)], terms)
+            if loss.requires_grad:
+                loss.backward(inputs=weights, retain_graph=self.trains_generator)
+        if self.generator_optimiser is not None:
+            assert generated is not None and seen is not None
+            (gradient,) = torch.autograd.grad(self._generator_loss(real, seen, on_generated, terms), seen.images)
             self.generator_optimiser.zero_grad(set_to_none=True)
-            total.backward()
+            generated.images.backward(gradient)
             self.generator_optimiser.step()
-            terms |= {name: term.detach() for name, (_, term) in parts.items()}
+            self.average.update(self.network, "generator")
+        if self.judge_optimiser is not None:
+            self.judge_optimiser.step()
+            self.average.update(self.network, "judge")
         return terms
+
+    @property
+    def trains_generator(self) -> bool:
+        """Whether the phase trains the generator."""
+        return self.generator_optimiser is not None
+
+    @property
+    def _judges_generated(self) -> bool:
+        """Whether the judge in training sees generated crops, to learn from them or to teach by its own weights."""
+        losses = self.config.losses
+        learns = bool(self.phase.generated_weight) or self.phase.images == "generated"
+        learns = learns and bool({"trunk", "classifier", "evaluator"} & set(self.phase.trains))
+        teaches = self.trains_generator and losses.generator_learns_from == "judge"
+        return learns or teaches or ("discriminator" in self.phase.trains and losses.adversarial_weight > 0)
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(
             self.source.device.type, dtype=torch.bfloat16, enabled=self.config.precision == "bfloat16"
         )
 
-    def _fooled(self, judged: Judgement) -> Tensor:
-        return losses.generator_source_loss(self.config.losses.adversarial, judged.source)
-
-    def _judge_loss(
-        self, judge: Discriminator, real: Batch, generated: Batch | None, terms: dict[str, Tensor]
-    ) -> Tensor:
-        """The weighted sum for trunk and heads; writes its terms."""
+    def _judge_loss(self, judged: Sequence[tuple[Judgement | None, Batch | None]], terms: dict[str, Tensor]) -> Tensor:
+        """The weighted sum for trunk and heads, of judged real and generated crops; writes its terms."""
         weights, phase = self.config.losses, self.phase
-        on_real = on_generated = None
-        with self._autocast():
-            if phase.images != "generated":
-                on_real = judge(real.images)
-            if generated is not None:
-                # Separate passes: batch statistics are of one kind of image, and the running ones of real images.
-                keep = _frozen_statistics(judge) if on_real is not None else contextlib.nullcontext()
-                with keep:
-                    on_generated = judge(generated.images.detach())
-        pairs = [(on_real, real), (on_generated, generated)]
-        by_class = [judged and losses.class_loss(judged.distortion, batch.distortion) for judged, batch in pairs]  # type: ignore[union-attr]
-        by_quality = [
-            judged and losses.quality_loss(weights.quality, judged.quality, batch.quality)  # type: ignore[union-attr]
-            for judged, batch in pairs
-        ]
+        pairs = [(judgement, batch) for judgement, batch in judged if judgement is not None and batch is not None]
+        shares = [1.0 if batch is judged[0][1] else phase.generated_weight for _, batch in pairs]
+        if len(pairs) == 1:
+            shares = [1.0]
         total = torch.zeros((), device=self.source.device)
         # A head that is not trained must not steer the trunk either.
         if "classifier" in phase.trains:
-            terms["class"] = losses.weighted(by_class[0], by_class[1], phase.generated_weight)
+            by_class = [losses.class_loss(judgement.distortion, batch.distortion) for judgement, batch in pairs]
+            terms["class"] = losses.weighted(by_class, shares)
             total = total + weights.class_weight * terms["class"]
         if "evaluator" in phase.trains:
-            terms["quality"] = losses.weighted(by_quality[0], by_quality[1], phase.generated_weight)
+            by_quality = [
+                losses.quality_loss(weights.quality, judgement.quality, batch.quality) for judgement, batch in pairs
+            ]
+            terms["quality"] = losses.weighted(by_quality, shares)
             total = total + weights.quality_weight * terms["quality"]
-        if "discriminator" in phase.trains:
+        if "discriminator" in phase.trains and weights.adversarial_weight:
+            (on_real, _), (on_generated, _) = judged
             assert on_real is not None and on_generated is not None
             terms["source"] = losses.source_loss(weights.adversarial, on_real.source, on_generated.source)
             total = total + weights.adversarial_weight * terms["source"]
         for name in terms:
             terms[name] = terms[name].detach()
         return total
+
+    def _generator_loss(self, real: Batch, seen: Batch, judged: Judgement | None, terms: dict[str, Tensor]) -> Tensor:
+        """The weighted sum for the generator, of its crops and what the judge in training says of them."""
+        weights, teacher = self.config.losses, self.average.network.judge
+        parts = {"reconstruction": (weights.l1_weight, losses.reconstruction_loss(real.images, seen.images))}
+        if weights.adversarial_weight:
+            assert judged is not None
+            fooled = losses.generator_source_loss(weights.adversarial, judged.source)
+            parts["generator_source"] = (weights.adversarial_weight, fooled)
+        asked = weights.generator_class_weight or weights.generator_quality_weight
+        if weights.statistics_weight or (asked and weights.generator_learns_from == "average"):
+            with self._autocast():
+                maps = teacher.trunk.maps(seen.images)
+                if weights.generator_learns_from == "average":
+                    judged = teacher.heads(teacher.trunk.pooled(maps[-1]))
+            if weights.statistics_weight:
+                with torch.no_grad(), self._autocast():
+                    wanted = teacher.trunk.maps(real.images)
+                ours, wanted = [*_views(seen.images), *maps], [*_views(real.images), *wanted]
+                statistics = losses.statistics_loss(ours, wanted, self.config.data.crop_px)
+                parts["statistics"] = (weights.statistics_weight, statistics)
+        if weights.spectrum_weight:
+            parts["spectrum"] = (weights.spectrum_weight, losses.spectrum_loss(seen.images, real.images))
+        if asked:
+            assert judged is not None
+            parts["generator_class"] = (
+                weights.generator_class_weight,
+                losses.class_loss(judged.distortion, seen.distortion),
+            )
+            parts["generator_quality"] = (
+                weights.generator_quality_weight,
+                losses.quality_loss(weights.quality, judged.quality, seen.quality),
+            )
+        terms |= {name: term.detach() for name, (_, term) in parts.items()}
+        return torch.stack([weight * term for weight, term in parts.values()]).sum()
 
     def _real_batch(self, number: int, seed: int, random: torch.Generator) -> Batch:
         """The real crops of a step. An epoch sees every training image once; incomplete batches are dropped."""
@@ -206,7 +256,7 @@ class Phase:
         device = self.source.device
         return Batch(images, distortion.to(device), quality.to(device))
 
-    def _generate(self, real: Batch, number: int, seed: int, random: torch.Generator, *, with_gradient: bool) -> Batch:
+    def _generate(self, real: Batch, number: int, seed: int, random: torch.Generator) -> Batch:
         """Generated crops, as many as real ones, from the references of the batch, same windows; or a control's."""
         if self.phase.generated_by == "real_crops":
             rows = self._rows(number, seed, "further crops")
@@ -225,10 +275,10 @@ class Phase:
                 references, asked.distortion, self._severity(asked.quality), self.source.distortions, random
             )
             return Batch(images, asked.distortion, asked.quality)
-        generator = self.network.generator
+        generator = (self.network if self.trains_generator else self.average.network).generator
         assert isinstance(generator, Generator)
         noise = generator.draw_noise(len(references), crop_px, random).to(self.source.device)
-        with torch.set_grad_enabled(with_gradient), self._autocast():
+        with torch.set_grad_enabled(self.trains_generator), self._autocast():
             images = generator(noise, references, asked.distortion, asked.quality)
         return Batch(images, asked.distortion, asked.quality)
 
@@ -264,20 +314,15 @@ class Phase:
         return distortion, quality
 
 
-@contextlib.contextmanager
-def _only(network: Gada, name: str) -> Iterator[None]:
-    """Gradients reach one part only; they pass through the others."""
-    others = [p for part in PARTS if part != name for p in network.part(part).parameters() if p.requires_grad]
-    for parameter in others:
-        parameter.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for parameter in others:
-            parameter.requires_grad_(True)
+def _views(images: Tensor) -> list[Tensor]:
+    """Crops as they are, without their local mean, and locally normalised, `[n, 3, h, w]` each."""
+    detail = images - local_mean(images)
+    return [images, detail, normalised_contrast(detail)]
 
 
-def _adam(network: Gada, rates: RateConfig, phase: PhaseConfig, parts: list[str]) -> torch.optim.Adam | None:
+def _adam(
+    network: Gada, rates: RateConfig, beta2: float, phase: PhaseConfig, parts: list[str]
+) -> torch.optim.Adam | None:
     """Adam over the trained ones of some parts, each at its rate; None if the phase trains none of them."""
     groups = []
     for part in parts:
@@ -287,7 +332,7 @@ def _adam(network: Gada, rates: RateConfig, phase: PhaseConfig, parts: list[str]
     if not groups:
         return None
     # The fused kernel is one pass over all weights; it is as deterministic as the loop.
-    return torch.optim.Adam(groups, betas=(rates.beta1, rates.beta2), fused=True)
+    return torch.optim.Adam(groups, betas=(rates.beta1, beta2), fused=True)
 
 
 Report = Callable[[dict[str, float | int | str]], None]

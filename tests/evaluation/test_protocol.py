@@ -55,20 +55,16 @@ def test_the_prediction_of_an_image_pools_those_of_its_crops(setting):
     crops = source.gather(images, top[0], left[0], 16)
     with torch.no_grad():
         each = judge.eval().evaluate(crops)
-    assert predict(setting, row).item() == pytest.approx(each.mean().item(), abs=1e-6)
-    median = tiny({"evaluation.pooling": "median"})
-    assert predict(setting, row, config=median).item() == pytest.approx(each.median().item(), abs=1e-6)
+    quality = predict(setting, row)
+    torch.testing.assert_close(quality, each[None])
+    for pooling, expected in (("mean", each.mean()), ("median", each.median())):
+        pooled = protocol.table(dataset, row, quality, pooling)["prediction"].item()
+        assert pooled == pytest.approx(expected.item(), abs=1e-6)
 
 
 def test_the_median_of_an_even_number_of_crops_is_the_mean_of_the_middle_two(setting):
-    dataset, source, judge, _ = setting
-    config = tiny({"evaluation.pooling": "median", "evaluation.crops": 4})
-    row = torch.tensor([4])
-    top, left = protocol.windows(dataset, source, row, config)
-    with torch.no_grad():
-        each = judge.eval().evaluate(source.gather(source.distorted(row).repeat(4), top[0], left[0], 16))
-    middle = each.sort().values[1:3].mean().item()
-    assert predict(setting, row, 4, config).item() == pytest.approx(middle, abs=1e-6)
+    frame = protocol.table(setting[0], torch.tensor([4]), torch.tensor([[0.9, 0.1, 0.4, 0.2]]), "median")
+    assert frame["prediction"].item() == pytest.approx(0.3, abs=1e-6)
 
 
 def test_an_images_crops_depend_on_its_name_only(setting):
@@ -85,7 +81,10 @@ def test_an_images_crops_depend_on_its_name_only(setting):
 def test_the_table_names_every_image_with_target_and_prediction(setting):
     dataset = setting[0]
     rows = torch.tensor([3, 20])
-    frame = protocol.table(dataset, rows, torch.tensor([0.25, 0.5]))
+    frame = protocol.table(dataset, rows, torch.tensor([[0.1, 0.3, 0.35], [0.5, 0.5, 0.5]]), "mean")
+    assert frame["prediction"].tolist() == pytest.approx([0.25, 0.5])
+    middle = protocol.table(dataset, rows, torch.tensor([[0.1, 0.3, 0.35], [0.5, 0.5, 0.5]]), "median")
+    assert middle["prediction"].tolist() == pytest.approx([0.3, 0.5])
     assert list(frame.columns) == ["image", "reference", "distortion", "target", "prediction"]
     assert frame["image"].tolist() == [dataset.images[3], dataset.images[20]]
     assert frame["target"].tolist() == pytest.approx(dataset.quality[[3, 20]].tolist())

@@ -10,8 +10,8 @@ from torch import nn
 
 from gada_ray import ModelConfig
 from gada_ray.model.discriminator import Discriminator
-from gada_ray.model.generator import Generator
-from gada_ray.model.layers import InputNormalisation, local_mean
+from gada_ray.model.generator import ModulatedGenerator, make_generator
+from gada_ray.model.layers import InputNormalisation, gaussian, local_mean
 
 SMALL: dict[str, Any] = {
     "trunk_widths": (4, 8, 8),
@@ -63,7 +63,8 @@ def test_every_judge_judges_every_image_and_passes_gradients_to_it(head, norm, n
 )
 def test_every_generator_makes_images_from_all_its_inputs(condition_at, skips, upsampling, noise_dim, noise_map, norm):
     values = {**SMALL, "noise_dim": noise_dim, "condition_at": condition_at, "skips": skips}
-    generator = Generator(ModelConfig(**values, upsampling=upsampling, noise_map=noise_map, norm=norm), 5)
+    config = ModelConfig(**values, generator="plain", upsampling=upsampling, noise_map=noise_map, norm=norm)
+    generator = make_generator(config, 5)
     x = torch.rand(3, 3, 24, 24, requires_grad=True)
     q = torch.tensor([0.1, 0.5, 0.9], requires_grad=True)
     z = generator.draw_noise(3, 24, torch.Generator().manual_seed(0)).requires_grad_(noise_dim > 0)
@@ -74,6 +75,60 @@ def test_every_generator_makes_images_from_all_its_inputs(condition_at, skips, u
     for reached in [x, q, *([z] if noise_dim else [])]:
         assert reached.grad is not None and reached.grad.abs().sum() > 0
     assert all(p.grad is not None for p in generator.parameters())
+
+
+def modulated(noise_dim=8):
+    """A modulated generator whose last layers do something."""
+    generator = make_generator(ModelConfig(**{**SMALL, "noise_dim": noise_dim}), 5)
+    for parameter in generator.parameters():
+        if not parameter.any():
+            torch.nn.init.normal_(parameter, std=0.02)
+    return generator
+
+
+@pytest.mark.parametrize("noise_dim", [0, 8])
+@pytest.mark.parametrize("size", [(24, 24), (64, 40)])
+def test_a_modulated_generator_makes_images_from_all_its_inputs(noise_dim, size):
+    generator = modulated(noise_dim)
+    x = torch.rand(3, 3, *size, requires_grad=True)
+    q = torch.tensor([0.1, 0.5, 0.9], requires_grad=True)
+    z = torch.randn(3, 3 if noise_dim else 0, *size, requires_grad=True)
+    y = generator(z, x, torch.tensor([0, 4, 2]), q)
+    assert y.shape == x.shape and y.dtype == torch.float32
+    assert y.min() >= 0 and y.max() <= 1
+    y.square().sum().backward()
+    for reached in [x, q, *([z] if noise_dim else [])]:
+        assert reached.grad is not None and reached.grad.abs().sum() > 0
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in generator.parameters())
+
+
+def test_a_modulated_generator_starts_at_the_reference_and_draws_a_number_for_every_pixel_and_colour():
+    generator = make_generator(ModelConfig(**SMALL), 5)
+    z = generator.draw_noise(2, 32, torch.Generator().manual_seed(0))
+    assert z.shape == (2, 3, 32, 32) and z.std() == pytest.approx(1, abs=0.05)
+    x = torch.rand(2, 3, 32, 32)
+    torch.testing.assert_close(generator(z, x, torch.tensor([0, 1]), torch.tensor([0.2, 0.8])), x)
+
+
+def test_gains_that_fall_take_the_bands_and_all_finer_ones_from_an_image_down_to_its_widest_average():
+    generator = ModulatedGenerator(ModelConfig(**SMALL), 5)
+    x, none = torch.rand(1, 3, 64, 64), torch.zeros(1, generator.bands, 64, 64)
+    torch.testing.assert_close(generator._attenuated(x, none), x)
+    for band in range(generator.bands):
+        gains = none.clone()
+        gains[:, band] = -30
+        width = generator.BANDS_SD_PX[band]
+        blurred = gaussian(64, width, x.device) @ x @ gaussian(64, width, x.device).T
+        coarser = generator._attenuated(x, gains)
+        assert (coarser - coarser.mean()).square().mean() <= (blurred - blurred.mean()).square().mean() * 1.001
+    torch.testing.assert_close(coarser, blurred)
+
+
+def test_a_gaussian_average_sums_to_1_and_has_its_width():
+    matrix = gaussian(64, 2.8, torch.device("cpu"))
+    torch.testing.assert_close(matrix.sum(1), torch.ones(64))
+    places = torch.arange(64) - 32.0
+    assert float((matrix[32] * places.square()).sum()) ** 0.5 == pytest.approx(2.8, rel=0.03)
 
 
 @pytest.mark.parametrize("crop_px", [16, 24, 40, 64, 128])

@@ -133,7 +133,7 @@ def test_weights_are_those_of_the_trial_and_nothing_of_the_model_is_a_pickle(tra
     folder = models.fetch(address, trained.uri)
     scorer = load(folder)
     data = trained.store.read(scorer.card.signature, "weights.pt")
-    network = checkpoint.from_bytes(data, "weights.pt")["network"]
+    network = checkpoint.from_bytes(data, "weights.pt")["average"]["network"]
     for name, value in scorer.judge.state_dict().items():
         assert (value == network[f"judge.{name}"]).all(), name
     suffixes = {path.suffix for path in folder.rglob("*") if path.is_file()}

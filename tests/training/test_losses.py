@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from gada_ray.training import losses
 
@@ -58,8 +59,56 @@ def test_an_undecided_discriminator_costs_log_2():
 
 def test_weighting_is_a_mean_over_real_and_generated():
     one, three = torch.tensor(1.0), torch.tensor(3.0)
-    assert losses.weighted(one, three, 1.0) == 2
-    assert losses.weighted(one, three, 0.0) == 1
-    assert losses.weighted(one, three, 0.5) == pytest.approx(5 / 3)
-    assert losses.weighted(None, three, 0.0) == 3
-    assert losses.weighted(one, None, 1.0) == 1
+    assert losses.weighted([one, three], [1, 1]) == 2
+    assert losses.weighted([one, three], [1, 0]) == 1
+    assert losses.weighted([one, three], [1, 0.5]) == pytest.approx(5 / 3)
+    assert losses.weighted([three], [1]) == 3
+
+
+def crops(seed=0):
+    return torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(seed))
+
+
+def blocky(images):
+    """The mean of every square of 8x8 pixels, on the grid."""
+    return F.interpolate(F.avg_pool2d(images, 8), scale_factor=8)
+
+
+@pytest.mark.parametrize("loss", [losses.spectrum_loss, lambda g, y: losses.statistics_loss([g], [y], 32)])
+def test_statistics_and_spectrum_are_0_for_the_same_crops_and_grow_with_blur_noise_and_blocks(loss):
+    images = crops()
+    assert loss(images, images) == 0
+    for change in (
+        lambda share: images + share * 0.2 * torch.randn(images.shape, generator=torch.Generator().manual_seed(1)),
+        lambda share: torch.lerp(images, F.avg_pool2d(images, 3, 1, 1), share),
+        lambda share: torch.lerp(images, blocky(images), share),
+    ):
+        weak, strong = (float(loss(change(share), images)) for share in (0.2, 1.0))
+        assert 0 < weak < strong
+
+
+def test_statistics_ask_for_noise_where_the_distorted_crop_has_other_noise():
+    """What the L1 term cannot: noise of the right strength is nearer than none."""
+    reference = blocky(crops())
+    noise = [0.1 * torch.randn(reference.shape, generator=torch.Generator().manual_seed(seed)) for seed in (1, 2)]
+    truth, other = reference + noise[0], reference + noise[1]
+    assert losses.reconstruction_loss(truth, reference) < losses.reconstruction_loss(truth, other)
+    for loss in (losses.spectrum_loss, lambda g, y: losses.statistics_loss([g], [y], 32)):
+        assert loss(other, truth) < loss(reference, truth)
+
+
+def test_blocks_show_by_place_in_the_square_and_not_in_statistics_of_the_whole_crop():
+    """Detail that steps at the edges of squares, against as much of it anywhere."""
+    steps = torch.zeros(2, 3, 32, 32)
+    steps[..., ::8] = 1.0
+    shuffled = steps[..., torch.randperm(32, generator=torch.Generator().manual_seed(0))]
+    assert losses.statistics_loss([shuffled], [steps], 32) > 0.1
+    # As if the maps were those of an image eight times as large, with one place a square.
+    assert losses.statistics_loss([shuffled], [steps], 256) == pytest.approx(0, abs=1e-6)
+
+
+def test_maps_at_any_resolution_and_gradients_of_flat_crops_are_fine():
+    flat = torch.full((2, 3, 32, 32), 0.5, requires_grad=True)
+    maps = [flat, F.avg_pool2d(flat, 4), F.avg_pool2d(flat, 8)]
+    (losses.statistics_loss(maps, [torch.rand_like(m) for m in maps], 32) + losses.spectrum_loss(flat, flat)).backward()
+    assert flat.grad is not None and flat.grad.isfinite().all()

@@ -6,13 +6,28 @@ import numpy as np
 import pytest
 import torch
 
-from gada_ray import augmentation, continued, direct, finetuning, gada, gan
+from gada_ray import LITERAL, augmentation, continued, direct, finetuning, gada, gan
 from gada_ray.config import PARTS, ConfigError, TrainingConfig
+from gada_ray.model.generator import ModulatedGenerator
+from gada_ray.training.averages import Average
 from gada_ray.training.phases import Phase, build
 from tests.toy import DISTORTIONS, tiny, toy_dataset, toy_source
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "losses.txt"
 RECIPES = {"gan": gan, "augmentation": augmentation, "finetuning": finetuning, "direct": direct, "continued": continued}
+
+
+def paper(values=None, config=None):
+    """A tiny training with the paper's losses at their word; `tiny` is one with our defaults."""
+    config = config or gada(6, 5, 4)
+    named = {f"phases.{phase.name}." for phase in config.phases}
+    own = {
+        path: value
+        for path, value in LITERAL.items()
+        if not path.startswith(("data.", "model.normalisation"))
+        and (not path.startswith("phases.") or path.startswith(tuple(named)))
+    }
+    return tiny({**own, **(values or {})}, config)
 
 
 @pytest.fixture(scope="module")
@@ -49,14 +64,14 @@ def moved(dataset, config, number=0, steps=1):
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_a_phase_moves_the_parts_that_it_names_and_leaves_all_others_bitwise_unchanged(dataset, recipe):
-    config = tiny(config=TrainingConfig(phases=(RECIPES[recipe](3),)))
+    config = paper(config=TrainingConfig(phases=(RECIPES[recipe](3),)))
     assert moved(dataset, config, steps=3) == set(config.phases[0].trains)
 
 
 @pytest.mark.parametrize("number", [0, 1, 2])
 def test_the_three_phases_of_one_training_move_what_the_paper_says(dataset, number):
     expected = [set(PARTS), {"trunk", "classifier", "evaluator"}, {"trunk", "evaluator"}][number]
-    assert moved(dataset, tiny(), number, steps=2) == expected
+    assert moved(dataset, paper(), number, steps=2) == expected
 
 
 @pytest.mark.parametrize(
@@ -67,19 +82,19 @@ def test_the_three_phases_of_one_training_move_what_the_paper_says(dataset, numb
     ],
 )
 def test_a_loss_with_weight_0_moves_no_head(dataset, off, still):
-    assert moved(dataset, tiny(off)) == still
+    assert moved(dataset, paper(off)) == still
 
 
 def test_the_discriminator_head_moves_by_the_adversarial_loss_alone(dataset):
-    assert "discriminator" not in moved(dataset, tiny({"losses.adversarial_weight": 0.0}))
+    assert "discriminator" not in moved(dataset, paper({"losses.adversarial_weight": 0.0}))
 
 
 @pytest.mark.parametrize("weight", ["losses.adversarial_weight", "losses.l1_weight", "losses.generator_class_weight"])
 def test_every_term_of_the_generator_alone_moves_it_and_no_other_moves_it_without_them(dataset, weight):
     terms = ("adversarial_weight", "l1_weight", "generator_class_weight", "generator_quality_weight")
     none = {f"losses.{term}": 0.0 for term in terms}
-    assert "generator" in moved(dataset, tiny({**none, weight: 1.0}))
-    network, phase = start(dataset, tiny(none))
+    assert "generator" in moved(dataset, paper({**none, weight: 1.0}))
+    network, phase = start(dataset, paper(none))
     before = {name: p.clone() for name, p in network.generator.named_parameters()}
     phase.step(0, 0)
     assert all(torch.equal(p, before[name]) for name, p in network.generator.named_parameters())
@@ -90,7 +105,7 @@ def test_the_generators_step_leaves_the_judge_alone(dataset):
     own = {"losses.generator_class_weight": 9.0, "losses.generator_quality_weight": 9.0, "losses.l1_weight": 1.0}
     states = []
     for values in ({}, own):
-        network, phase = start(dataset, tiny(values))
+        network, phase = start(dataset, paper(values))
         phase.step(0, 0)
         states.append((state(network.judge), state(network.generator)))
     (judge, generator), (other_judge, other_generator) = states
@@ -112,17 +127,17 @@ def test_the_generator_learns_each_of_its_aims_from_a_judge_that_stands_still(da
     off = {f"losses.{name}": 0.0 for name in ("adversarial_weight", "l1_weight")}
     off |= {f"losses.generator_{name}_weight": 0.0 for name in ("class", "quality")}
     slow = {"rates.discriminator": 1e-12, "rates.classifier": 1e-12, "rates.evaluator": 1e-12, "rates.generator": 1e-2}
-    _, phase = start(dataset, tiny({**off, **slow, weight: 1.0, "model.normalisation": "none", "data.batch": 16}))
+    _, phase = start(dataset, paper({**off, **slow, weight: 1.0, "model.normalisation": "none", "data.batch": 16}))
     terms = [float(phase.step(step, 0)[term]) for step in range(40)]
     assert np.mean(terms[-5:]) < np.mean(terms[:5])
 
 
 @pytest.mark.parametrize("recipe", ["gan", "augmentation"])
 def test_running_statistics_come_from_real_images_only(dataset, recipe):
-    config = tiny({"model.norm": "batch"}, TrainingConfig(phases=(gan(2), augmentation(2))))
+    config = paper({"model.norm": "batch"}, TrainingConfig(phases=(gan(2), augmentation(2))))
     number = ["gan", "augmentation"].index(recipe)
     network, phase = start(dataset, config, number)
-    reference, real_only = start(dataset, tiny(config=TrainingConfig(phases=(direct(2), continued(2)))), number)
+    reference, real_only = start(dataset, paper(config=TrainingConfig(phases=(direct(2), continued(2)))), number)
     phase.step(0, 3)
     real_only.step(0, 3)
     statistics = {n: b for n, b in network.judge.trunk.named_buffers() if "running" in n}
@@ -133,7 +148,7 @@ def test_running_statistics_come_from_real_images_only(dataset, recipe):
 
 
 def test_rates_reach_every_part_with_the_phases_factor(dataset):
-    config = tiny({"rates.discriminator": 1e-3, "rates.classifier": 2e-3, "rates.evaluator": 3e-3})
+    config = paper({"rates.discriminator": 1e-3, "rates.classifier": 2e-3, "rates.evaluator": 3e-3})
     _, phase = start(dataset, config, 1)
     rates = [group["lr"] for group in phase.optimisers["judge"].param_groups]
     assert rates == pytest.approx([1e-4, 2e-4, 3e-4])
@@ -144,7 +159,7 @@ def test_rates_reach_every_part_with_the_phases_factor(dataset):
 
 def test_an_epoch_shows_every_training_image_once(dataset):
     rows = torch.arange(0, 12)
-    _, phase = start(dataset, tiny(config=TrainingConfig(phases=(direct(3),))), rows=rows)
+    _, phase = start(dataset, paper(config=TrainingConfig(phases=(direct(3),))), rows=rows)
     seen = []
     for step in range(3):
         batch = phase._real_batch(step, 0, torch.Generator().manual_seed(0))
@@ -154,7 +169,7 @@ def test_an_epoch_shows_every_training_image_once(dataset):
 
 @pytest.mark.parametrize("conditions", ["empirical", "uniform", "grid"])
 def test_every_class_is_asked_for_the_last_one_included_with_qualities_of_the_training_range(dataset, conditions):
-    config = tiny({"phases.augmentation.conditions": conditions})
+    config = paper({"phases.augmentation.conditions": conditions})
     rows = torch.arange(0, 27)
     _, phase = start(dataset, config, 1, rows)
     distortion, quality = phase._ask(300, torch.Generator().manual_seed(0))
@@ -172,7 +187,7 @@ def test_every_class_is_asked_for_the_last_one_included_with_qualities_of_the_tr
 
 @pytest.mark.parametrize("conditions", ["empirical", "uniform", "grid"])
 def test_batches_smaller_than_the_number_of_classes_ask_for_all_of_them_in_time(dataset, conditions):
-    config = tiny({"phases.augmentation.conditions": conditions, "data.batch": 2})
+    config = paper({"phases.augmentation.conditions": conditions, "data.batch": 2})
     _, phase = start(dataset, config, 1)
     random = torch.Generator().manual_seed(0)
     asked = [phase._ask(2, random) for _ in range(100)]
@@ -184,7 +199,7 @@ def test_batches_smaller_than_the_number_of_classes_ask_for_all_of_them_in_time(
 
 
 def test_a_grid_that_fills_the_batch_asks_for_every_class_at_even_steps_of_quality(dataset):
-    _, phase = start(dataset, tiny({"phases.augmentation.conditions": "grid"}), 1)
+    _, phase = start(dataset, paper({"phases.augmentation.conditions": "grid"}), 1)
     distortion, quality = phase._ask(30, torch.Generator().manual_seed(0))
     for c in range(3):
         expected = np.linspace(dataset.quality.min(), dataset.quality.max(), 10)
@@ -193,14 +208,14 @@ def test_a_grid_that_fills_the_batch_asks_for_every_class_at_even_steps_of_quali
 
 def test_classes_that_the_training_part_lacks_are_not_asked_for(dataset):
     rows = torch.from_numpy(np.flatnonzero(dataset.distortion != 1))
-    _, phase = start(dataset, tiny(), 1, rows)
+    _, phase = start(dataset, paper(), 1, rows)
     distortion, _ = phase._ask(50, torch.Generator().manual_seed(0))
     assert set(distortion.tolist()) == {0, 2}
 
 
 def test_paired_conditions_generate_from_the_reference_under_the_same_window(dataset):
     """With the L1 loss alone a generator comes near the distorted crops of its batch."""
-    config = tiny(
+    config = paper(
         {
             "losses.adversarial_weight": 0.0,
             "losses.generator_class_weight": 0.0,
@@ -215,7 +230,7 @@ def test_paired_conditions_generate_from_the_reference_under_the_same_window(dat
 
 def test_direct_training_learns_quality_and_class(dataset):
     values = {"rates.discriminator": 3e-3, "rates.evaluator": 3e-3, "rates.classifier": 3e-3, "data.batch": 16}
-    config = tiny({**values, "model.trunk_widths": (16, 16), "model.normalisation": "none"})
+    config = paper({**values, "model.trunk_widths": (16, 16), "model.normalisation": "none"})
     _, phase = start(dataset, config.model_copy(update={"phases": (direct(200),)}))
     terms = [phase.step(step, 0) for step in range(200)]
     for name, share in (("quality", 0.85), ("class", 0.7)):
@@ -224,15 +239,15 @@ def test_direct_training_learns_quality_and_class(dataset):
 
 
 def test_a_step_depends_on_its_number_and_seed_alone(dataset):
-    first = start(dataset, tiny())[1].step(4, 9)
-    again = start(dataset, tiny())[1].step(4, 9)
-    other = start(dataset, tiny())[1].step(5, 9)
+    first = start(dataset, paper())[1].step(4, 9)
+    again = start(dataset, paper())[1].step(4, 9)
+    other = start(dataset, paper())[1].step(5, 9)
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert any(not torch.equal(first[name], other[name]) for name in first)
 
 
 def test_a_generator_that_the_phases_do_not_use_is_not_built():
-    config = tiny(config=TrainingConfig(phases=(direct(1),)))
+    config = paper(config=TrainingConfig(phases=(direct(1),)))
     network = build(config, 3, 0)
     assert network.generator is None
     with pytest.raises(ValueError, match="without a generator"):
@@ -240,28 +255,45 @@ def test_a_generator_that_the_phases_do_not_use_is_not_built():
 
 
 def test_the_judge_starts_the_same_with_and_without_a_generator():
-    with_generator = build(tiny(), 3, 5).judge.state_dict()
-    without = build(tiny(config=TrainingConfig(phases=(direct(1),))), 3, 5).judge.state_dict()
+    with_generator = build(paper(), 3, 5).judge.state_dict()
+    without = build(paper(config=TrainingConfig(phases=(direct(1),))), 3, 5).judge.state_dict()
     assert all(torch.equal(with_generator[name], without[name]) for name in without)
 
 
 def test_bfloat16_trains_with_finite_losses_near_those_of_float32(dataset):
-    exact = start(dataset, tiny())[1].step(0, 0)
-    rough = start(dataset, tiny({"precision": "bfloat16"}))[1].step(0, 0)
+    exact = start(dataset, paper())[1].step(0, 0)
+    rough = start(dataset, paper({"precision": "bfloat16"}))[1].step(0, 0)
     for name, value in exact.items():
         assert rough[name].item() == pytest.approx(value.item(), rel=0.1, abs=0.02)
 
 
+NAMES = (
+    "quality",
+    "class",
+    "source",
+    "reconstruction",
+    "generator_source",
+    "statistics",
+    "spectrum",
+    "generator_quality",
+)
+
+
 def losses_of_20_steps(dataset) -> np.ndarray:
+    """Of our defaults, and below them of the paper's losses."""
+    return np.concatenate([losses_of(dataset, make(config=gada(10, 6, 4))) for make in (tiny, paper)])
+
+
+def losses_of(dataset, config) -> np.ndarray:
     rows = []
-    config = tiny(config=gada(10, 6, 4))
     network = build(config, len(DISTORTIONS), 7)
+    average = Average(network, config.average_decay)
     for number, settings in enumerate(config.phases):
-        phase = Phase(network, toy_source(dataset), torch.arange(len(dataset)), config, number)
+        phase = Phase(network, toy_source(dataset), torch.arange(len(dataset)), config, number, average)
         phase.prepare()
         for step in range(settings.steps):
             terms = phase.step(step, 0)
-            rows.append([float(terms.get(name, torch.tensor(0.0))) for name in ("quality", "class", "reconstruction")])
+            rows.append([float(terms.get(name, 0.0)) for name in NAMES])
     return np.array(rows)
 
 
@@ -277,11 +309,11 @@ def test_the_golden_curve_of_20_steps_is_kept(dataset):
 @pytest.mark.parametrize("made_by", ["identity", "procedures", "real_crops"])
 def test_a_control_takes_the_place_of_the_generator_in_phase_2_and_changes_nothing_else(dataset, made_by):
     values = {"phases.augmentation.generated_by": made_by}
-    network, phase = start(dataset, tiny(values), 1)
+    network, phase = start(dataset, paper(values), 1)
     before = state(network.part("generator"))
     random = torch.Generator().manual_seed(0)
     real = phase._real_batch(0, 5, random)
-    made = phase._generate(real, 0, 5, random, with_gradient=False)
+    made = phase._generate(real, 0, 5, random)
     assert made.images.shape == real.images.shape and not made.images.requires_grad
     references = phase.source.gather(*phase._references, 16)
     if made_by == "identity":
@@ -293,23 +325,89 @@ def test_a_control_takes_the_place_of_the_generator_in_phase_2_and_changes_nothi
         assert torch.equal(made.quality, phase.source.quality[rows])
         assert torch.equal(made.distortion, phase.source.distortion[rows])
         assert not torch.equal(made.images, real.images)
-    assert moved(dataset, tiny(values), 1, steps=2) == {"trunk", "classifier", "evaluator"}
+    assert moved(dataset, paper(values), 1, steps=2) == {"trunk", "classifier", "evaluator"}
     phase.step(0, 0)
     assert same(before, network.part("generator"))
 
 
 def test_a_phase_that_trains_the_generator_takes_no_images_of_another_maker():
     with pytest.raises(ConfigError, match="phase 'gan' trains the generator, so its images must be generated_by"):
-        tiny({"phases.gan.generated_by": "identity"})
+        paper({"phases.gan.generated_by": "identity"})
 
 
 def test_a_generator_of_residuals_starts_at_the_reference_and_learns_to_change_it(dataset):
-    _, phase = start(dataset, tiny({"model.output": "residual"}))
+    _, phase = start(dataset, paper({"model.output": "residual"}))
     real = phase._real_batch(0, 0, torch.Generator().manual_seed(0))
     references = phase.source.gather(*phase._references, 16)
-    made = phase._generate(real, 0, 0, torch.Generator().manual_seed(0), with_gradient=False).images
+    made = phase._generate(real, 0, 0, torch.Generator().manual_seed(0)).images
     assert torch.equal(made, references)
     for step in range(3):
         phase.step(step, 0)
-    made = phase._generate(real, 0, 0, torch.Generator().manual_seed(0), with_gradient=False).images
+    made = phase._generate(real, 0, 0, torch.Generator().manual_seed(0)).images
     assert not torch.equal(made, references) and made.min() >= 0 and made.max() <= 1
+
+
+@pytest.mark.parametrize("recipe", ["gan", "augmentation"])
+def test_our_defaults_train_every_part_of_a_phase_but_the_adversary_that_they_leave_out(dataset, recipe):
+    config = tiny(config=TrainingConfig(phases=(RECIPES[recipe](3),)))
+    assert moved(dataset, config, steps=3) == set(config.phases[0].trains) - {"discriminator"}
+
+
+TERMS = {
+    "reconstruction": "losses.l1_weight",
+    "statistics": "losses.statistics_weight",
+    "spectrum": "losses.spectrum_weight",
+    "generator_class": "losses.generator_class_weight",
+    "generator_quality": "losses.generator_quality_weight",
+    "generator_source": "losses.adversarial_weight",
+}
+
+
+@pytest.mark.parametrize("term", TERMS)
+def test_each_term_alone_moves_the_generator_and_is_reported(dataset, term):
+    values = {**dict.fromkeys(TERMS.values(), 0.0), TERMS[term]: 1.0}
+    network, phase = start(dataset, tiny(values))
+    before = state(network.part("generator"))
+    terms = phase.step(0, 0)
+    assert not same(before, network.part("generator"))
+    # A term of weight 0 may be reported where it costs nothing, and moves nothing.
+    assert term in terms
+
+
+def test_the_generator_of_our_defaults_nears_the_distorted_crops_and_their_statistics(dataset):
+    _, phase = start(dataset, tiny({"rates.generator": 5e-3, "data.batch": 16}))
+    terms = [phase.step(step, 0) for step in range(80)]
+    for name in ("statistics", "spectrum"):
+        values = [float(term[name]) for term in terms]
+        assert np.mean(values[-10:]) < 0.9 * np.mean(values[:10]), name
+
+
+def test_the_generator_learns_from_the_averaged_judge_which_its_crops_do_not_train(dataset):
+    """Whatever it makes, the judge learns from real crops alone in phase 1 of our defaults."""
+    states = []
+    for rate in (1e-9, 1e-2):
+        network, phase = start(dataset, tiny({"rates.generator": rate}))
+        for step in range(3):
+            phase.step(step, 0)
+        states.append(state(network.judge))
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+def test_a_phase_that_does_not_train_the_generator_makes_its_crops_by_the_average(dataset):
+    config = tiny()
+    network = build(config, len(DISTORTIONS), 7)
+    average = Average(network, config.average_decay)
+    assert isinstance(average.network.generator, ModulatedGenerator)
+    torch.nn.init.normal_(average.network.generator.to_pixels.weight)
+    phase = Phase(network, toy_source(dataset), torch.arange(len(dataset)), config, 1, average)
+    phase.prepare()
+    real = phase._real_batch(0, 0, torch.Generator().manual_seed(0))
+    made = phase._generate(real, 0, 0, torch.Generator().manual_seed(0)).images
+    assert not torch.equal(made, phase.source.gather(*phase._references, 16))
+
+
+def test_a_generator_with_an_adversary_needs_it_among_the_parts_that_train():
+    parts = ("generator", "trunk", "classifier", "evaluator")
+    assert tiny({"phases.gan.trains": parts}).phases[0].trains == parts
+    with pytest.raises(ConfigError, match="phase 'gan' trains the generator without the discriminator, its adversary"):
+        paper({"phases.gan.trains": parts})
