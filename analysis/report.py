@@ -74,11 +74,11 @@ COMPARISONS = (
 )
 GENERATOR = (
     "Means over splits, on crops of held-out references, asked for the class and quality of truly distorted ones under "
-    "the same windows. A judge that was trained on real crops of the training references alone says what they show: the "
-    "share that it puts in the class asked for, and the rank correlation of asked with judged quality; beside them, its "
-    "figures on the truly distorted crops. Distances are those from the truth over the bare reference’s: a generator at "
-    "1 or above is no closer than doing nothing, but noise that is another draw is √2 away. The strength of the change "
-    "is its standard deviation over the true one’s."
+    "the same windows. A judge that was trained on real crops of the training references alone says what they show: "
+    "the share that it puts in the class asked for, and the rank correlation of asked with judged quality; beside "
+    "them, its figures on the truly distorted crops. Distances are those from the truth over the bare reference’s: a "
+    "generator at 1 or above is no closer than doing nothing, but noise that is another draw is √2 away. The strength "
+    "of the change is its standard deviation over the true one’s."
 )
 NAMES = {
     "shows_class": "shows the class",

@@ -1,11 +1,14 @@
 """Which choices of the network matter, among those that the paper leaves open?
 
 The paper's text admits readings of its last convolution that differ 128 times in size, and says nothing of the
-normalisation between layers, of what the decoder is made of, or of how large z is. One change a level. Expected: the
-generator's choices move how well it draws, the heads' how well images are judged, and z hardly anything.
+normalisation between layers, of what the decoder is made of, or of how large z is. One change a level; what concerns
+the decoder of the paper's auto-encoder changes that one. Expected: the generator's choices move how well it draws, the
+heads' how well images are judged.
 """
 
 from gada_ray import SHORT, SMOKE, Preset, Study, gada
+
+PLAIN = {"model.generator": "plain"}
 
 STUDY = Study(
     question="Which choices of the network matter, among those that the paper leaves open?",
@@ -18,12 +21,13 @@ STUDY = Study(
         "instance norm": {"model.norm": "instance"},
         "spectral norm": {"model.norm": "spectral"},
         "no norm": {"model.norm": "none"},
-        "condition at input and bottleneck": {"model.condition_at": "both"},
-        "no skips": {"model.skips": False},
-        "resizing decoder": {"model.upsampling": "resize"},
-        "change of the reference": {"model.output": "residual"},
         "no z": {"model.noise_dim": 0},
-        "z at every location": {"model.noise_map": True},
+        "plain generator": PLAIN,
+        "plain, condition at input and bottleneck": {**PLAIN, "model.condition_at": "both"},
+        "plain, no skips": {**PLAIN, "model.skips": False},
+        "plain, resizing decoder": {**PLAIN, "model.upsampling": "resize"},
+        "plain, change of the reference": {**PLAIN, "model.output": "residual"},
+        "plain, z at every location": {**PLAIN, "model.noise_map": True},
     },
     presets={
         "smoke": Preset(cost="13 trainings of seconds; shows that it runs, nothing else", splits=1, values=SMOKE),

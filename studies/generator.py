@@ -41,8 +41,6 @@ STUDY = Study(
             splits=5,
             values={
                 **NARROW,
-                # A generator that draws whole images is, at this length, farther from the truth than the reference.
-                "model.output": "residual",
                 "data.batch": 16,
                 "phases.gan.steps": 1500,
                 "phases.augmentation.steps": 600,

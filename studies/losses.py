@@ -1,40 +1,45 @@
 """Which losses matter, and do the images that the discriminator's heads learn from have to be generated ones too?
 
 The paper gives no weights, and its authors moved along these axes. One change a level: the weight of generated crops in
-L_C and L_E (1 in the paper's sum, 0 leaves both to real crops), the form of L_S and of L_E, the weight of the L1 term,
-and L_C and L_E in the generator's own loss. Expected: the quality heads care little for the form of L_S; without the L1
-term the generator has nothing that ties it to the distortion's strength.
+L_C and L_E (1 in the paper's sum, 0 leaves both to real crops), an adversary and the form of L_S, the form of L_E, the
+terms that tie generated crops to the true ones, and L_C and L_E in the generator's own loss, taught by the judge's
+average or by its weights in training. Expected: the quality heads care little for the form of L_S. What the losses make
+of the generator itself is the question of the study `obedience`.
 """
 
 from gada_ray import SHORT, SMOKE, Preset, Study, gada
+
+ADVERSARY = {"losses.adversarial_weight": 0.05}
 
 STUDY = Study(
     question="Which losses matter, in their form and in their weight?",
     base=gada(gan_steps=30_000, augmentation_steps=10_000, finetuning_steps=5_000),
     levels={
         "as by default": {},
-        "heads learn from real crops only in phase 1": {"phases.gan.generated_weight": 0.0},
+        "heads learn from generated crops in phase 1": {"phases.gan.generated_weight": 1.0},
         "generated crops count a tenth": {
-            "phases.gan.generated_weight": 0.1,
             "phases.augmentation.generated_weight": 0.1,
         },
-        "hinge": {"losses.adversarial": "hinge"},
-        "least squares": {"losses.adversarial": "lsgan"},
-        "no adversary": {"losses.adversarial_weight": 0.0},
+        "adversary": ADVERSARY,
+        "adversary, hinge": {**ADVERSARY, "losses.adversarial": "hinge"},
+        "adversary, least squares": {**ADVERSARY, "losses.adversarial": "lsgan"},
         "no L1": {"losses.l1_weight": 0.0},
+        "no statistics": {"losses.statistics_weight": 0.0},
+        "no spectrum": {"losses.spectrum_weight": 0.0},
         "quality by L1": {"losses.quality": "l1"},
         "quality by Huber": {"losses.quality": "huber"},
+        "taught by the judge in training": {"losses.generator_learns_from": "judge"},
         "generator without L_C and L_E": {"losses.generator_class_weight": 0.0, "losses.generator_quality_weight": 0.0},
     },
     presets={
-        "smoke": Preset(cost="10 trainings of seconds; shows that it runs, nothing else", splits=1, values=SMOKE),
+        "smoke": Preset(cost="13 trainings of seconds; shows that it runs, nothing else", splits=1, values=SMOKE),
         "small": Preset(
-            cost="30 trainings of about 1,500 narrow steps; about 2 hours on 2 CPU cores",
+            cost="39 trainings of about 1,500 narrow steps; about 3 hours on 2 CPU cores",
             splits=3,
             values=SHORT,
         ),
         "paper": Preset(
-            cost="10 levels x 10 splits, 45,000 steps: about 80 GPU-hours",
+            cost="13 levels x 10 splits, 45,000 steps: about 110 GPU-hours",
             splits=10,
             values={"data.batch": 64, "model.normalisation": "none"},
         ),

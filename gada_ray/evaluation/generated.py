@@ -44,9 +44,9 @@ def measure(
     Generated crops are asked for the class and quality of truly distorted held-out crops, under the same windows,
     `CROPS` of each image. Of all and, after a slash, of each class:
 
-    generator_distance_l1, generator_distance_mdsi: distance from the truth over that of the reference, in mean absolute difference and in
-    MDSI (both 0 for the truth itself, 1 for doing nothing). generator_change_sd: standard deviation of the change of
-    the reference, over the true one.
+    generator_distance_l1, generator_distance_mdsi: distance from the truth over that of the reference, in mean absolute
+    difference and in MDSI (both 0 for the truth itself, 1 for doing nothing). generator_change_sd: standard deviation
+    of the change of the reference, over the true one.
 
     With a judge that never met the generator: generator_shows_class, the share of generated crops that it puts in the
     class asked for, and generator_shows_quality, the rank correlation of asked with judged quality;
