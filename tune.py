@@ -21,6 +21,7 @@ import studies
 from gada_ray.config import ConfigError
 from gada_ray.errors import UserError
 from gada_ray.running import views
+from gada_ray.running.interrupt import Interruption
 from gada_ray.study.definition import Study, StudyError, make_plan
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -68,7 +69,13 @@ def main(
     ] = None,
     address: Annotated[str | None, typer.Option(help="Ray cluster to use; one is started without it.")] = None,
 ) -> None:
-    """Run a study of GADA under Ray Tune, or list, plan or sync studies."""
+    """Run a study of GADA under Ray Tune, or list, plan or sync studies.
+
+    Exit codes: 0 if all that was asked for is done; 75 if the study ended early, by its budget or a signal, and the
+    same command goes on; 1 if trainings could not be carried out; 2 for input that cannot be.
+    """
+    interruption = Interruption()
+    interruption.listen()
     if list_studies:
         return views.show_studies({name: load_study(name) for name in study_names()})
     if study is None:
@@ -96,7 +103,7 @@ def main(
         return print(session.best_model(decided, how))
     with views.console.status(f"loading {dataset}"):
         data = load_data(decided, data_root, Path(split_file) if split_file else None)
-    this = session.Session(decided, data, how, write_report)
+    this = session.Session(decided, data, how, write_report, interruption)
     if plan:
         return this.show_plan()
     if sync:
@@ -146,7 +153,7 @@ def run() -> None:
     except UserError as error:
         fail(str(error))
     except typer.Abort:
-        fail("interrupted; run the same command to go on")
+        fail("interrupted; run the same command to go on", code=75)
     except Exception as error:
         # Wrong options: typer has no public name for their base class.
         if not hasattr(error, "format_message"):
@@ -154,10 +161,10 @@ def run() -> None:
         fail(error.format_message())
 
 
-def fail(message: str) -> None:
+def fail(message: str, code: int = 2) -> None:
     """Print one message and leave."""
     Console(stderr=True).print(f"error: {message}", style="red", markup=False, highlight=False, soft_wrap=True)
-    sys.exit(2)
+    sys.exit(code)
 
 
 if __name__ == "__main__":

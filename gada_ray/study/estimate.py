@@ -134,7 +134,7 @@ def _skipped(jobs: Sequence[Job], known: Callable[[str], Result | None]) -> dict
         for signature in job.trial.starts:
             if signature not in available and (result := known(signature)) and result.status == "finished":
                 available.add(signature)
-    return {job.trial.signature: skipped_phases(job, available) for job in jobs}
+    return {job.trial.signature: skipped_phases(job.trial, available) for job in jobs}
 
 
 def _cost(config: TrainingConfig, level: TrainingConfig, seconds: Seconds, skipped: int = 0) -> float:
