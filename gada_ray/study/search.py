@@ -161,15 +161,15 @@ class LevelSearch:
     def ahead(self) -> Iterator[tuple[int, Configuration, Job]]:
         """Jobs that no decision has released yet, of proposals in the race, each with the decisions before it.
 
-        Before its first decision, a proposal is trained ahead only while none of the others was better on every split
-        that both have seen: of the rest, most will lose, and their trainings would be in vain.
+        A proposal is trained ahead only while none of the others was better on every split that both have seen: of the
+        rest, most will lose, and their trainings would be in vain.
         """
         if self._racing is None:
             return
         for _, configuration in self._open:
             if configuration.given_up or configuration.failed or not configuration.results:
                 continue
-            if configuration.released <= self._racing.first and self._dominated(configuration):
+            if self._dominated(configuration):
                 continue
             splits = len(configuration.jobs)
             starts = [block.start for block in self._racing.blocks(splits)] + [splits]

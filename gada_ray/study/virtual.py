@@ -80,6 +80,6 @@ def _result(job: Job, score: float, seconds: float) -> Result:
         cause=None,
         config=job.trial.config,
         fold=FoldRecord(**asdict(job.trial.fold)),
-        metrics={OBJECTIVE: score},
+        metrics={OBJECTIVE: score, "lcc": score},
         run=run,
     )
