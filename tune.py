@@ -31,7 +31,12 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 def main(
     study: Annotated[str | None, typer.Option(help="Name of the study to run.")] = None,
     list_studies: Annotated[bool, typer.Option("--list", help="Name, question and cost of every study.")] = False,
-    plan: Annotated[bool, typer.Option("--plan", help="Show what would run and what it costs; train nothing.")] = False,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Show what would run, what it costs, and when it is over; train nothing.")
+    ] = False,
+    slots: Annotated[
+        int | None, typer.Option(min=1, help="Trials at a time that --plan counts on; by default this machine's.")
+    ] = None,
     sync: Annotated[bool, typer.Option("--sync", help="Make MLflow complete from the storage; train nothing.")] = False,
     best: Annotated[
         bool, typer.Option("--best", help="Print the winner's address in MLflow, for the same options; train nothing.")
@@ -97,6 +102,7 @@ def main(
         checkpoint_every_s=checkpoint_every,
         max_hours=max_hours,
         max_gpu_hours=max_gpu_hours,
+        slots=slots,
         address=address,
     )
     if best:

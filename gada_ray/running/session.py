@@ -30,6 +30,7 @@ from gada_ray.study.inputs import Data
 from gada_ray.study.price import gpu_share, peak_mb
 from gada_ray.study.search import Configuration, Job, Search
 from gada_ray.study.summary import ConfigurationRun, Trial, configuration_key
+from gada_ray.study.virtual import play
 from gada_ray.tracking import models, runs
 
 GOES_ON = 75
@@ -56,6 +57,8 @@ class Options:
     checkpoint_every_s: float = 60.0
     max_hours: float | None = None
     max_gpu_hours: float | None = None
+    slots: int | None = None
+    """Trials at a time that a plan counts on; None: those of this machine."""
     address: str | None = None
     """Of a Ray cluster; one is started without it."""
 
@@ -90,7 +93,13 @@ class Session:
             made = estimates.estimate(self.search, self.data, self.resources.execution, self.store.result, probing=True)
         assert made is not None
         path = estimates.keep(self.store.root, self.plan, made)
-        views.show_plan(self.plan, made, self.reused, self.data, self.resources, path)
+        cost = estimates.pricing(self.plan, made)
+        assert cost is not None
+        search = Search(self.plan, self.data.splits, self.data.fingerprints, self.store.result)
+        search.price_by(cost)
+        slots = self.options.slots or runner.slots_here(self.resources)
+        line = play(search, slots, lambda job, skipped: cost(job.trial.config, skipped))
+        views.show_plan(self.plan, made, self.reused, self.data, line, path)
 
     def sync(self) -> None:
         """Make MLflow complete from the storage."""
@@ -123,6 +132,9 @@ class Session:
                 probing=self.options.address is None,
             )
             if self.search.waiting:
+                cost = estimates.pricing(self.plan, made) if made else None
+                if cost:
+                    self.search.price_by(cost)
                 self._train(made)
                 self._lock.check()
             ended_by = self._interruption.name

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from gada_ray.study.estimate import Estimate, Reuse
     from gada_ray.study.inputs import Data
     from gada_ray.study.search import Search
+    from gada_ray.study.virtual import Timeline
 
 # Where nobody resizes a window, tables are not squeezed.
 console = Console() if sys.stdout.isatty() else Console(width=140)
@@ -87,11 +88,10 @@ def show_studies(studies: Mapping[str, Study]) -> None:
     console.print(view)
 
 
-def show_plan(plan: Plan, made: Estimate, found: Reuse, data: Data, resources: Resources, path: Folder) -> None:
-    """What would run, what is done, and what it costs."""
+def show_plan(plan: Plan, made: Estimate, found: Reuse, data: Data, line: Timeline, path: Folder) -> None:
+    """What would run, what is done, what it costs, and when it would be over."""
     import torch
 
-    from gada_ray.running import runner
     from gada_ray.running.status import duration
 
     columns = ("level", "steps", "trainings", "done", "shared start", "each", "device-hours", "price from")
@@ -109,13 +109,13 @@ def show_plan(plan: Plan, made: Estimate, found: Reuse, data: Data, resources: R
             cost.source,
         )
     console.print(view)
-    slots = runner.slots_here(resources)
     shared = sum(cost.shared for cost in made.levels)
     start = f"; {shared} to do start from the weights of another" if shared else ""
     say(
         f"{caption(plan, data)}\n{reused(found)}{start}\n"
-        f"{made.left} trainings to do, {_hours(made)}, about {duration(3600 * made.device_hours / slots)} with {slots} "
-        f"at a time; prices are of the {made.device}{'' if torch.cuda.is_available() else ', which has no GPU'}\n"
+        f"{made.left} trainings to do, {_hours(made)}; with {line.slots} at a time over in {duration(line.makespan)}, "
+        f"{line.utilisation:.0%} of the slots' time used, {line.idle:.0%} idle\n"
+        f"prices are of the {made.device}{'' if torch.cuda.is_available() else ', which has no GPU'}\n"
         f"nothing was trained; the end of the study compares with this estimate, {path}",
     )
 

@@ -17,7 +17,8 @@ RATE = {"rates.evaluator": LogUniform(1e-5, 1e-1)}
 
 
 def searched() -> Search:
-    return search(study({"a": {}, "b": {"data.batch": 8}}, proposals=16, space=RATE, splits=10))
+    made: Search = search(study({"a": {}, "b": {"data.batch": 8}}, proposals=16, space=RATE, splits=10))
+    return made
 
 
 def seconds(seed: int):
