@@ -13,10 +13,11 @@ import tempfile
 import threading
 import time
 import uuid
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -57,12 +58,17 @@ RETRIES = 3
 A cluster that loses its nodes all the time ends no trial; a trial that crashes at the same step each time ends soon.
 """
 
+SICK = 3
+"""Breaks in a row on one node, of more than one trial, after which it gets no trial any more."""
 COUNT_EVERY_S = 2.0
 """Between two looks at the nodes, which may join and leave."""
 GRACE_S = 12.0
 """For running trials to write a checkpoint, when a study ends before they do."""
 LISTEN_S = 0.5
 """Between two looks of a worker at whether its trial shall end."""
+
+NODE_ID = "ray.io/node-id"
+"""A label that Ray gives to every node."""
 
 # It counts a trial that was queued anew as one that failed.
 logging.getLogger("ray.tune.tune").setLevel(logging.CRITICAL)
@@ -167,9 +173,10 @@ def temporary_folder() -> str | None:
     return tempfile.mkdtemp(prefix="ray")
 
 
-def nodes_now() -> list[dict[str, float]]:
-    """Resources of the nodes that are alive."""
-    return [dict(node["Resources"]) for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+def nodes_now(avoided: Collection[str] = ()) -> list[dict[str, float]]:
+    """Resources of the nodes that are alive, without those with some ids."""
+    nodes = ray.nodes()  # type: ignore[no-untyped-call]
+    return [dict(node["Resources"]) for node in nodes if node["Alive"] and node["NodeID"] not in avoided]
 
 
 def nodes_later() -> list[tuple[dict[str, float], float]]:
@@ -182,11 +189,11 @@ def nodes_later() -> list[tuple[dict[str, float], float]]:
     ]
 
 
-def count_slots(resources: Resources) -> int:
-    """Trials at a time, by the nodes that are there or that an autoscaler may start."""
+def count_slots(resources: Resources, avoided: Collection[str] = ()) -> int:
+    """Trials at a time, by the nodes that are there or that an autoscaler may start, without those with some ids."""
     wish = resources.cpus, resources.gpus
     later = sum(slots.on_node(has, *wish) * most for has, most in nodes_later() if most)
-    found = max(slots.on_nodes(nodes_now(), *wish), min(later, 10**6))
+    found = max(slots.on_nodes(nodes_now(avoided), *wish), min(later, 10**6))
     return int(min(found, resources.max_concurrent or found))
 
 
@@ -247,7 +254,7 @@ def run(
             train=train,
             bell=bell,
         ),
-        {"cpu": resources.cpus, "gpu": resources.gpus},
+        partial(_place, resources=resources),
     )
     # Trials report no checkpoints to Tune, so that its state concerns the driver alone.
     place = tempfile.TemporaryDirectory(prefix="gada-ray-", ignore_cleanup_errors=True)
@@ -276,6 +283,14 @@ def run(
         tuner.fit()
     if suggester.failure is not None:
         raise suggester.failure
+
+
+def _place(config: Mapping[str, Any], resources: Resources) -> tune.PlacementGroupFactory:
+    """What a trial asks the cluster for: its share of a node, of those that are not avoided."""
+    share = {"CPU": resources.cpus} | ({"GPU": resources.gpus} if resources.gpus else {})
+    avoided = config.get("avoided")
+    where: dict[str, Any] = {"bundle_label_selector": [{NODE_ID: f"!in({','.join(avoided)})"}]} if avoided else {}
+    return tune.PlacementGroupFactory([share], **where)
 
 
 @dataclass(frozen=True)
@@ -341,7 +356,7 @@ def _train(
         nonlocal last
         if "warning" in progress or time.monotonic() - last > REPORT_EVERY_S:
             last = time.monotonic()
-            tune.report(dict(progress))
+            tune.report({**progress, "node": how.node})
 
     with bell.heard(trial.signature) as ending:
         try:
@@ -349,6 +364,9 @@ def _train(
         except EndedError:
             tune.report({"ended": True})
             return
+        except Exception as error:
+            error.node = how.node  # type: ignore[attr-defined]  # travels with the error
+            raise
     tune.report({"status": result.status, "steps_done": trial.config.steps, "steps": trial.config.steps})
 
 
@@ -375,6 +393,14 @@ class _Suggester(Searcher):
         self._rung: set[str] = set()
         """Signatures of jobs that were asked to end."""
         self._over_since: float | None = None
+        self._node: dict[str, str] = {}
+        """Where jobs run, by Tune's names, once they have reported."""
+        self._broken: defaultdict[str, list[str]] = defaultdict(list)
+        """By node: signatures of the trials that broke off there since one was done."""
+        self._broke_on: defaultdict[str, set[str]] = defaultdict(set)
+        """By signature: nodes on which the trial broke off; it goes on elsewhere, if there is room."""
+        self._avoided: list[str] = []
+        """Nodes that get no trial any more."""
         self._steps: Counter[str] = Counter()
         """The furthest step of a trial that was reported, over all attempts, by signature."""
         self._in_vain: Counter[str] = Counter()
@@ -408,7 +434,7 @@ class _Suggester(Searcher):
         """Trials at a time."""
         if time.monotonic() - self._counted > COUNT_EVERY_S:
             self._counted = time.monotonic()
-            found = count_slots(self._resources)
+            found = count_slots(self._resources, self._avoided)
             if found != self._slots:
                 self._slots = found
                 self._watcher.counted(found)
@@ -435,6 +461,7 @@ class _Suggester(Searcher):
             "fold": asdict(job.trial.fold),
             "seed": job.trial.seed,
             "fingerprint": job.trial.fingerprint,
+            **({"avoided": avoided} if (avoided := self._avoided_by(job)) else {}),
         }
 
     def began(self, trial_id: str) -> None:
@@ -449,6 +476,7 @@ class _Suggester(Searcher):
         if job is None or "steps_done" not in result:
             return
         signature = job.trial.signature
+        self._node[trial_id] = result.get("node", "")
         if result["steps_done"] > self._steps[signature]:
             self._steps[signature], self._in_vain[signature] = result["steps_done"], 0
         if "warning" in result:
@@ -470,7 +498,9 @@ class _Suggester(Searcher):
                     "result, so the nodes do not share the storage; give a folder that they share, or "
                     "s3://bucket/prefix, as --storage (docs/cluster.md)"
                 )
+            self._node.pop(trial_id, None)
             if found is not None:
+                self._broken.pop(found.run.node, None)
                 return self._search.done(job, found)
             if result and "ended" in result and not self.over():
                 self._search.dropped(job, seconds)
@@ -483,6 +513,7 @@ class _Suggester(Searcher):
         self._began.pop(trial_id, None)
         self._watcher.left(job)
         cause = getattr(error, "cause", None)
+        self._note_break(job, error, getattr(cause, "node", None) or self._node.pop(trial_id, ""))
         with self._ending():
             found = self._store.result(job.trial.signature)
             if found is not None:
@@ -501,6 +532,27 @@ class _Suggester(Searcher):
         if not (isinstance(error, RayActorError) and error.preempted):
             self._in_vain[job.trial.signature] += 1
         return self._in_vain[job.trial.signature] <= RETRIES
+
+    def _note_break(self, job: Job, error: Exception | None, node: str) -> None:
+        """Leave a node out on which one trial after the other breaks off, if there are others."""
+        if not node or node in self._avoided or (isinstance(error, RayActorError) and error.preempted):
+            return
+        self._broke_on[job.trial.signature].add(node)
+        broken = self._broken[node]
+        broken.append(job.trial.signature)
+        if len(broken) < SICK or len(set(broken)) < 2 or not count_slots(self._resources, [*self._avoided, node]):
+            return
+        self._avoided.append(node)
+        self._counted = -float("inf")
+        host = next((n["NodeManagerHostname"] for n in ray.nodes() if n["NodeID"] == node), "?")  # type: ignore[no-untyped-call]
+        self._watcher.told(
+            job, f"{len(broken)} trials in a row broke off on node {node[:12]} ({host}); it gets no more of this study"
+        )
+
+    def _avoided_by(self, job: Job) -> list[str]:
+        """Nodes that a job shall not go to."""
+        more = sorted({*self._avoided, *self._broke_on.get(job.trial.signature, ())})
+        return more if len(more) == len(self._avoided) or count_slots(self._resources, more) else sorted(self._avoided)
 
     @contextmanager
     def _ending(self) -> Iterator[None]:
