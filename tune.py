@@ -21,6 +21,7 @@ import studies
 from gada_ray.config import ConfigError
 from gada_ray.errors import UserError
 from gada_ray.running import views
+from gada_ray.running.interrupt import Interruption
 from gada_ray.study.definition import Study, StudyError, make_plan
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -30,7 +31,12 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 def main(
     study: Annotated[str | None, typer.Option(help="Name of the study to run.")] = None,
     list_studies: Annotated[bool, typer.Option("--list", help="Name, question and cost of every study.")] = False,
-    plan: Annotated[bool, typer.Option("--plan", help="Show what would run and what it costs; train nothing.")] = False,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Show what would run, what it costs, and when it is over; train nothing.")
+    ] = False,
+    slots: Annotated[
+        int | None, typer.Option(min=1, help="Trials at a time that --plan counts on; by default this machine's.")
+    ] = None,
     sync: Annotated[bool, typer.Option("--sync", help="Make MLflow complete from the storage; train nothing.")] = False,
     best: Annotated[
         bool, typer.Option("--best", help="Print the winner's address in MLflow, for the same options; train nothing.")
@@ -68,7 +74,13 @@ def main(
     ] = None,
     address: Annotated[str | None, typer.Option(help="Ray cluster to use; one is started without it.")] = None,
 ) -> None:
-    """Run a study of GADA under Ray Tune, or list, plan or sync studies."""
+    """Run a study of GADA under Ray Tune, or list, plan or sync studies.
+
+    Exit codes: 0 if all that was asked for is done; 75 if the study ended early, by its budget or a signal, and the
+    same command goes on; 1 if trainings could not be carried out; 2 for input that cannot be.
+    """
+    interruption = Interruption()
+    interruption.listen()
     if list_studies:
         return views.show_studies({name: load_study(name) for name in study_names()})
     if study is None:
@@ -90,13 +102,14 @@ def main(
         checkpoint_every_s=checkpoint_every,
         max_hours=max_hours,
         max_gpu_hours=max_gpu_hours,
+        slots=slots,
         address=address,
     )
     if best:
         return print(session.best_model(decided, how))
     with views.console.status(f"loading {dataset}"):
         data = load_data(decided, data_root, Path(split_file) if split_file else None)
-    this = session.Session(decided, data, how, write_report)
+    this = session.Session(decided, data, how, write_report, interruption)
     if plan:
         return this.show_plan()
     if sync:
@@ -146,7 +159,7 @@ def run() -> None:
     except UserError as error:
         fail(str(error))
     except typer.Abort:
-        fail("interrupted; run the same command to go on")
+        fail("interrupted; run the same command to go on", code=75)
     except Exception as error:
         # Wrong options: typer has no public name for their base class.
         if not hasattr(error, "format_message"):
@@ -154,10 +167,10 @@ def run() -> None:
         fail(error.format_message())
 
 
-def fail(message: str) -> None:
+def fail(message: str, code: int = 2) -> None:
     """Print one message and leave."""
     Console(stderr=True).print(f"error: {message}", style="red", markup=False, highlight=False, soft_wrap=True)
-    sys.exit(2)
+    sys.exit(code)
 
 
 if __name__ == "__main__":

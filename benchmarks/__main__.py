@@ -27,14 +27,14 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms.v2 import functional as transforms
 
-from benchmarks import outage, scale
+from benchmarks import outage, scale, utilisation
 from gada_ray import SMOKE, DataConfig, Preset, Study, TrainingConfig, direct, gada, with_values
 from gada_ray.data import IqaDataset, load_dataset, make_splits
 from gada_ray.data.crops import CropSource
 from gada_ray.running import runner
 from gada_ray.store import Store
 from gada_ray.study.definition import data_selections, make_plan
-from gada_ray.study.search import Search
+from gada_ray.study.search import Job, Search
 from gada_ray.training.phases import Batch, Phase, build
 from gada_ray.trial import run_trial
 
@@ -157,6 +157,17 @@ def search_of(trials: int, dataset: IqaDataset, config: TrainingConfig, store: S
     return Search(plan, splits, dict.fromkeys(places, dataset.fingerprint), store.result)
 
 
+class Starts(runner.Watcher):
+    """Notes when workers begin."""
+
+    def __init__(self, times: list[float]) -> None:
+        self._times = times
+
+    def started(self, job: Job) -> None:
+        """A worker has begun with a trial."""
+        self._times.append(time.perf_counter())
+
+
 def tune_cost(dataset: IqaDataset, trials: int = 8) -> None:
     """(c): trials in a loop and under Ray Tune."""
     config = with_values(gada(6, 4, 4), SMOKE)
@@ -174,7 +185,7 @@ def tune_cost(dataset: IqaDataset, trials: int = 8) -> None:
             {dataset.fingerprint: dataset},
             Store(there),
             resources,
-            on_start=lambda job: starts.append(time.perf_counter()),
+            Starts(starts),
         )
         end = time.perf_counter()
     alone = statistics.median(plain[1:])
@@ -224,6 +235,7 @@ def memory(dataset: IqaDataset) -> None:
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 app.command("scale")(scale.main)
 app.command("outage")(outage.main)
+app.command("utilisation")(utilisation.main)
 
 
 @app.callback(invoke_without_command=True)

@@ -125,7 +125,7 @@ def study(trials: int) -> Measured:
         with Status(Console(file=nowhere), "scale", search.waiting, lambda: search.planned) as status:
             runner.run(
                 *(search, {what.dataset.fingerprint: what.dataset}, store, RESOURCES),
-                *(status.started, status.progress, status.told, status.tick),
+                status,
                 train=partial(surrogate, like=what.like),
             )
         trained = meter.read("study")

@@ -53,6 +53,10 @@ Progress = dict[str, float | int | str]
 Report = Callable[[Progress], None]
 
 
+class EndedError(Exception):
+    """A training that was asked to end, and has written a checkpoint."""
+
+
 @dataclass(frozen=True)
 class Trial:
     """A configuration, the references it may see, a seed, and the data's fingerprint: all that fixes its numbers."""
@@ -128,6 +132,8 @@ class Execution:
     """Name of the study that asks for the trial; its result says so."""
     node: str = ""
     """Where it runs, as a cluster calls it; its result says so."""
+    ending: Callable[[], bool] = bool
+    """Asked before every step whether to write a checkpoint and end; by default never, as `bool()` says."""
 
 
 @dataclass
@@ -159,6 +165,7 @@ def run_trial(
     Raises:
         ValueError: if the dataset is not the one that the trial names.
         StoreError: if the trial's stored result cannot be trusted.
+        EndedError: if `execution` asks for the end; the trial goes on from its checkpoint when it is run again.
     """
     if dataset.fingerprint != trial.fingerprint:
         raise ValueError(f"the trial is on data {trial.fingerprint[:12]}, {dataset.name} is {dataset.fingerprint[:12]}")
@@ -188,6 +195,8 @@ class _Training:
             # TF32 is what GPUs have for float32 convolutions; shapes are fixed, so the fastest kernel can be searched.
             torch.set_float32_matmul_precision("high")
             torch.backends.cudnn.benchmark = True
+        self.sums: tuple[dict[str, torch.Tensor], int] = ({}, 0)
+        """Of a checkpoint between two points of the loss curves: losses since the last point, and of how many steps."""
         self.state = _State(started=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"))
 
     def run(self) -> Result:
@@ -223,11 +232,16 @@ class _Training:
         loss_every = max(1, settings.steps // LOSS_POINTS)
         test = config.evaluation
         curve_at = _curve_steps(settings.steps, test.curve_points)
-        totals: dict[str, torch.Tensor] = {}
+        totals, counted = self.sums
+        self.sums = {}, 0
         phase.prepare()
         since = time.monotonic()
-        counted = 0
         while state.step < settings.steps:
+            if self.execution.ending():
+                self._add_seconds(settings.name, since)
+                self.sums = totals, counted
+                self._save(phase)
+                raise EndedError
             for name, value in phase.step(state.step, self.seed).items():
                 totals[name] = totals.get(name, 0) + value
             state.step += 1
@@ -332,13 +346,14 @@ class _Training:
         self.since = self.saved = now
         optimisers = {name: optimiser.state_dict() for name, optimiser in phase.optimisers.items()} if phase else {}
         signature, network = self.trial.signature, self.network.state_dict()
-        state = {
+        state: dict[str, Any] = {
             "signature": signature,
             "state": asdict(self.state),
             "network": network,
             "average": self.average.state_dict(),
             "optimisers": optimisers,
         }
+        state |= {"totals": self.sums[0], "counted": self.sums[1]}
         self.store.write(signature, CHECKPOINT, checkpoint.to_bytes(state))
 
     def _resume(self) -> dict[str, Any]:
@@ -358,6 +373,8 @@ class _Training:
                 self.network.load_state_dict(saved["network"])
                 self.average.load_state_dict(saved["average"])
                 self.state = _State(**saved["state"])
+                totals = {name: value.to(self.device) for name, value in saved.get("totals", {}).items()}
+                self.sums = totals, saved.get("counted", 0)
                 return dict(saved["optimisers"])
         for signature in self.trial.starts:
             if self._take_over(signature):

@@ -44,6 +44,7 @@ STUDY = Study(
             values={"data.crop_px": 128, "data.batch": 64, "model.normalisation": "none"},
             space=RATES,
             proposals=40,
+            generation=15,
         ),
     },
 )

@@ -42,6 +42,7 @@ STUDY = Study(
             values={"data.batch": 64, "model.normalisation": "none"},
             space=RATES,
             proposals=16,
+            generation=6,
         ),
     },
 )

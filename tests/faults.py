@@ -4,6 +4,7 @@
 
 A study runs twice on a cluster of two nodes: undisturbed, and under SIGKILLs at random moments to a worker that trains,
 to the second node (a new one joins), or to the driver (the same command is run again). Nothing else is done for it.
+`--study learning_rates` is one with a search and a race; what it trains in vain may differ, what it says may not.
 """
 
 from __future__ import annotations
@@ -38,8 +39,8 @@ from ray._common.utils import reset_ray_address
 from ray.cluster_utils import Cluster
 
 ROOT = Path(__file__).parents[1]
-STUDY, LEVELS = "phase_lengths", 4
-TABLE = f"tables/{STUDY}-smoke-manifest.csv"
+LEVELS = {"phase_lengths": 4, "learning_rates": 4}
+"""By study: trainings on a split, tests and proposals."""
 TARGETS = ("worker", "node", "driver")
 WITHIN_S = (0.5, 5.0)
 """When a kill comes after a worker was seen to train."""
@@ -79,6 +80,7 @@ class Run:
     """A study on a storage of its own, and what was seen of it."""
 
     cluster: Any
+    study: str
     data: Path
     storage: Path
     splits: int
@@ -95,7 +97,8 @@ class Run:
         with (self.storage.parent / f"{self.storage.name}.log").open("ab") as log:
             self.driver = subprocess.Popen(
                 [
-                    *(sys.executable, "tune.py", "--study", STUDY, "--preset", "smoke", "--splits", str(self.splits)),
+                    *(sys.executable, "tune.py", "--study", self.study, "--preset", "smoke"),
+                    *("--splits", str(self.splits)),
                     *("--dataset", "manifest", "--data-root", str(self.data), "--storage", str(self.storage)),
                     *("--checkpoint-every", "0", "--address", self.cluster.address, *settings),
                 ],
@@ -124,7 +127,7 @@ class Run:
 
     def finish(self) -> int:
         """Wait for the driver's end; its exit code."""
-        self.wait(lambda: False, PATIENCE_S + 60.0 * self.splits * LEVELS)
+        self.wait(lambda: False, PATIENCE_S + 60.0 * self.splits * LEVELS[self.study])
         self.look()
         if self.driver.poll() is None:
             self.driver.kill()
@@ -156,18 +159,26 @@ class Run:
             node(self.cluster)
         self.kills[target] += 1
 
+    @property
+    def counted(self) -> list[str]:
+        """Signatures of the trials that count, one a row of the table: jobs may be the same trial."""
+        table = pd.read_csv(self.storage / f"tables/{self.study}-smoke-manifest-splits.csv", dtype=str)
+        return sorted(table["signature"])
+
     def numbers(self) -> dict[str, bytes]:
         """Everything that two runs must have in common, to the last bit."""
-        table = pd.read_csv(self.storage / TABLE, dtype=str).drop(columns="device_hours")
-        parts = {TABLE: table.to_csv().encode()}
-        for name in ("predictions.csv", "curves.csv"):
-            parts |= {f"{p.parent.name}/{name}": p.read_bytes() for p in self.storage.glob(f"trials/*/{name}")}
+        name = f"tables/{self.study}-smoke-manifest.csv"
+        table = pd.read_csv(self.storage / name, dtype=str).drop(columns="device_hours")
+        parts = {name: table.to_csv().encode()}
+        for signature in self.counted:
+            for file in ("predictions.csv", "curves.csv"):
+                parts[f"{signature}/{file}"] = (self.storage / "trials" / signature / file).read_bytes()
         return parts
 
     def runs(self) -> tuple[list[Any], list[Any]]:
         """MLflow's runs of configurations, and of splits."""
         client = MlflowClient(tracking_uri=runs.default_uri(self.storage))
-        experiment = client.get_experiment_by_name(STUDY)
+        experiment = client.get_experiment_by_name(self.study)
         assert experiment is not None
         found = client.search_runs([experiment.experiment_id])
         kinds = ("configuration", "split")
@@ -198,24 +209,23 @@ def differences(one: Run, other: Run) -> list[str]:
     return found
 
 
-def checks(quiet: Run, hit: Run, kills: int, trials: int) -> dict[str, bool]:
+def checks(quiet: Run, hit: Run, kills: int) -> dict[str, bool]:
     """What has to hold, and whether it does."""
     configurations, splits = hit.runs()
+    folders = [hit.storage / "trials" / signature for signature in set(hit.counted)]
     return {
         f"at least {kills} kills": hit.kills.total() >= kills,
-        f"all {trials} trials are done": len(hit.seen) == trials,
+        f"all {len(quiet.counted)} trials are done": quiet.counted == hit.counted,
         "table, predictions and curves are those of the undisturbed run, to the last bit": not differences(quiet, hit),
         "no trial finished twice": not hit.rewritten,
-        "exactly one MLflow run for each trial": (
-            sorted(run.data.tags["signature"] for run in splits) == sorted(hit.seen)
-        ),
-        "one MLflow run for each configuration": len(configurations) == LEVELS,
+        "exactly one MLflow run for each trial": (sorted(run.data.tags["signature"] for run in splits) == hit.counted),
+        "one MLflow run for each configuration": len(configurations) == LEVELS[hit.study],
         "every MLflow run is FINISHED": {run.info.status for run in configurations + splits} == {"FINISHED"},
         "no lock and no half-written file is left": not (
             [
                 *hit.storage.glob("locks/*"),
-                *hit.storage.glob("trials/*/.*"),
-                *hit.storage.glob("trials/*/checkpoint.pt"),
+                *(path for folder in folders for path in folder.glob(".*")),
+                *(path for folder in folders for path in folder.glob("checkpoint.pt")),
             ]
         ),
     }
@@ -224,8 +234,9 @@ def checks(quiet: Run, hit: Run, kills: int, trials: int) -> dict[str, bool]:
 def main(
     seed: Annotated[int, typer.Option(help="Of targets and moments.")] = 0,
     kills: Annotated[int, typer.Option(min=1)] = 20,
-    trials: Annotated[int, typer.Option(min=LEVELS, help=f"A multiple of {LEVELS}, the study's levels.")] = 24,
+    trials: Annotated[int, typer.Option(min=4, help="A multiple of 4, the study's trainings on a split.")] = 24,
     steps: Annotated[int, typer.Option(help="Of each trial.")] = 240,
+    study: Annotated[str, typer.Option(help=f"One of {', '.join(LEVELS)}.")] = "phase_lengths",
 ) -> None:
     """Compare a study under kills with an undisturbed one."""
     chance = random.Random(seed)
@@ -234,7 +245,8 @@ def main(
     with tempfile.TemporaryDirectory(prefix="gada-faults-") as folder, cluster_of(2) as cluster:
         root = Path(folder)
         make_manifest(root / "data", references=8)
-        quiet, hit = (Run(cluster, root / "data", root / name, trials // LEVELS, steps) for name in ("quiet", "hit"))
+        splits = trials // LEVELS[study]
+        quiet, hit = (Run(cluster, study, root / "data", root / name, splits, steps) for name in ("quiet", "hit"))
         seconds = []
         for run in (quiet, hit):
             since = time.monotonic()
@@ -250,7 +262,7 @@ def main(
             if code:
                 sys.exit(f"the command ended with {code}:\n{(root / f'{run.storage.name}.log').read_text()[-3000:]}")
         print((root / "hit.log").read_text(), *differences(quiet, hit), sep="\n")
-        outcome = checks(quiet, hit, kills, trials)
+        outcome = checks(quiet, hit, kills)
     done = ", ".join(f"{count} {target}" for target, count in sorted(hit.kills.items()))
     print(f"undisturbed {seconds[0]:.0f} s; with {hit.kills.total()} kills ({done}) {seconds[1]:.0f} s")
     for rule, holds in outcome.items():

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import itertools
 import os
 import signal
 import subprocess
@@ -20,7 +21,7 @@ from gada_ray.data.splits import Fold
 from gada_ray.evaluation.metrics import content_blind
 from gada_ray.store import CHECKPOINT, RESULT, Folder, RefusedError, Result, Store
 from gada_ray.training.phases import Phase
-from gada_ray.trial import Execution, Progress, Trial, run_trial
+from gada_ray.trial import EndedError, Execution, Progress, Trial, run_trial
 from tests.toy import tiny, toy_dataset, toy_trial
 
 EAGER = Execution(checkpoint_every_s=0)
@@ -78,6 +79,23 @@ def test_a_trial_interrupted_in_any_phase_ends_with_the_same_bits(dataset, undis
     assert len(again) < len(reports) + 15 and (stop_at == 1 or int(again[0]["steps_done"]) > 1)
     assert_same_numbers(undisturbed, (store, result))
     assert store.read(result.signature, CHECKPOINT) is None
+
+
+@pytest.mark.parametrize("steps", [0, 1, 5, 7, 14])
+def test_a_trial_that_is_asked_to_end_writes_a_checkpoint_before_its_next_step(
+    dataset, undisturbed, tmp_path, monkeypatch, steps
+):
+    store, asked = Store(tmp_path), itertools.count()
+    monkeypatch.setattr("gada_ray.trial.LOSS_POINTS", 2)  # so that it ends between two points, too
+    execution = Execution(ending=lambda: next(asked) == steps)
+    with pytest.raises(EndedError):
+        run_trial(toy_trial(dataset), dataset, store, execution)
+    assert store.read(toy_trial(dataset).signature, CHECKPOINT) is not None
+    done, whole = itertools.count(), Store(tmp_path / "whole")
+    result = run_trial(toy_trial(dataset), dataset, store, Execution(ending=lambda: next(done) < 0))
+    assert next(done) == toy_trial(dataset).config.steps - steps
+    assert_same_numbers((whole, run_trial(toy_trial(dataset), dataset, whole)), (store, result))
+    assert result.metrics == undisturbed[1].metrics
 
 
 def test_a_finished_trial_is_not_trained_again(dataset, undisturbed):

@@ -18,6 +18,7 @@ import torch
 from gada_ray.data.splits import splits_hash
 from gada_ray.errors import first_line
 from gada_ray.running import runner, views
+from gada_ray.running.interrupt import Interruption
 from gada_ray.running.lock import Lock, only_driver
 from gada_ray.running.runner import Resources
 from gada_ray.running.status import Status
@@ -29,7 +30,13 @@ from gada_ray.study.inputs import Data
 from gada_ray.study.price import gpu_share, peak_mb
 from gada_ray.study.search import Configuration, Job, Search
 from gada_ray.study.summary import ConfigurationRun, Trial, configuration_key
+from gada_ray.study.virtual import play
 from gada_ray.tracking import models, runs
+
+GOES_ON = 75
+"""Exit code of a study that ended early and that the same command takes up: sysexits' EX_TEMPFAIL."""
+MLFLOW_S = 4.0
+"""For MLflow, when a signal has ended the study; `--sync` writes what is left."""
 
 Report = Callable[..., list[Path]]
 """Writes a report to a folder: `analysis.report.study_report`, which the library does not know."""
@@ -50,6 +57,8 @@ class Options:
     checkpoint_every_s: float = 60.0
     max_hours: float | None = None
     max_gpu_hours: float | None = None
+    slots: int | None = None
+    """Trials at a time that a plan counts on; None: those of this machine."""
     address: str | None = None
     """Of a Ray cluster; one is started without it."""
 
@@ -57,8 +66,11 @@ class Options:
 class Session:
     """A plan on a storage. Making one reads what the storage knows, and trains nothing."""
 
-    def __init__(self, plan: Plan, data: Data, options: Options, report: Report) -> None:
+    def __init__(
+        self, plan: Plan, data: Data, options: Options, report: Report, interruption: Interruption | None = None
+    ) -> None:
         self.plan, self.data, self.options, self._report = plan, data, options, report
+        self._interruption = interruption or Interruption()
         self.store = Store(options.storage)
         self.store.check()
         self.resources = choose_resources(plan, data, options)
@@ -81,7 +93,13 @@ class Session:
             made = estimates.estimate(self.search, self.data, self.resources.execution, self.store.result, probing=True)
         assert made is not None
         path = estimates.keep(self.store.root, self.plan, made)
-        views.show_plan(self.plan, made, self.reused, self.data, self.resources, path)
+        cost = estimates.pricing(self.plan, made)
+        assert cost is not None
+        search = Search(self.plan, self.data.splits, self.data.fingerprints, self.store.result)
+        search.price_by(cost)
+        slots = self.options.slots or runner.slots_here(self.resources)
+        line = play(search, slots, lambda job, skipped: cost(job.trial.config, skipped))
+        views.show_plan(self.plan, made, self.reused, self.data, line, path)
 
     def sync(self) -> None:
         """Make MLflow complete from the storage."""
@@ -114,45 +132,58 @@ class Session:
                 probing=self.options.address is None,
             )
             if self.search.waiting:
+                cost = estimates.pricing(self.plan, made) if made else None
+                if cost:
+                    self.search.price_by(cost)
                 self._train(made)
                 self._lock.check()
+            ended_by = self._interruption.name
             with console.status("finishing MLflow"):
-                self._tracker.close()
-            publish(uri, self.search, self.store, self.data)
+                self._tracker.close(*([MLFLOW_S] if ended_by else []))
+            if not ended_by:
+                publish(uri, self.search, self.store, self.data)
             views.show_results(self.plan, self.search, self.data, self.store.root, uri)
             views.show_failures(self.search, self.store.root)
             views.show_cost(made, estimates.used(self.search), self.search.finished)
-            self._make_report()
+            if self.search.in_vain[0]:
+                views.show_in_vain(self.search)
+            if not ended_by:
+                self._make_report()
         if not self.search.finished:
-            views.show_missing(self.search)
-            return 0
+            views.show_missing(self.search, f"{ended_by} ended the study" if ended_by else "the budget is spent")
+        if ended_by or not self.search.finished:
+            return GOES_ON
         if any(result is None for c in self.search.configurations() for result in c.results.values()):
             console.print("some trials could not be carried out; run the same command to try them again", style="red")
             return 1
         return 0
 
     def _train(self, made: estimates.Estimate | None) -> None:
-        search = self.search
-        with console.status("starting Ray"):
-            slots = runner.connect(self.options.address, self.resources)
-        views.describe(self.plan, self.data, self.resources, slots, self.reused, made)
-        self._status = status = Status(console, self.plan.study, search.waiting, lambda: search.planned)
-        status.done = status.reused = self.reused.total
+        """On the cluster, until all is done or it is enough."""
         try:
-            with status:
-                runner.run(
-                    search,
-                    self.data.by_fingerprint,
-                    self.store,
-                    self.resources,
-                    status.started,
-                    status.progress,
-                    status.told,
-                    status.tick,
-                    self._enough,
-                )
+            with console.status("starting Ray"):
+                slots = runner.connect(self.options.address, self.resources)
+            self._interruption.listen()
+            self._train_on(slots, made)
         finally:
             runner.disconnect()
+
+    def _train_on(self, slots: int, made: estimates.Estimate | None) -> None:
+        search = self.search
+        views.describe(self.plan, self.data, self.resources, slots, self.reused, made)
+        status = Status(console, self.plan.study, search.waiting, lambda: search.planned, views.share(self.resources))
+        status.done = status.reused = self.reused.total
+        self._status = status
+        with status, self._interruption.noted():
+            runner.run(
+                search,
+                self.data.by_fingerprint,
+                self.store,
+                self.resources,
+                status,
+                self._enough,
+                on_setup=self._interruption.listen,
+            )
 
     def _on_done(self, job: Job, result: Result | None, known: bool) -> None:
         if result is not None:
@@ -175,7 +206,8 @@ class Session:
         hours, device_hours = self.options.max_hours, self.options.max_gpu_hours
         if self._status is None or self._lock is None:
             return False
-        over = self._lock.lost or (hours is not None and self._status.hours >= hours)
+        over = self._interruption.name is not None or self._lock.lost
+        over = over or (hours is not None and self._status.hours >= hours)
         used = self._status.device_hours * (self.resources.gpus or 1)
         return over or (device_hours is not None and used >= device_hours)
 

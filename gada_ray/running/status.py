@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Callable, Iterable
 
@@ -11,8 +12,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from gada_ray.running.runner import Watcher
 from gada_ray.store import Result
-from gada_ray.study.price import job_work, work
+from gada_ray.study.price import trial_work, work
 from gada_ray.study.search import Job
 from gada_ray.trial import Progress
 
@@ -20,23 +22,39 @@ PICTURE_EVERY_S = 0.2
 """Between two pictures on a terminal."""
 PLAIN_EVERY_S = 30.0
 """Between two plain lines, where no trial ended."""
+WAITING_S = 5.0
+"""For how long a trial waits for a worker before the status says so."""
+STRAGGLES, AT_LEAST_S, LIKE = 4.0, 60.0, 3
+"""A trial is named that takes so many times as long as others of its size, and so long; from so many others on."""
 
 
-class Status:
+class Status(Watcher):
     """Counts trials and estimates the time that is left from the work that was done so far."""
 
-    def __init__(self, console: Console, title: str, upcoming: Iterable[Job], planned: Callable[[], int]) -> None:
+    def __init__(
+        self, console: Console, title: str, upcoming: Iterable[Job], planned: Callable[[], int], asked: str = "a worker"
+    ) -> None:
         """Start the clock.
 
-        `upcoming` are the jobs known so far; `planned` counts the trials of the study, as far as can be known.
+        `upcoming` are the jobs known so far; `planned` counts the trials of the study, as far as can be known; `asked`
+        is what a trial waits for.
         """
+        self._asked = asked
         self._console, self._title, self._planned = console, title, planned
         self._since = self._last = time.monotonic()
-        self._work = dict(job_work(upcoming, ()))
+        self._work = trial_work(job.trial for job in upcoming)
         self._all_work = sum(self._work.values())
         self._done_work = 0.0
         self._running: dict[str, tuple[Job, Progress]] = {}
+        self._waiting: dict[str, float] = {}
+        """Since when, by signature, trials wait for a worker."""
         self._started: dict[str, float] = {}
+        """Since when, by signature, trials run."""
+        self._pace: list[float] = []
+        """Seconds for a unit of work, of trials that are done."""
+        self._named: set[str] = set()
+        """Trials that were said to take long."""
+        self._slots: int | None = None
         self.done = self.reused = self.failed = 0
         self.device_seconds = 0.0
         self._scores: dict[str, tuple[float, int]] = {}
@@ -52,13 +70,34 @@ class Status:
         if self._live:
             self._live.stop()
 
-    def started(self, job: Job) -> None:
-        """A trial was handed to a worker."""
+    def waits(self, job: Job) -> None:
+        """A trial asks for a worker."""
         if job.trial.signature not in self._work:
             self._work[job.trial.signature] = work(job.trial.config)
             self._all_work += self._work[job.trial.signature]
+        self._waiting[job.trial.signature] = time.monotonic()
+
+    def started(self, job: Job) -> None:
+        """A worker has begun with a trial."""
+        self._waiting.pop(job.trial.signature, None)
         self._running[job.trial.signature] = (job, {})
         self._started[job.trial.signature] = time.monotonic()
+
+    def left(self, job: Job) -> None:
+        """A worker is through with a trial, in whatever way."""
+        self._waiting.pop(job.trial.signature, None)
+        self._running.pop(job.trial.signature, None)
+        since = self._started.pop(job.trial.signature, None)
+        if since is not None:
+            seconds = time.monotonic() - since
+            self.device_seconds += seconds
+            self._pace.append(seconds / self._work[job.trial.signature])
+
+    def counted(self, count: int) -> None:
+        """So many trials at a time fit the nodes now."""
+        if self._slots is not None:
+            self._print(f"the nodes hold {count} trials at a time now, {self._slots} before")
+        self._slots = count
 
     def progress(self, job: Job, progress: Progress) -> None:
         """A trial reported."""
@@ -73,8 +112,6 @@ class Status:
     def ended(self, job: Job, result: Result | None, known: bool) -> None:
         """A trial is through, or was found in the store."""
         signature = job.trial.signature
-        self._running.pop(signature, None)
-        self._started.pop(signature, None)
         self.done += 1
         self.reused += known
         failed = result is None or result.status != "finished"
@@ -85,7 +122,6 @@ class Status:
         if known:
             return
         self._done_work += self._work.get(signature, 0.0)
-        self.device_seconds += result.run.seconds if result else 0.0
         if not self._live:
             outcome = (
                 "failed" if result is None else result.status if failed else f"SROCC {result.metrics['srocc']:.3f}"
@@ -95,12 +131,32 @@ class Status:
 
     def tick(self) -> None:
         """Show the present state; to be called often."""
+        self._name_stragglers()
         since = time.monotonic() - self._last
         if self._live and since > PICTURE_EVERY_S:
             self._last = time.monotonic()
             self._live.update(self._picture(), refresh=True)
         elif not self._live and since > PLAIN_EVERY_S:
             self._print("training")
+
+    def _name_stragglers(self) -> None:
+        """Name trials that take many times as long as others of their size, once each."""
+        if len(self._pace) < LIKE:
+            return
+        pace, now = statistics.median(self._pace), time.monotonic()
+        for signature, since in self._started.items():
+            usual = pace * self._work[signature]
+            if signature not in self._named and now - since > max(AT_LEAST_S, STRAGGLES * usual):
+                self._named.add(signature)
+                job, _ = self._running[signature]
+                self.told(job, f"has run for {duration(now - since)}, others of its size take {duration(usual)}")
+
+    @property
+    def waiting(self) -> str:
+        """How many trials wait for a worker, for what, and for how long; "" if none does for long."""
+        now = time.monotonic()
+        waits = [now - since for since in self._waiting.values() if now - since > WAITING_S]
+        return f"{len(waits)} waiting for {self._asked}, {duration(max(waits))}" if waits else ""
 
     @property
     def hours(self) -> float:
@@ -109,7 +165,7 @@ class Status:
 
     @property
     def device_hours(self) -> float:
-        """Used by trials that ended, and by those that run."""
+        """Used by workers that are through with a trial, and by those that train; waiting for one costs nothing."""
         running = sum(time.monotonic() - since for since in self._started.values())
         return (self.device_seconds + running) / 3600
 
@@ -135,6 +191,7 @@ class Status:
         parts = [
             f"{self.done}/{self._planned()} trials",
             *([f"{self.failed} failed"] if self.failed else []),
+            *([self.waiting] if self.waiting else []),
             *([f"best so far {best[2]} {best[0]:.3f} (n={best[1]})"] if best else []),
             f"{self.device_hours:.2f} device-hours",
             f"{duration(time.monotonic() - self._since)} gone, {self.eta()} to go",

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from gada_ray.study.estimate import Estimate, Reuse
     from gada_ray.study.inputs import Data
     from gada_ray.study.search import Search
+    from gada_ray.study.virtual import Timeline
 
 # Where nobody resizes a window, tables are not squeezed.
 console = Console() if sys.stdout.isatty() else Console(width=140)
@@ -40,12 +41,16 @@ def warn(text: str) -> None:
 
 def describe(plan: Plan, data: Data, resources: Resources, slots: int, found: Reuse, made: Estimate | None) -> None:
     """Say what is about to run."""
-    kind = f"{resources.gpus:g} GPU" if resources.gpus else f"{resources.cpus:g} CPU"
     cost = "--plan estimates the cost" if made is None else f"estimated at {_hours(made)}"
     say(
-        f"{plan.study}: {plan.question}\n{caption(plan, data)}; {slots} trials at a time with {kind} each\n"
+        f"{plan.study}: {plan.question}\n{caption(plan, data)}; {slots} trials at a time with {share(resources)} each\n"
         f"{reused(found)}; {cost}",
     )
+
+
+def share(resources: Resources) -> str:
+    """What a trial gets."""
+    return f"{resources.gpus:g} GPU" if resources.gpus else f"{resources.cpus:g} CPU"
 
 
 def reused(found: Reuse) -> str:
@@ -83,11 +88,10 @@ def show_studies(studies: Mapping[str, Study]) -> None:
     console.print(view)
 
 
-def show_plan(plan: Plan, made: Estimate, found: Reuse, data: Data, resources: Resources, path: Folder) -> None:
-    """What would run, what is done, and what it costs."""
+def show_plan(plan: Plan, made: Estimate, found: Reuse, data: Data, line: Timeline, path: Folder) -> None:
+    """What would run, what is done, what it costs, and when it would be over."""
     import torch
 
-    from gada_ray.running import runner
     from gada_ray.running.status import duration
 
     columns = ("level", "steps", "trainings", "done", "shared start", "each", "device-hours", "price from")
@@ -105,13 +109,13 @@ def show_plan(plan: Plan, made: Estimate, found: Reuse, data: Data, resources: R
             cost.source,
         )
     console.print(view)
-    slots = runner.slots_here(resources)
     shared = sum(cost.shared for cost in made.levels)
     start = f"; {shared} to do start from the weights of another" if shared else ""
     say(
         f"{caption(plan, data)}\n{reused(found)}{start}\n"
-        f"{made.left} trainings to do, {_hours(made)}, about {duration(3600 * made.device_hours / slots)} with {slots} "
-        f"at a time; prices are of the {made.device}{'' if torch.cuda.is_available() else ', which has no GPU'}\n"
+        f"{made.left} trainings to do, {_hours(made)}; with {line.slots} at a time over in {duration(line.makespan)}, "
+        f"{line.utilisation:.0%} of the slots' time used, {line.idle:.0%} idle\n"
+        f"prices are of the {made.device}{'' if torch.cuda.is_available() else ', which has no GPU'}\n"
         f"nothing was trained; the end of the study compares with this estimate, {path}",
     )
 
@@ -125,7 +129,13 @@ def show_cost(made: Estimate | None, used: float, finished: bool) -> None:
     say(f"estimated {_hours(made)} on the {made.device}, used {_number(spent)} ({ratio})")
 
 
-def show_missing(search: Search) -> None:
+def show_in_vain(search: Search) -> None:
+    """What was trained ahead of decisions that made it pointless."""
+    count, seconds = search.in_vain
+    say(f"trained ahead in vain, for proposals that lost their race: {count}, {_number(seconds / 3600)} device-hours")
+
+
+def show_missing(search: Search, cause: str) -> None:
     """What a study that ended before its time has, and has not."""
     view = Table("level", "trainings", "test splits", "missing", title="What is missing")
     total = 0
@@ -141,7 +151,7 @@ def show_missing(search: Search) -> None:
         )
         total += level.planned - done
     console.print(view)
-    console.print(f"the budget is spent with {total} trainings to do; run the same command to go on", style="yellow")
+    console.print(f"{cause} with {total} trainings to do; run the same command to go on", style="yellow")
 
 
 def show_results(plan: Plan, search: Search, data: Data, root: Folder, uri: str) -> None:
@@ -205,7 +215,6 @@ def show_simulation(study: Study, path: Path) -> None:
     import pandas as pd
 
     from gada_ray.study.racing import simulate
-    from gada_ray.study.search import GENERATION
 
     try:
         frame = pd.read_csv(path)
@@ -218,12 +227,40 @@ def show_simulation(study: Study, path: Path) -> None:
         raise StudyError(
             f"{path} needs at least 2 configurations, each on the same {study.racing.first} or more splits"
         )
-    outcome = simulate(table, GENERATION, study.racing)
+    generation = max(size.generation for size in study.presets.values())
+    outcome = simulate(table, generation, study.racing)
     low, high = outcome.interval()
     say(
-        f"{len(table)} configurations x {table.shape[1]} splits, {outcome.orders} random orders, {study.racing}\n"
+        f"{len(table)} configurations x {table.shape[1]} splits, {outcome.orders} random orders, generations of "
+        f"{generation}, {study.racing}\n"
         f"trainings: {outcome.trainings.mean():.1%} of all ({outcome.trainings.min():.1%} to "
         f"{outcome.trainings.max():.1%})\n"
         f"regret of the chosen configuration: {outcome.regret.mean():.5f} SROCC (95 % interval {low:.5f} to "
         f"{high:.5f}); without racing 0\nbest configuration given up: {outcome.dropped_best:.1%} of orders",
     )
+    _show_generations(study, frame)
+
+
+def _show_generations(study: Study, frame: pd.DataFrame) -> None:
+    """What the size of a generation costs, where the table says what was searched."""
+    from optuna.distributions import FloatDistribution
+
+    from gada_ray.config import with_values
+    from gada_ray.study.regret import replay_searches
+
+    sizes = [size for size in study.presets.values() if size.space and set(size.space) <= set(frame)]
+    if not sizes or not all(isinstance(kind, FloatDistribution) for kind in sizes[-1].space.values()):
+        return
+    size = sizes[-1]
+    base = with_values(study.base, size.values)
+    view = Table(
+        "proposals at once, after the first ten",
+        "trainings, of all",
+        "regret, SROCC (95 % interval)",
+        title=f"{size.proposals} proposals of Optuna, each scored as the nearest recorded configuration; 20 seeds",
+    )
+    for generation in sorted({1, 4, size.generation, size.proposals}):
+        found = replay_searches(frame, base, size.space, size.proposals, generation, study.racing)
+        half = 1.96 * found.regret.std(ddof=1) / len(found.regret) ** 0.5
+        view.add_row(f"{generation}", f"{found.trainings:.1%}", f"{found.regret.mean():.5f} ± {half:.5f}")
+    console.print(view)

@@ -49,6 +49,9 @@ class Preset:
     """What Optuna searches, separately for every level, on validation references inside the training part."""
     proposals: int = 0
     """Configurations that are searched for a level; the first is the level's own values."""
+    generation: int = 4
+    """Proposals made at once, after the first ten, which are random. Larger ones keep a larger cluster busy, and know
+    less of each other; whatever the number of workers, a study's proposals are the same."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +79,8 @@ class LevelPlan:
     config: TrainingConfig
     space: Mapping[str, BaseDistribution]
     proposals: int
+    generation: int = 4
+    """Proposals made at once."""
 
 
 @dataclass(frozen=True)
@@ -132,6 +137,8 @@ def make_plan(
     clash = sorted(varied & set(settings))
     if clash:
         raise StudyError(f"study '{name}' varies {', '.join(clash)} itself, so it cannot be set")
+    if size.generation < 1:
+        raise StudyError(f"preset '{preset}' of study '{name}' needs a generation of at least 1, got {size.generation}")
     if splits is not None and splits < 1:
         raise StudyError(f"--splits must be at least 1, got {splits}")
     plans = []
@@ -144,7 +151,14 @@ def make_plan(
         if searched:
             _check_space(f"level '{level}' of study '{name}'", size.space, values, config)
         plans.append(
-            LevelPlan(level, values, config, size.space if searched else {}, size.proposals if searched else 0)
+            LevelPlan(
+                level,
+                values,
+                config,
+                size.space if searched else {},
+                size.proposals if searched else 0,
+                size.generation,
+            )
         )
     return Plan(
         name,

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import socket
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from gada_ray.config import Frozen, TrainingConfig, digest, explain
-from gada_ray.store import Folder, Result, StoreError, write_whole
+from gada_ray.data.dataset import IqaDataset
+from gada_ray.store import Folder, Result, Store, StoreError, write_whole
 from gada_ray.study.definition import LevelPlan, Plan, selection
 from gada_ray.study.inputs import Data
-from gada_ray.study.price import Seconds, from_past, price, probe, skipped_phases
+from gada_ray.study.price import Seconds, from_past, price, probe, rest_kind, skipped_phases, step_kind
 from gada_ray.study.search import Job, Search
-from gada_ray.trial import Execution
+from gada_ray.trial import Execution, Trial, run_trial
 
 
 class LevelEstimate(Frozen):
@@ -47,6 +49,8 @@ class Estimate(Frozen):
     """Whether a race over splits may save some of it."""
     used_before: float
     """Device-hours of trainings that were done already."""
+    seconds: dict[str, float] = Field(default_factory=dict)
+    """What parts of a training take, by kind, as `price` reads them."""
 
     @property
     def device_hours(self) -> float:
@@ -103,7 +107,12 @@ def estimate(
                 return None
             place = selection(config)
             images = len(data.datasets[place].rows_of(data.splits[place][0].test))
-            seconds |= probe(config, data.datasets[place], images, here, seconds)
+            new = probe(config, data.datasets[place], images, here, seconds)
+            if rest_kind(config) in new:
+                fold = data.splits[place][0].for_test()
+                trial = Trial(config, fold, search.plan.seed, data.fingerprints[place])
+                new[rest_kind(config)] += besides(trial, data.datasets[place], here, seconds | new) / len(config.phases)
+            seconds |= new
         jobs = [job for job in search.waiting if job.run.level == name]
         later = level.planned - done - len(jobs)
         total = sum(_cost(job.trial.config, config, seconds, skipped[job.trial.signature]) for job in jobs)
@@ -124,6 +133,7 @@ def estimate(
         levels=tuple(levels),
         at_most=search.plan.racing is not None and any(level.level.space for level in search.levels),
         used_before=used(search),
+        seconds=seconds,
     )
 
 
@@ -134,7 +144,33 @@ def _skipped(jobs: Sequence[Job], known: Callable[[str], Result | None]) -> dict
         for signature in job.trial.starts:
             if signature not in available and (result := known(signature)) and result.status == "finished":
                 available.add(signature)
-    return {job.trial.signature: skipped_phases(job, available) for job in jobs}
+    return {job.trial.signature: skipped_phases(job.trial, available) for job in jobs}
+
+
+def besides(trial: Trial, dataset: IqaDataset, execution: Execution, seconds: Seconds) -> float:
+    """Seconds that a trial takes besides its steps and its tests: network, first steps, pictures, files.
+
+    Found by a trial of one step a phase, tested on one crop an image, whose result is thrown away.
+    """
+    short = [phase.model_copy(update={"steps": 1}) for phase in trial.config.phases]
+    evaluation = trial.config.evaluation.model_copy(update={"crops": 1, "curve_crops": 1})
+    config = trial.config.model_copy(update={"phases": tuple(short), "evaluation": evaluation})
+    with tempfile.TemporaryDirectory() as folder:
+        run = run_trial(dataclasses.replace(trial, config=config), dataset, Store(folder), execution).run
+    steps = sum(seconds[step_kind(config, number)] for number in range(len(config.phases)))
+    return max(0.0, run.seconds - run.evaluation_seconds - steps)
+
+
+def pricing(plan: Plan, made: Estimate) -> Callable[[TrainingConfig, int], float] | None:
+    """What a configuration costs without some first phases, in seconds; None where the estimate does not tell."""
+    if any(price(level.config, made.seconds) is None for level in plan.levels):
+        return None
+    usual = {rest_kind(level.config): level.config for level in plan.levels}
+
+    def cost(config: TrainingConfig, skipped: int) -> float:
+        return _cost(config, usual.get(rest_kind(config), plan.levels[0].config), made.seconds, skipped)
+
+    return cost
 
 
 def _cost(config: TrainingConfig, level: TrainingConfig, seconds: Seconds, skipped: int = 0) -> float:

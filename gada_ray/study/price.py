@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -14,9 +14,8 @@ from gada_ray.data.crops import CropSource
 from gada_ray.data.dataset import IqaDataset
 from gada_ray.evaluation import protocol
 from gada_ray.store import Result
-from gada_ray.study.search import Job
 from gada_ray.training.phases import Phase, build
-from gada_ray.trial import Execution
+from gada_ray.trial import Execution, Trial
 
 PROBE_S = 0.25
 """Seconds for which a step is repeated to time it, after one that warms up."""
@@ -144,10 +143,9 @@ def _time(action: Callable[[int], object], device: torch.device) -> float:
     return passed / calls
 
 
-def skipped_phases(job: Job, available: Iterable[str]) -> int:
-    """How many first phases a job can take over from trials with these signatures."""
-    signatures = set(available)
-    return next((phases for signature, phases in job.trial.starts.items() if signature in signatures), 0)
+def skipped_phases(trial: Trial, available: Collection[str]) -> int:
+    """How many first phases a trial can take over from trials with these signatures."""
+    return next((phases for signature, phases in trial.starts.items() if signature in available), 0)
 
 
 def work(config: TrainingConfig, skipped: int = 0) -> float:
@@ -161,8 +159,7 @@ def work(config: TrainingConfig, skipped: int = 0) -> float:
     return total + max(1, len(config.phases) - skipped) * 30 * config.evaluation.crops * pixels
 
 
-def job_work(jobs: Iterable[Job], available: Iterable[str]) -> Mapping[str, float]:
-    """`work` of jobs by signature, what they can take over from each other or from finished trials left out."""
-    everything = list(jobs)
-    signatures = {job.trial.signature for job in everything} | set(available)
-    return {job.trial.signature: work(job.trial.config, skipped_phases(job, signatures)) for job in everything}
+def trial_work(trials: Iterable[Trial]) -> dict[str, float]:
+    """`work` of trials by signature, what they can take over from each other left out."""
+    everything = {trial.signature: trial for trial in trials}
+    return {name: work(trial.config, skipped_phases(trial, everything)) for name, trial in everything.items()}

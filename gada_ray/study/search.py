@@ -5,30 +5,36 @@ generations: a generation is proposed at once, trained in any order, and told in
 is done. So proposals depend neither on the number of workers nor on which trial ends first, and a search that is run
 again proposes the same configurations and finds their results in the store. The same holds for the race over splits:
 its decisions are taken when a block of splits is done for the whole generation.
+
+What is trained when does depend on what is idle. Trainings that a decision has released start first, those with the
+longest chain behind them before others. A slot that is left over trains ahead: later splits of proposals that are still
+in the race. Their results count only once a decision releases them; if it gives the proposal up, they were in vain.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import heapq
 import itertools
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import optuna
 
-from gada_ray.config import digest, flatten, with_values
+from gada_ray.config import TrainingConfig, digest, flatten, with_values
 from gada_ray.data.splits import Fold, Split, splits_hash
 from gada_ray.store import Result
 from gada_ray.study.definition import LevelPlan, Plan, selection
+from gada_ray.study.price import skipped_phases, work
 from gada_ray.study.racing import Racing, losers
 from gada_ray.study.summary import ConfigurationRun
 from gada_ray.trial import Trial
 
-GENERATION = 4
-"""Proposals made at once, whatever the number of workers."""
+STARTUP = 10
+"""Proposals that Optuna draws at random before it looks at results: there is nothing to wait for between them."""
 OBJECTIVE = "srocc"
 
 
@@ -71,6 +77,11 @@ class Configuration:
         return [result.metrics[OBJECTIVE] for result in results if result and result.metrics]
 
     @property
+    def by_split(self) -> dict[int, float]:
+        """SROCC by split, of those that were trained to their end."""
+        return {split: r.metrics[OBJECTIVE] for split, r in self.results.items() if r and r.metrics}
+
+    @property
     def complete(self) -> bool:
         """Whether every split was trained to its end."""
         return len(self.scores) == len(self.jobs)
@@ -104,7 +115,9 @@ class LevelSearch:
         self._open: list[tuple[optuna.Trial, Configuration]] = []
         seed = int(digest(["search", level.name])[:8], 16)
         with _quiet():
-            self.study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed))
+            self.study = optuna.create_study(
+                direction="maximize", sampler=optuna.samplers.TPESampler(n_startup_trials=STARTUP, seed=seed)
+            )
         if level.space:
             own = flatten(level.config)
             self.study.enqueue_trial({path: own[path] for path in level.space})
@@ -123,7 +136,7 @@ class LevelSearch:
         if jobs:
             return jobs
         self._close_generation()
-        for _ in range(min(GENERATION, self.level.proposals - len(self.proposed))):
+        for _ in range(self._generations()[0] if self.level.proposals > len(self.proposed) else 0):
             trial = self.study.ask(dict(self.level.space))
             configuration = self._make(self.level, "search", trial.number, trial.params)
             self.proposed.append(configuration)
@@ -135,6 +148,53 @@ class LevelSearch:
             return []  # nothing could be trained; there is no winner to test
         self.tested = self._make(self.level, "test", 0, best.run.values if best else {})
         return self.tested.release(len(self.tested.jobs))
+
+    def _generations(self) -> list[int]:
+        """Sizes of the generations that are still to be proposed."""
+        sizes, made = [], len(self.proposed)
+        while made < self.level.proposals:
+            size = self.level.generation if made else max(STARTUP, self.level.generation)
+            sizes.append(min(size, self.level.proposals - made))
+            made += sizes[-1]
+        return sizes
+
+    def ahead(self) -> Iterator[tuple[int, Configuration, Job]]:
+        """Jobs that no decision has released yet, of proposals in the race, each with the decisions before it.
+
+        A proposal is trained ahead only while none of the others was better on every split that both have seen: of the
+        rest, most will lose, and their trainings would be in vain.
+        """
+        if self._racing is None:
+            return
+        for _, configuration in self._open:
+            if configuration.given_up or configuration.failed or not configuration.results:
+                continue
+            if self._dominated(configuration):
+                continue
+            splits = len(configuration.jobs)
+            starts = [block.start for block in self._racing.blocks(splits)] + [splits]
+            for position in range(configuration.released, splits):
+                decisions = sum(configuration.released <= start <= position for start in starts)
+                yield decisions, configuration, configuration.jobs[position]
+
+    def _dominated(self, configuration: Configuration) -> bool:
+        """Whether another proposal was better on every split that both have seen."""
+        own = configuration.by_split
+        for other in self.proposed:
+            shared = own.keys() & other.by_split.keys() if other is not configuration else set()
+            if shared and all(other.by_split[split] > own[split] for split in shared):
+                return True
+        return False
+
+    def left_after(self, configuration: Configuration) -> int:
+        """How many trainings, one after the other, the level still needs when one of this configuration is through."""
+        if configuration is self.tested:
+            return 0
+        blocks = 1 if self._racing is None else len(self._racing.blocks(len(configuration.jobs)))
+        # After the first decision, all other splits can be trained at once.
+        each = min(2, blocks)
+        first = self._racing is not None and configuration.released <= self._racing.first
+        return (each - 1 if first else 0) + each * len(self._generations()) + 1
 
     def _next_block(self, configuration: Configuration) -> list[tuple[Configuration, Job]]:
         """The jobs up to the next decision."""
@@ -183,6 +243,14 @@ class LevelSearch:
         return max(complete, key=lambda pair: pair[0])[1] if complete else None
 
 
+class Claim(NamedTuple):
+    """A job that a decision has released, and whose it is."""
+
+    level: LevelSearch
+    configuration: Configuration
+    job: Job
+
+
 class Search:
     """All trials of a plan, in an order that lets later ones build on earlier ones."""
 
@@ -194,19 +262,38 @@ class Search:
         known: Callable[[str], Result | None],
         on_done: Callable[[Job, Result | None, bool], None] = lambda job, result, known: None,
         on_given_up: Callable[[Configuration], None] = lambda configuration: None,
+        ahead: bool = True,
     ) -> None:
         """`splits` and `fingerprints` are by data selection; `known` reads results of record by signature.
 
         `on_done` is told of every job with its result, and whether the result was in the store already; `on_given_up`
-        of every configuration that lost its race.
+        of every configuration that lost its race. Without `ahead`, only what a decision has released is trained.
         """
         self.plan, self._splits, self._fingerprints = plan, splits, fingerprints
         self._known, self._on_done = known, on_done
+        self._cost: Callable[[TrainingConfig, int], float] = work
         self.levels = [LevelSearch(level, plan.racing, self._configuration, on_given_up) for level in plan.levels]
-        self._todo: deque[tuple[LevelSearch, Configuration, Job]] = deque()
-        self._same: dict[str, list[tuple[LevelSearch, Configuration, Job]]] = {}
-        """By signature of every trial that waits or runs: jobs of other configurations that are the same trial."""
-        self._running: dict[str, tuple[LevelSearch, Configuration, Job]] = {}
+        self._wanted: dict[str, list[Claim]] = {}
+        """By signature: trials that were released and are not done. Several jobs may be the same trial."""
+        self._running: dict[str, Job] = {}
+        self._queue: list[tuple[float, int, str]] = []
+        """Heap of signatures that wait, those with the longest chain first; entries may be out of date."""
+        self._chains: dict[str, float] = {}
+        """By signature of a trial that waits: how long its chain is."""
+        self._order = itertools.count()
+        self._parked: dict[str, list[str]] = {}
+        """By signature: trials that wait for this one, which is their own first phases."""
+        self._seen: set[str] = set()
+        """Signatures of trials that are, or may be, in the store."""
+        self._ahead = ahead
+        self._early: dict[str, tuple[Result | None, bool]] = {}
+        """Results that no decision has released, and whether they were in the store already."""
+        self._possible: dict[LevelSearch, dict[str, tuple[int, Configuration, Job]]] = {}
+        """By level and signature: what can be trained ahead, with the decisions before it."""
+        self._nothing_ahead = False
+        """Whether all that can be trained ahead was looked through since something changed."""
+        self._vain: dict[str, float] = {}
+        """Seconds of trainings that a decision has made pointless, by signature."""
         for level in self.levels:
             self._advance(level)
 
@@ -235,27 +322,69 @@ class Search:
         order = np.random.default_rng([self.plan.seed, len(jobs)]).permutation(len(jobs)) if stage == "search" else None
         return Configuration(run, tuple(jobs if order is None else [jobs[i] for i in order]), {})
 
-    def _advance(self, level: LevelSearch) -> None:
-        """Queue what can start in a level, and settle at once what the store knows, after which more may start."""
-        while jobs := level.advance():
-            for configuration, job in jobs:
-                result = self._known(job.trial.signature)
-                if result is not None:
-                    self._settle(configuration, job, result, known=True)
-                elif job.trial.signature in self._same:
-                    self._same[job.trial.signature].append((level, configuration, job))
-                else:
-                    self._todo.append((level, configuration, job))
-                    self._same[job.trial.signature] = []
+    def price_by(self, cost: Callable[[TrainingConfig, int], float]) -> None:
+        """Order trainings by their price instead of by `work`: `cost` of a configuration less some first phases."""
+        self._cost = cost
+        self._chains, self._queue = {}, []
+        for signature in self._wanted.keys() - self._running.keys():
+            self._enqueue(signature)
 
-    def _settle(self, configuration: Configuration, job: Job, result: Result | None, known: bool) -> None:
-        configuration.results[job.trial.fold.split] = result
-        self._on_done(job, result, known)
+    def _advance(self, level: LevelSearch) -> None:
+        """Queue what can start in a level, and settle at once what is known, after which more may start."""
+        while jobs := level.advance():
+            new = []
+            for configuration, job in jobs:
+                signature, claim = job.trial.signature, Claim(level, configuration, job)
+                self._seen.add(signature)
+                if signature in self._wanted:
+                    self._wanted[signature].append(claim)
+                elif signature in self._running:  # trained ahead
+                    self._wanted[signature] = [claim]
+                elif signature in self._early:
+                    self._settle(claim, *self._early.pop(signature))
+                elif (result := self._known(signature)) is not None:
+                    self._settle(claim, result, known=True)
+                else:
+                    self._wanted[signature] = [claim]
+                    new.append(signature)
+            for signature in new:
+                self._enqueue(signature)
+        before = self._possible.get(level, {})
+        self._possible[level] = {entry[2].trial.signature: entry for entry in level.ahead()} if self._ahead else {}
+        self._nothing_ahead = False
+        for signature in before.keys() & self._early.keys():
+            if not self._of_use(signature):
+                result, known = self._early.pop(signature)
+                if not known:
+                    self._vain[signature] = result.run.seconds if result else 0.0
+
+    def _enqueue(self, signature: str, chain: float | None = None) -> None:
+        """Let a trial wait; those that it waits for get at least its chain before themselves."""
+        level, configuration, job = self._wanted[signature][0]
+        if chain is None:
+            own = self._cost(job.trial.config, skipped_phases(job.trial, self._seen))
+            chain = own + level.left_after(configuration) * self._cost(level.level.config, 0)
+        if chain <= self._chains.get(signature, -1.0):
+            return
+        self._chains[signature] = chain
+        heapq.heappush(self._queue, (-chain, next(self._order), signature))
+        for start in job.trial.starts:
+            if start in self._wanted and start not in self._running:
+                before = self._wanted[start][0].job.trial
+                self._enqueue(start, chain + self._cost(before.config, skipped_phases(before, self._seen)))
+
+    def _settle(self, claim: Claim, result: Result | None, known: bool) -> None:
+        claim.configuration.results[claim.job.trial.fold.split] = result
+        self._on_done(claim.job, result, known)
+
+    def _of_use(self, signature: str) -> bool:
+        """Whether a trial was released, or may still be."""
+        return signature in self._wanted or any(signature in possible for possible in self._possible.values())
 
     @property
     def finished(self) -> bool:
         """Whether nothing is left to train or to wait for."""
-        return not self._todo and not self._running
+        return not self._wanted
 
     @property
     def planned(self) -> int:
@@ -264,38 +393,104 @@ class Search:
 
     @property
     def waiting(self) -> list[Job]:
-        """Jobs that could start now or soon."""
-        return [job for _, _, job in itertools.chain(self._todo, *self._same.values())]
+        """Jobs that were released and do not run."""
+        claims = (claims[signature in self._running :] for signature, claims in self._wanted.items())
+        return [claim.job for claim in itertools.chain(*claims)]
+
+    @property
+    def pointless(self) -> list[Job]:
+        """Jobs that run, but that a decision has made pointless: to be ended, and given to `dropped`."""
+        return [job for signature, job in self._running.items() if not self._of_use(signature)]
+
+    @property
+    def in_vain(self) -> tuple[int, float]:
+        """Trainings whose results a decision has made pointless, whole or not, and their seconds."""
+        return len(self._vain), sum(self._vain.values())
 
     def next(self) -> Job | None:
         """A job to train now, or None.
 
-        A trial waits for one that is being trained and is its own first phases: it can start from there.
+        A trial waits for one that is its own first phases and waits or runs: it can start from there.
         """
-        for place, (level, configuration, job) in enumerate(self._todo):
-            if self._running.keys().isdisjoint(job.trial.starts):
-                del self._todo[place]
-                self._running[job.trial.signature] = (level, configuration, job)
-                return job
+        while self._queue:
+            chain, _, signature = heapq.heappop(self._queue)
+            if self._chains.get(signature) != -chain:
+                continue  # it has started, or has moved up
+            job = self._wanted[signature][0].job
+            start = next((s for s in job.trial.starts if s in self._wanted or s in self._running), None)
+            if start is not None:
+                self._parked.setdefault(start, []).append(signature)
+                continue
+            return self._start(job)
+        return None if self._nothing_ahead else self._next_ahead()
+
+    def _next_ahead(self) -> Job | None:
+        """A job that no decision has released: the one with the fewest decisions before it, on the longest chain."""
+        found = [
+            (decisions, -level.left_after(configuration) * self._cost(level.level.config, 0), place, job)
+            for place, level in enumerate(self.levels)
+            for decisions, configuration, job in self._possible[level].values()
+        ]
+        for *_, job in sorted(found, key=lambda entry: entry[:3]):
+            signature = job.trial.signature
+            if signature in self._wanted or signature in self._running or signature in self._early:
+                continue
+            if any(start in self._wanted or start in self._running for start in job.trial.starts):
+                continue
+            result = self._known(signature)
+            if result is None:
+                return self._start(job)
+            self._early[signature] = result, True
+        self._nothing_ahead = True
         return None
+
+    def _start(self, job: Job) -> Job:
+        signature = job.trial.signature
+        self._seen.add(signature)
+        self._chains.pop(signature, None)
+        self._running[signature] = job
+        return job
+
+    def _ended(self, job: Job) -> list[Claim]:
+        """Take a job off; returns who waits for its result, and lets go of those that would build on it."""
+        signature = job.trial.signature
+        del self._running[signature]
+        self._nothing_ahead = False
+        for parked in self._parked.pop(signature, ()):
+            if parked in self._chains:
+                heapq.heappush(self._queue, (-self._chains[parked], next(self._order), parked))
+        return self._wanted.pop(signature, [])
 
     def done(self, job: Job, result: Result | None) -> None:
         """Take the result of a job; None if it could not be carried out."""
-        level, configuration, job = self._running.pop(job.trial.signature)
-        same = self._same.pop(job.trial.signature)
-        self._settle(configuration, job, result, known=False)
-        if result is not None:
-            for _, other, twin in same:
-                self._settle(other, twin, result, known=True)
-        elif same:  # somebody else's turn to try
-            self._todo.appendleft(same[0])
-            self._same[job.trial.signature] = same[1:]
-        for moved in dict.fromkeys([level, *(place for place, _, _ in same)]):
-            self._advance(moved)
+        signature, claims = job.trial.signature, self._ended(job)
+        if not claims:
+            if self._of_use(signature):
+                self._early[signature] = result, False
+            else:
+                self._vain[signature] = result.run.seconds if result else 0.0
+            return
+        if result is None and len(claims) > 1:  # somebody else's turn to try
+            self._wanted[signature] = claims[1:]
+            self._enqueue(signature, math.inf)
+            claims = claims[:1]
+        for number, claim in enumerate(claims):
+            self._settle(claim, result, known=number > 0)
+        for level in dict.fromkeys(claim.level for claim in claims):
+            self._advance(level)
 
     def again(self, job: Job) -> None:
         """Queue a job that broke off, to be the next to start."""
-        self._todo.appendleft(self._running.pop(job.trial.signature))
+        claims = self._ended(job)
+        if claims:
+            self._wanted[job.trial.signature] = claims
+            self._enqueue(job.trial.signature, math.inf)
+
+    def dropped(self, job: Job, seconds: float) -> None:
+        """Take note that a pointless job was ended after some seconds; one that is of use after all starts again."""
+        self.again(job)
+        if job.trial.signature not in self._wanted:
+            self._vain[job.trial.signature] = self._vain.get(job.trial.signature, 0.0) + seconds
 
     def configurations(self) -> list[Configuration]:
         """All configurations so far: proposals, then tested ones."""

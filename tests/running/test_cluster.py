@@ -165,3 +165,66 @@ def test_a_node_that_joins_gets_trials_although_they_end_before_a_worker_starts(
         enough=lambda: bool(joined) and nodes[joined[0]] >= 2,
     )
     assert joined[0] not in before and nodes[joined[0]] >= 2
+
+
+def breaks_on(
+    trial: Trial, dataset: IqaDataset, store: Store, execution: Execution, report: Report, place: Path
+) -> Result:
+    """Train, but for the node that is named in a file, where every trial breaks off."""
+    if execution.node == place.read_text():
+        time.sleep(0.5)
+        raise OSError("this device is broken")
+    return run_trial(trial, dataset, store, execution, report)
+
+
+class Notes(runner.Watcher):
+    """Keeps what people are told."""
+
+    def __init__(self) -> None:
+        self.messages: list[str] = []
+        self.counts: list[int] = []
+
+    def told(self, job: Job, message: str) -> None:
+        self.messages.append(message)
+
+    def counted(self, count: int) -> None:
+        self.counts.append(count)
+
+
+def test_a_node_on_which_one_trial_after_the_other_breaks_off_is_left_out_and_named(cluster, tmp_path):
+    dataset, store, notes = toy_dataset(), Store(tmp_path), Notes()
+    nodes: Counter[str] = Counter()
+    sick = next(node for node in cluster.list_all_nodes() if node != cluster.head_node).node_id
+    (tmp_path / "sick").write_text(sick)
+
+    def on_done(job: Job, result: Result | None, known: bool) -> None:
+        assert result is not None and result.status == "finished"
+        nodes[result.run.node] += 1
+
+    search = study(6, dataset, store, on_done)
+    runner.run(
+        *(search, {dataset.fingerprint: dataset}, store, RESOURCES, notes),
+        train=partial(breaks_on, place=tmp_path / "sick"),
+    )
+    assert search.finished and nodes.total() == 6 * SPLITS and sick not in nodes
+    (named,) = [message for message in notes.messages if "gets no more" in message]
+    assert sick[:12] in named
+    assert len([message for message in notes.messages if "this device is broken" in message]) < 8
+    assert notes.counts[-1] == notes.counts[0] - 1
+
+
+def test_trials_that_no_node_can_hold_are_refused_and_shares_of_gpus_are_counted_by_device(cluster):
+    nodes = len(cluster.list_all_nodes())
+    # Together the nodes have two CPUs and more.
+    with pytest.raises(
+        runner.ResourceError, match=rf"no node can hold one: the cluster has {nodes} x 1 CPUs and 0 GPUs"
+    ):
+        runner.connect(None, runner.Resources(cpus=2))
+    wish = runner.Resources(cpus=0.1, gpus=0.15)
+    node = cluster.add_node(**{**EACH, "num_cpus": 2}, num_gpus=2)
+    try:
+        assert runner.connect(None, wish) == 12, "6 on each of two GPUs, though 13 shares of .15 add up to less than 2"
+        with pytest.raises(runner.ResourceError, match=r"asks for 0\.1 CPUs and 3 GPUs"):
+            runner.connect(None, runner.Resources(cpus=0.1, gpus=3))
+    finally:
+        cluster.remove_node(node)

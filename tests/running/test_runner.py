@@ -173,9 +173,8 @@ def test_a_broken_checkpoint_is_told_and_a_trial_that_always_breaks_off_is_given
 def test_a_trial_is_started_again_while_it_gets_further_and_preemption_is_not_held_against_it(tmp_path):
     search, job, messages = MagicMock(), MagicMock(), []
     nothing = MagicMock()
-    suggester = runner._Suggester(
-        search, Store(tmp_path), nothing, nothing, lambda _, message: messages.append(message), lambda: False
-    )
+    nothing.told = lambda _, message: messages.append(message)
+    suggester = runner._Suggester(search, Store(tmp_path), runner.Resources(), nothing, lambda: False, nothing)
     job.trial.signature = "0" * 64
 
     def attempt(error: Exception, steps: int = 0) -> None:
@@ -201,14 +200,14 @@ def test_a_trial_is_started_again_while_it_gets_further_and_preemption_is_not_he
 
 def test_a_storage_that_refuses_a_worker_ends_the_study_by_the_workers_error(tmp_path):
     nothing, trial, search = MagicMock(), MagicMock(), MagicMock()
-    suggester = runner._Suggester(search, Store(tmp_path), nothing, nothing, nothing, lambda: False)
+    suggester = runner._Suggester(search, Store(tmp_path), runner.Resources(), nothing, lambda: False, nothing)
     suggester._jobs["trial"] = MagicMock()
     suggester._jobs["trial"].trial.signature = "0" * 64
     refusal = unusable(tmp_path / "weights.pt", OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
     trial.trial_id, trial.pickled_error_file = "trial", tmp_path / "error.pkl"
     error = RayTaskError("train", "Traceback", refusal).as_instanceof_cause()
     trial.pickled_error_file.write_bytes(cloudpickle.dumps(error))
-    runner._Watch(nothing, suggester.broke).on_trial_error(0, [], trial)
+    runner._Watch(suggester, nothing).on_trial_error(0, [], trial)
     assert isinstance(suggester.failure, RefusedError) and str(suggester.failure) == str(refusal)
     assert suggester.over() and suggester.suggest("next") == "FINISHED"
     search.done.assert_not_called()
@@ -251,7 +250,10 @@ def test_a_study_on_a_full_disk_ends_with_one_message_and_goes_on_when_there_is_
 
 
 def test_a_cluster_too_small_for_a_trial_is_refused_with_what_it_has(cluster):
-    with pytest.raises(runner.ResourceError, match=r"asks for 1000 CPUs .* the cluster has"):
+    with pytest.raises(
+        runner.ResourceError,
+        match=r"asks for 1000 CPUs .* no node can hold one: the cluster has 1 x \d+ CPUs and 0 GPUs",
+    ):
         runner.connect(None, runner.Resources(cpus=1000))
 
 

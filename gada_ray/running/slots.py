@@ -1,0 +1,62 @@
+"""How many trials fit: node by node and GPU by GPU, and what of this machine is ours."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+SHARE = 1e-4
+"""Ray counts shares of a GPU in steps of this."""
+CGROUPS = Path("/sys/fs/cgroup")
+
+
+def on_node(has: Mapping[str, float], cpus: float, gpus: float) -> int:
+    """Trials of some CPUs and GPUs that a node with resources as Ray names them holds at a time.
+
+    A share of a GPU lies on one device: 8 GPUs hold 48 trials of 0.15, not 53. Ray wants whole GPUs beyond one.
+    """
+    slots = []
+    if cpus:
+        slots.append(int(has.get("CPU", 0.0) / cpus + 1e-9))
+    if 0 < gpus < 1:
+        slots.append(int(has.get("GPU", 0.0)) * int((1 + SHARE / 2) / gpus))
+    elif gpus:
+        slots.append(int(has.get("GPU", 0.0) / gpus + 1e-9))
+    return min(slots, default=0)
+
+
+def on_nodes(nodes: Iterable[Mapping[str, float]], cpus: float, gpus: float) -> int:
+    """Trials on some nodes."""
+    return sum(on_node(has, cpus, gpus) for has in nodes)
+
+
+def cpus_here() -> int:
+    """The CPUs that this process may use: those that it may run on, and no more than its cgroup's share of time."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, int(min(allowed, _quota(CGROUPS, _own_cgroups()))))
+
+
+def _own_cgroups() -> list[str]:
+    """The cgroups of this process, as paths below the mounts of their controllers."""
+    try:
+        lines = Path("/proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return []
+    return [line.split(":", 2)[2].lstrip("/") for line in lines if line.startswith("0:") or ":cpu" in line]
+
+
+def _quota(root: Path, groups: Iterable[str]) -> float:
+    """CPUs' worth of time that the cgroups of a process and those above them leave it; without a limit, infinite."""
+    least = float("inf")
+    for group in groups:
+        for place in (Path(group), *Path(group).parents):
+            for name in (root / place / "cpu.max", root / "cpu" / place / "cpu.cfs_quota_us"):
+                try:
+                    words = name.read_text().split()
+                    period = words[1] if len(words) > 1 else name.with_name("cpu.cfs_period_us").read_text()
+                    if words[0] not in ("max", "-1"):
+                        least = min(least, float(words[0]) / float(period))
+                except (OSError, ValueError, IndexError):
+                    continue  # no limit, or not this kind of cgroup
+    return least

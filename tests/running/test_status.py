@@ -1,0 +1,78 @@
+"""Clocks and sentences of the status line, by a clock of the test's own."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from gada_ray.running.status import Status
+from tests.study.test_search import result, search, study
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    made = Clock()
+    monkeypatch.setattr("gada_ray.running.status.time.monotonic", made)
+    return made
+
+
+def watched(levels=1):
+    searching = search(study({str(n): {"losses.l1_weight": 1.0 + n} for n in range(levels)}, splits=5))
+    shown = io.StringIO()
+    status = Status(Console(file=shown, width=200), "toy", searching.waiting, lambda: searching.planned, "1 GPU")
+    return searching, status, shown
+
+
+def test_a_trial_costs_nothing_while_it_waits_for_a_worker_and_says_so(clock):
+    searching, status, shown = watched()
+    job = searching.next()
+    status.waits(job)
+    clock.now += 40
+    status.tick()
+    assert status.device_hours == 0.0
+    assert "1 waiting for 1 GPU, 40 s" in shown.getvalue()
+    status.started(job)
+    clock.now += 36
+    assert status.device_hours == pytest.approx(0.01) and status.waiting == ""
+    status.left(job)
+    clock.now += 3600
+    assert status.device_hours == pytest.approx(0.01)
+    status.ended(job, result(job, 0.5), known=False)
+    assert status.device_hours == pytest.approx(0.01)
+    assert "SROCC 0.500 | 1/5 trials" in shown.getvalue()
+
+
+def test_a_trial_that_takes_many_times_as_long_as_others_of_its_size_is_named_once(clock):
+    searching, status, shown = watched()
+    jobs = [searching.next() for _ in range(5)]
+    for job in jobs:
+        status.waits(job)
+        status.started(job)
+    clock.now += 100
+    for job in jobs[:4]:
+        status.left(job)
+    clock.now += 250
+    status.tick()
+    assert "has run for" not in shown.getvalue()
+    clock.now += 100
+    status.tick()
+    status.tick()
+    assert shown.getvalue().count("has run for 8 min, others of its size take 2 min") == 1
+    assert jobs[4].run.name in shown.getvalue()
+
+
+def test_nodes_that_join_or_leave_are_told(clock):
+    _, status, shown = watched()
+    status.counted(2)
+    assert not shown.getvalue()
+    status.counted(6)
+    assert "the nodes hold 6 trials at a time now, 2 before" in shown.getvalue()
