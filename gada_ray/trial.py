@@ -271,6 +271,8 @@ class _Training:
                     since = time.monotonic()
                     self._save(phase)
         self._add_seconds(settings.name, since)
+        if "generator" in settings.trains and test.judge_steps:
+            self._save(phase)  # the judge may have to be trained first, which may be ended
         quality = self._predict(test.crops)
         if test.curve_points:
             self._look(settings.name, before, quality[:, : test.curve_crops])
