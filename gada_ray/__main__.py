@@ -16,9 +16,12 @@ from rich.progress import track
 from rich.table import Table
 
 from gada_ray.config import DataConfig
-from gada_ray.data import DATASETS, DataError, IqaDataset
+from gada_ray.data import DATASETS, DataError, IqaDataset, choose_splits, load_dataset, memory, save_splits
 from gada_ray.data.doctor import Report, counts, examine
 from gada_ray.errors import UserError
+
+LISTED = 200
+"""References or groups, at most, that `check` counts one by one."""
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -33,7 +36,8 @@ def check(
     dataset: Annotated[str, typer.Option(help=f"One of {', '.join(DATASETS)}.")] = "demo",
     data_root: Annotated[Path | None, typer.Option(help="Folder that holds the dataset.")] = None,
     crop_px: Annotated[int, typer.Option(min=1, help="Side of the crops that must fit, in pixels.")] = 64,
-    splits: Annotated[Path | None, typer.Option(help="Split file to check; without it ten random splits.")] = None,
+    splits: Annotated[str | None, typer.Option(help="Split file to check, or published; else ten at random.")] = None,
+    shorter_side: Annotated[int | None, typer.Option(min=1, help="Shrink images to this shorter side.")] = None,
     include_reference_copies: Annotated[bool, typer.Option(help="LIVE: keep the 203 copies of references.")] = False,
     dmos: Annotated[Literal["original", "realigned"], typer.Option(help="LIVE: which scores.")] = "original",
     drop_artificial_reference: Annotated[bool, typer.Option(help="TID2013: leave out i25.")] = False,
@@ -41,6 +45,7 @@ def check(
     """Examine a dataset: files, sizes, scores and their direction, copies, splits. Exit code 2 with problems."""
     config = DataConfig(
         crop_px=crop_px,
+        shorter_side=shorter_side,
         include_reference_copies=include_reference_copies,
         dmos=dmos,
         drop_artificial_reference=drop_artificial_reference,
@@ -57,6 +62,34 @@ def check(
     if report.problems:
         raise typer.Exit(2)
     console.print("no problems found", style="green")
+
+
+@app.command()
+def splits(
+    out: Annotated[Path, typer.Option(help="JSON file to write.")],
+    dataset: Annotated[str, typer.Option(help=f"One of {', '.join(DATASETS)}.")] = "demo",
+    data_root: Annotated[Path | None, typer.Option(help="Folder that holds the dataset.")] = None,
+    count: Annotated[int, typer.Option(min=1, help="Random splits, or permutations of a .mat file to take.")] = 10,
+    seed: Annotated[int, typer.Option(min=0, help="Of random splits, as tune.py's.")] = 0,
+    source: Annotated[
+        str | None, typer.Option("--from", help="A file in another form (.txt, .csv, .mat, .json), or published.")
+    ] = None,
+    drop_artificial_reference: Annotated[bool, typer.Option(help="TID2013: leave out i25.")] = False,
+) -> None:
+    """Write the splits that `tune.py --splits COUNT --seed SEED` trains on, or somebody else's, to share them."""
+    config = DataConfig(drop_artificial_reference=drop_artificial_reference)
+    loaded = load_dataset(dataset, data_root, config)
+    chosen = choose_splits(loaded, source, count, seed)
+    try:
+        save_splits(chosen, out, loaded)
+    except OSError as error:
+        raise DataError(f"--out {out} cannot be written ({error.strerror})") from None
+    first = chosen[0]
+    say(
+        Console(),
+        f"{len(chosen)} splits of {loaded.name} in {out}; the first: {len(first.train)} to train on, "
+        f"{len(first.validation)} to validate, {len(first.test)} to test",
+    )
 
 
 @app.command()
@@ -145,30 +178,36 @@ def say(console: Console, text: str, style: str | None = None) -> None:
 def describe(console: Console, dataset: IqaDataset, report: Report) -> None:
     """Print what a dataset holds."""
     sizes = {f"{width}x{height}": None for height, width in sorted(map(tuple, dataset.shapes.tolist()))}
+    kind = "references" if dataset.has_references else "groups"
     facts = {
         "dataset": dataset.name,
         "labels": f"{dataset.labels}, {dataset.direction.replace('_', ' ')}",
         "scores": f"{dataset.score.min():.4g} to {dataset.score.max():.4g}; declared {dataset.score_range[0]:g} to "
         f"{dataset.score_range[1]:g}",
-        "SROCC with SSIM": f"{report.agreement:.3f}",
-        "images": f"{len(dataset)} distorted, {len(dataset.references)} references",
+        "SROCC with SSIM": f"{report.agreement:.3f}" if dataset.has_references else "no references",
+        "images": f"{len(dataset)} distorted, {len(dataset.references)} {kind}",
+        "memory": memory.gib(memory.size(dataset.shapes)),
         "sizes": ", ".join(sizes)
         if len(sizes) <= 6
         else f"{len(sizes)}, from {next(iter(sizes))} to {next(reversed(sizes))}",
+        "published parts": " + ".join(str(len(part)) for part in dataset.published) if dataset.published else "none",
         "fingerprint": dataset.fingerprint[:12],
     }
     if report.splits:
         first = report.splits[0]
         facts["splits"] = (
-            f"{len(report.splits)}, the first with {len(first.train)} references to train on, "
+            f"{len(report.splits)}, the first with {len(first.train)} {kind} to train on, "
             f"{len(first.validation)} to validate and {len(first.test)} to test"
         )
     table = Table(show_header=False)
     for name, text in facts.items():
         table.add_row(name, text)
     console.print(table)
-    for column in ("distortion", "reference"):
-        table = Table(column, "images", "lowest score", "mean", "highest")
+    listed = {"distortion": "distortion", "reference": kind[:-1]}
+    if len(dataset.references) in (len(dataset), *range(LISTED + 1, len(dataset) + 1)):
+        del listed["reference"]  # as many as images, or too many to look at
+    for column, title in listed.items():
+        table = Table(title, "images", "lowest score", "mean", "highest")
         for row in counts(dataset, column).itertuples():
             table.add_row(str(row[0]), str(row[1]), *(f"{score:.4g}" for score in row[2:]))
         console.print(table)

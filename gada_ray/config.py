@@ -44,6 +44,8 @@ class DataConfig(Frozen):
     """LIVE only: scores from dmos.mat or from dmos_realigned.mat."""
     drop_artificial_reference: bool = False
     """TID2013 only: leave out the computer-made reference i25."""
+    shorter_side: PositiveInt | None = None
+    """Shrink images, while they are read, to at most this many pixels on their shorter side; None leaves them."""
 
 
 class ModelConfig(Frozen):
@@ -161,6 +163,11 @@ class PhaseConfig(Frozen):
         return self.images != "real"
 
     @property
+    def uses_references(self) -> bool:
+        """Whether the phase needs the distorted images' references."""
+        return self.adds_images and self.generated_by != "real_crops"
+
+    @property
     def uses_generator(self) -> bool:
         """Whether the phase needs the generator."""
         return self.adds_images and self.generated_by == "generator"
@@ -219,6 +226,11 @@ class TrainingConfig(Frozen):
                 f"location to normalise after halving it {generator_halvings} times, got {crop}"
             )
         return self
+
+    @property
+    def uses_references(self) -> bool:
+        """Whether any phase needs the distorted images' references."""
+        return any(phase.uses_references for phase in self.phases)
 
     @property
     def uses_generator(self) -> bool:

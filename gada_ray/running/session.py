@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from gada_ray.data.split_files import save_splits
 from gada_ray.data.splits import splits_hash
 from gada_ray.errors import first_line
 from gada_ray.running import runner, views
@@ -194,7 +195,9 @@ class Session:
             with console.status("making the report"), tempfile.TemporaryDirectory() as folder:
                 for file in self._report(self.uri, plan.study, Path(folder), keys=keys, command=command):
                     write_whole(place / file.name, file.read_bytes())
-                scheme = splits_hash(self.data.first[1])
+                dataset, splits = self.data.first
+                save_splits(splits, Path(folder) / "splits.json", dataset)
+                scheme = splits_hash(splits)
                 fingerprints = list(self.data.by_fingerprint)
                 runs.log_study(self.uri, plan, scheme, fingerprints, keys, Path(folder), self.search.finished)
         except Exception as error:
