@@ -8,7 +8,7 @@ import sys
 import warnings
 from contextlib import ExitStack
 from pathlib import Path
-from typing import IO, Annotated, Literal
+from typing import IO, TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -19,6 +19,10 @@ from gada_ray.config import DataConfig
 from gada_ray.data import DATASETS, DataError, IqaDataset, choose_splits, load_dataset, memory, save_splits
 from gada_ray.data.doctor import Report, counts, examine
 from gada_ray.errors import UserError
+
+if TYPE_CHECKING:
+    from gada_ray.evaluation.scenes import Scene
+    from gada_ray.scoring import Card
 
 LISTED = 200
 """References or groups, at most, that `check` counts one by one."""
@@ -141,6 +145,115 @@ def score(
     if problems:
         say(console, f"{len(problems)} of {len(found)} were not scored", style="red")
         raise typer.Exit(1)
+
+
+@app.command()
+def test(
+    model: Annotated[str, typer.Option(help="runs:/ or models:/ address in MLflow, or a model's folder.")],
+    dataset: Annotated[str, typer.Option(help=f"The database to test on: one of {', '.join(DATASETS)}.")],
+    data_root: Annotated[Path | None, typer.Option(help="Folder that holds it.")] = None,
+    trained_on: Annotated[
+        str | None, typer.Option(metavar="NAME=DIR", help="Training data, where the model does not know its scenes.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder for predictions, metrics and the scatter.")] = Path("crosstest"),
+    tracking_uri: Annotated[
+        str | None, typer.Option(envvar="MLFLOW_TRACKING_URI", help="MLflow server; runs/mlflow.db by default.")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="A torch device; by default a GPU where there is one.")] = None,
+    shorter_side: Annotated[int | None, typer.Option(min=1, help="Shrink images to this shorter side.")] = None,
+    include_reference_copies: Annotated[bool, typer.Option(help="LIVE: keep the 203 copies of references.")] = False,
+    dmos: Annotated[Literal["original", "realigned"], typer.Option(help="LIVE: which scores.")] = "original",
+    drop_artificial_reference: Annotated[bool, typer.Option(help="TID2013: leave out i25.")] = False,
+) -> None:
+    """Test a model on a database that it was not trained on, with and without the scenes that both share."""
+    import torch
+
+    from gada_ray import crosstest, pictures, scoring
+    from gada_ray.evaluation import scenes
+    from gada_ray.tracking.models import fetch
+
+    console = Console()
+    folder = fetch(model, tracking_uri)
+    scorer = scoring.load(folder, device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    config = DataConfig(
+        shorter_side=shorter_side,
+        include_reference_copies=include_reference_copies,
+        dmos=dmos,
+        drop_artificial_reference=drop_artificial_reference,
+    )
+    with console.status(f"loading {dataset}"):
+        there = load_dataset(dataset, data_root, config)
+    known = training_scenes(scorer.card, folder, trained_on)
+    with console.status("comparing scenes"):
+        present = scenes.scenes(there, there.references)
+        shared = scenes.shared(known or (), present)
+    with console.status("testing"):
+        tested = crosstest.cross_test(scorer, there, shared)
+    card = scorer.card
+    say(console, f"trained on {card.dataset.name}: {card.level} of study {card.study}, split {card.fold.split}")
+    say(console, f"tested on {there.name}: {there.labels}, {there.direction.replace('_', ' ')}")
+    table = Table("images", "n", "SROCC", "LCC", "KRCC", "LCC after logistic", "RMSE")
+    order = ("srocc", "lcc", "krcc", "lcc_fitted", "rmse")
+    for row in tested.metrics.to_dict("records"):
+        table.add_row(str(row["images"]), str(row["n"]), *("" if row[m] != row[m] else f"{row[m]:.4f}" for m in order))
+    console.print(table)
+    say(
+        console,
+        "The logistic (4 parameters) is fitted on the whole database's scores, as is usual; RMSE is of quality,",
+    )
+    say(console, "in [0, 1] and higher for better on both sides, before any fit.")
+    if tested.unseen:
+        say(console, f"distortions that the model never saw: {', '.join(tested.unseen)}", style="yellow")
+    say(console, scenes_line(known, present, shared), style="yellow" if known is None or shared else None)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        tested.predictions.to_csv(out / "predictions.csv", index=False)
+        tested.metrics.to_csv(out / "metrics.csv", index=False)
+        title = f"trained on {card.dataset.name}, tested on {there.name}"
+        pictures.scatter(tested.predictions, title).savefig(out / "scatter.png", dpi=pictures.DPI, bbox_inches="tight")
+    except OSError as error:
+        raise DataError(f"--out {out} cannot be written ({error.strerror})") from None
+    say(console, f"predictions.csv, metrics.csv and scatter.png are in {out}")
+
+
+def training_scenes(card: Card, folder: Path, trained_on: str | None) -> list[Scene] | None:
+    """The scenes that a model was trained on: of its own file, or of the data that are named; None if neither is there.
+
+    Raises:
+        DataError: for data that are not those of the training, or a damaged file.
+    """
+    from gada_ray import scoring
+    from gada_ray.evaluation import scenes
+
+    if trained_on is not None:
+        name, equals, root = trained_on.partition("=")
+        dataset = load_dataset(name, Path(root) if equals else None, card.config.data)
+        if dataset.fingerprint != card.dataset.fingerprint:
+            raise DataError(f"--trained-on {trained_on} is not what the model was trained on: other images or scores")
+        return scenes.scenes(dataset, card.fold.train)
+    path = scoring.place_of(folder) / scoring.SCENES
+    if not path.exists():
+        return None
+    try:
+        return scenes.from_bytes(path.read_bytes())
+    except Exception as error:
+        raise DataError(f"{path} is damaged ({error}); take the model out of MLflow again") from None
+
+
+def scenes_line(known: list[Scene] | None, present: list[Scene], shared: dict[str, str]) -> str:
+    """What is to be said of scenes on both sides."""
+    from gada_ray.evaluation import scenes
+
+    if known is None:
+        return (
+            "whether training shared scenes with it is not known: the model does not know its scenes; "
+            "name its data with --trained-on NAME=DIR"
+        )
+    how = "" if scenes.compared(known, present) else " (compared by the same pixels alone; crops were not looked for)"
+    if not shared:
+        return f"no scene of it was found among the {len(known)} that the model was trained on{how}"
+    pairs = ", ".join(f"{name} ({other})" for name, other in sorted(shared.items())[:12])
+    return f"{len(shared)} scenes of it are also in the training{how}, with the training's name: {pairs}"
 
 
 def read_list(path: Path) -> list[Path]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import psutil
 
 from gada_ray.data.dataset import DataError
 
@@ -33,6 +32,8 @@ def size(shapes: np.ndarray, shorter_side: int | None = None) -> int:
 
 def free() -> int:
     """Bytes of memory that this process may still take, in a container too."""
+    import psutil  # not where a stored model only scores
+
     free = psutil.virtual_memory().available
     for limit in map(Path, _LIMITS):
         try:

@@ -229,11 +229,20 @@ def publish(uri: str, search: Search, store: Store, data: Data) -> None:
     names: dict[Any, tuple[str, ...]] = {place: dataset.distortions for place, dataset in data.datasets.items()}
     with console.status("logging the model"):
         try:
-            address = models.publish(uri, search, store, lambda config: names[selection(config)])
+            address = models.publish(
+                uri, search, store, lambda config: names[selection(config)], lambda result: _scenes(result, data)
+            )
         except Exception as error:
             return views.warn(f"the model is not logged: {first_line(error)}")
     if address:
         views.say(f"model: {address}")
+
+
+def _scenes(result: Result, data: Data) -> bytes:
+    """A file by which a model knows the scenes of its training again."""
+    from gada_ray.evaluation import scenes
+
+    return scenes.to_bytes(scenes.scenes(data.datasets[selection(result.config)], result.fold.train))
 
 
 def best_model(plan: Plan, options: Options) -> str:
