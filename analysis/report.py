@@ -22,22 +22,24 @@ def study_report(
     where: Mapping[str, str] | None = None,
     keys: Collection[str] | None = None,
     command: str = "",
+    brisque: pd.DataFrame | None = None,
     progress: load.Progress = load.silent,
 ) -> list[Path]:
     """Read a study from MLflow and write its report into a folder; the files that were written, the page last.
 
-    `dataset`, `preset`, `where` and `keys` choose among its runs, as for `load.read`.
+    `dataset`, `preset`, `where` and `keys` choose among its runs, as for `load.read`. `brisque` holds that method's
+    srocc and lcc by split, which MLflow does not know, as a second floor.
 
     Raises:
         LoadError: for a study that MLflow does not have, or not in one version.
     """
     runs = load.read(uri, study, dataset, preset, where, keys, progress)
-    return write(make(runs, command), out, progress)
+    return write(make(runs, command, brisque), out, progress)
 
 
-def make(runs: Runs, command: str = "") -> Report:
-    """Reckon tables and draw figures. `command` is what makes the report again."""
-    scores, pairs = tables.scores(runs.splits), tables.pairs(runs.splits)
+def make(runs: Runs, command: str = "", brisque: pd.DataFrame | None = None) -> Report:
+    """Reckon tables and draw figures. `command` is what makes the report again; `brisque` is a second floor."""
+    scores, pairs = tables.scores(tables.with_floor(runs.splits, brisque)), tables.pairs(runs.splits)
     distortions = [name for name in scores["distortion"].unique() if name != tables.ALL]
     everything = tables.with_paper(scores, paper.numbers(runs.study, distortions))
     questions = [text for text in runs.configurations["question"] if text]

@@ -49,8 +49,11 @@ class DataConfig(Frozen):
 
 
 class ModelConfig(Frozen):
-    """The network of section 3.3."""
+    """The network of section 3.3, or another's trunk and evaluator in the place of its own."""
 
+    network: Literal["gada", "kang", "diqam"] = "gada"
+    """Trunk and evaluator: the paper's; the CNN of Kang et al. (2014), which has one convolution; or DIQaM-NR of Bosse
+    et al. (2018), which has ten. Fields of the paper's trunk do not concern the others', but for normalisation."""
     normalisation: Literal["none", "mscn", "both"] = "mscn"
     """The trunk's first, fixed operation: none, local mean and contrast normalisation, or both concatenated."""
     trunk_widths: tuple[PositiveInt, ...] = (64, 128, 128)
@@ -204,6 +207,13 @@ class TrainingConfig(Frozen):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        least = {"gada": 1, "kang": 8, "diqam": 32}[self.model.network]
+        if self.data.crop_px < least:
+            raise ValueError(
+                f"crop_px must be at least {least} for the network '{self.model.network}', got {self.data.crop_px}"
+            )
+        if self.model.network != "gada" and self.model.head != "gap":
+            raise ValueError(f"head '{self.model.head}' is of the network 'gada'; '{self.model.network}' has its own")
         names = [phase.name for phase in self.phases]
         if len(set(names)) != len(names):
             raise ValueError(f"phases need names of their own, got {names}")

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 
 from gada_ray.data.split_files import save_splits
@@ -68,6 +69,8 @@ class Session:
         self._tracker: runs.Tracker | None = None
         self._status: Status | None = None
         self._lock: Lock | None = None
+        self._brisque: pd.DataFrame | None = None
+        """Its agreement on every split, once it is computed."""
         self.search = Search(plan, data.splits, data.fingerprints, self.store.result, self._on_done, self._on_given_up)
         self.reused = estimates.reuse(self.search)
 
@@ -96,6 +99,7 @@ class Session:
                 soft_wrap=True,
             )
             publish(uri, self.search, self.store, self.data)
+            self._compute_floor()
             self._make_report()
 
     def run(self) -> int:
@@ -120,7 +124,8 @@ class Session:
             with console.status("finishing MLflow"):
                 self._tracker.close()
             publish(uri, self.search, self.store, self.data)
-            views.show_results(self.plan, self.search, self.data, self.store.root, uri)
+            self._compute_floor()
+            views.show_results(self.plan, self.search, self.data, self.store.root, uri, self._brisque)
             views.show_failures(self.search, self.store.root)
             views.show_cost(made, estimates.used(self.search), self.search.finished)
             self._make_report()
@@ -180,6 +185,18 @@ class Session:
         used = self._status.device_hours * (self.resources.gpus or 1)
         return over or (device_hours is not None and used >= device_hours)
 
+    def _compute_floor(self) -> None:
+        """BRISQUE on the study's splits, but for the preset that only shows that it runs; failing is a message."""
+        if self.plan.preset == "smoke":
+            return
+        from gada_ray.study.floors import brisque_floor
+
+        try:
+            with console.status("computing BRISQUE, once for these images and splits"):
+                self._brisque = brisque_floor(*self.data.first, self.store.root)
+        except Exception as error:
+            views.warn(f"BRISQUE could not be computed: {first_line(error)}")
+
     def _make_report(self) -> None:
         """Write the report of what there is so far beside the results, and log it; failing is a message."""
         plan, store = self.plan, self.store
@@ -193,7 +210,9 @@ class Session:
         place = store.root / "reports" / f"{plan.study}-{plan.preset}-{plan.dataset}"
         try:
             with console.status("making the report"), tempfile.TemporaryDirectory() as folder:
-                for file in self._report(self.uri, plan.study, Path(folder), keys=keys, command=command):
+                for file in self._report(
+                    self.uri, plan.study, Path(folder), keys=keys, command=command, brisque=self._brisque
+                ):
                     write_whole(place / file.name, file.read_bytes())
                 dataset, splits = self.data.first
                 save_splits(splits, Path(folder) / "splits.json", dataset)

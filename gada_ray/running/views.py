@@ -144,12 +144,14 @@ def show_missing(search: Search) -> None:
     console.print(f"the budget is spent with {total} trainings to do; run the same command to go on", style="yellow")
 
 
-def show_results(plan: Plan, search: Search, data: Data, root: Folder, uri: str) -> None:
-    """The study's table, on the screen and as a file, and where everything else is."""
+def show_results(
+    plan: Plan, search: Search, data: Data, root: Folder, uri: str, brisque: pd.DataFrame | None = None
+) -> None:
+    """The study's table with the floors under it, on the screen and as a file, and where everything else is."""
     from gada_ray.study.results import write_tables
     from gada_ray.tracking import runs
 
-    path, frame = write_tables(root / "tables", plan, search.configurations(), *data.first)
+    path, frame = write_tables(root / "tables", plan, search.configurations(), *data.first, brisque)
     tested = frame[frame["stage"] == "test"]
     view = Table(
         "level",

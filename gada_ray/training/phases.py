@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from gada_ray.config import PARTS, PhaseConfig, RateConfig, TrainingConfig
-from gada_ray.data.crops import CropSource, generator_for
+from gada_ray.data.crops import CropSource, generator_for, seed_for
 from gada_ray.model.discriminator import Discriminator, Gada, Judgement
 from gada_ray.model.generator import Generator
 from gada_ray.training import losses, procedures
@@ -76,6 +76,7 @@ class Phase:
         self.judge_optimiser = _adam(network, config.rates, self.phase, [p for p in PARTS if p != "generator"])
         self.generator_optimiser = _adam(network, config.rates, self.phase, ["generator"])
         self.batch = min(config.data.batch, len(rows))
+        self.drops = any(isinstance(part, nn.Dropout) for part in network.judge.modules())
 
     @property
     def optimisers(self) -> dict[str, torch.optim.Adam]:
@@ -98,6 +99,8 @@ class Phase:
         """
         phase, weights = self.phase, self.config.losses
         random = generator_for(seed, self.number, number)
+        if self.drops:
+            torch.manual_seed(seed_for(seed, self.number, number, "dropout"))
         real = self._real_batch(number, seed, random)
         generated: Batch | None = None
         terms: dict[str, Tensor] = {}
