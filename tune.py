@@ -69,6 +69,10 @@ def main(
     simulate: Annotated[
         Path | None, typer.Option(help="Replay searches on a table of scores, such as tables/*-splits.csv.")
     ] = None,
+    also_test: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=DIR", help="Test finished trials on another database, too; may be repeated."),
+    ] = None,
     address: Annotated[str | None, typer.Option(help="Ray cluster to use; one is started without it.")] = None,
 ) -> None:
     """Run a study of GADA under Ray Tune, or list, plan or sync studies."""
@@ -96,6 +100,7 @@ def main(
         max_hours=max_hours,
         max_gpu_hours=max_gpu_hours,
         address=address,
+        also_test=tuple(also_test or ()),
     )
     if best:
         return print(session.best_model(decided, how))

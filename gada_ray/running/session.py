@@ -19,7 +19,7 @@ import torch
 from gada_ray.data.split_files import save_splits
 from gada_ray.data.splits import splits_hash
 from gada_ray.errors import first_line
-from gada_ray.running import runner, views
+from gada_ray.running import elsewhere, runner, views
 from gada_ray.running.lock import Lock, only_driver
 from gada_ray.running.runner import Resources
 from gada_ray.running.status import Status
@@ -54,6 +54,8 @@ class Options:
     max_gpu_hours: float | None = None
     address: str | None = None
     """Of a Ray cluster; one is started without it."""
+    also_test: tuple[str, ...] = ()
+    """Other databases, as NAME=DIR, on which finished trials' weights are tested; see `running.elsewhere`."""
 
 
 class Session:
@@ -71,6 +73,9 @@ class Session:
         self._lock: Lock | None = None
         self._brisque: pd.DataFrame | None = None
         """Its agreement on every split, once it is computed."""
+        self._elsewhere: pd.DataFrame | None = None
+        """What finished trials reached on other databases, once they are tested there."""
+        self._others = elsewhere.load_others(options.also_test, plan.levels[0].config.data)
         self.search = Search(plan, data.splits, data.fingerprints, self.store.result, self._on_done, self._on_given_up)
         self.reused = estimates.reuse(self.search)
 
@@ -125,7 +130,10 @@ class Session:
                 self._tracker.close()
             publish(uri, self.search, self.store, self.data)
             self._compute_floor()
+            self._test_elsewhere()
             views.show_results(self.plan, self.search, self.data, self.store.root, uri, self._brisque)
+            if self._elsewhere is not None:
+                views.show_elsewhere(elsewhere.summary(self._elsewhere))
             views.show_failures(self.search, self.store.root)
             views.show_cost(made, estimates.used(self.search), self.search.finished)
             self._make_report()
@@ -197,6 +205,34 @@ class Session:
         except Exception as error:
             views.warn(f"BRISQUE could not be computed: {first_line(error)}")
 
+    def _test_elsewhere(self) -> None:
+        """Test the weights of finished trials on other databases, on the cluster; keep the table beside the study's."""
+        found = [(job, c.results.get(job.trial.fold.split)) for c in self.search.configurations() for job in c.jobs]
+        finished = [
+            (job, result)
+            for job, result in found
+            if job.run.stage == "test" and result is not None and result.status == "finished"
+        ]
+        if not self._others or not finished:
+            return
+        data = self.data.datasets
+        with console.status("comparing scenes"):
+            tests = list(elsewhere.plan_tests(finished, self._others, lambda result: data[selection(result.config)]))
+        with console.status(f"testing {len(finished)} trials on {', '.join(self._others)}"):
+            runner.connect(self.options.address, self.resources)
+            try:
+                self._elsewhere = elsewhere.run_tests(
+                    tests,
+                    self._others,
+                    lambda result: data[selection(result.config)].distortions,
+                    self.store,
+                    self.resources,
+                )
+            finally:
+                runner.disconnect()
+        name = f"{self.plan.study}-{self.plan.preset}-{self.plan.dataset}-elsewhere.csv"
+        write_whole(self.store.root / "tables" / name, self._elsewhere.to_csv(index=False).encode())
+
     def _make_report(self) -> None:
         """Write the report of what there is so far beside the results, and log it; failing is a message."""
         plan, store = self.plan, self.store
@@ -209,10 +245,11 @@ class Session:
         command = f"python -m analysis report --study {plan.study} --preset {plan.preset}"
         place = store.root / "reports" / f"{plan.study}-{plan.preset}-{plan.dataset}"
         try:
+            floors = {"brisque": self._brisque}
+            if self._elsewhere is not None:
+                floors["elsewhere"] = elsewhere.summary(self._elsewhere)
             with console.status("making the report"), tempfile.TemporaryDirectory() as folder:
-                for file in self._report(
-                    self.uri, plan.study, Path(folder), keys=keys, command=command, brisque=self._brisque
-                ):
+                for file in self._report(self.uri, plan.study, Path(folder), keys=keys, command=command, **floors):
                     write_whole(place / file.name, file.read_bytes())
                 dataset, splits = self.data.first
                 save_splits(splits, Path(folder) / "splits.json", dataset)

@@ -179,6 +179,17 @@ def show_results(
     say(f"results: {root}\ntable: {path}\nMLflow: {runs.where_to_look(uri)}")
 
 
+def show_elsewhere(found: pd.DataFrame) -> None:
+    """What the study's trials reached on other databases, as means over splits."""
+    columns = ("tested on", "level", "images", "splits", "SROCC", "LCC", "LCC after logistic", "KRCC")
+    view = Table(*columns, title="Trained here, tested there", caption="the logistic is fitted on the whole database")
+    for row in found.to_dict("records"):
+        means = (row[f"{measure}_mean"] for measure in ("srocc", "lcc", "lcc_fitted", "krcc"))
+        names = (str(row[name]) for name in ("tested_on", "level", "images", "splits"))
+        view.add_row(*names, *(f"{mean:.3f}" for mean in means))
+    console.print(view)
+
+
 def show_failures(search: Search, root: Folder) -> None:
     """Name the trainings that ended without a score, with their causes; they count as done."""
     ended = [(job, c.results.get(job.trial.fold.split)) for c in search.configurations() for job in c.jobs]

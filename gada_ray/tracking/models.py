@@ -256,6 +256,32 @@ def _weights(store: Store, result: Result) -> dict[str, Tensor]:
     return {name.removeprefix("judge."): value for name, value in network.items() if name.startswith("judge.")}
 
 
+def scorer(store: Store, result: Result, distortions: tuple[str, ...], device: str = "cpu") -> scoring.Scorer:
+    """A finished trial's network, whether or not it is anybody's winner; its card says no more than the trial does.
+
+    Raises:
+        ModelError: for weights that are missing or damaged.
+    """
+    card = Card(
+        study=result.run.study,
+        question="",
+        preset="",
+        level=result.signature,
+        chosen="not chosen",
+        over_splits={},
+        signature=result.signature,
+        fold=result.fold,
+        metrics=result.metrics,
+        dataset=result.dataset,
+        distortions=distortions,
+        config=result.config,
+        code_version=result.code_version,
+        versions=result.run.versions,
+    )
+    weights = {name: tensor.cpu().numpy() for name, tensor in _weights(store, result).items()}
+    return scoring.Scorer(card, weights, device)
+
+
 def _check_there(uri: str) -> None:
     """MLflow would make a database where there is none."""
     from gada_ray.tracking import runs
