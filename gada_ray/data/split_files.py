@@ -142,7 +142,7 @@ def _permutations(path: Path, dataset: IqaDataset, most: int | None) -> list[tup
     try:
         found: dict[str, Any] = loadmat(path)
     except NotImplementedError:
-        raise DataError(f"{path}: a MATLAB file of version 7.3; save it with save(..., '-v7')") from None
+        found = _hdf5(path)
     except (MatReadError, zlib.error, ValueError, OSError, TypeError) as error:
         raise DataError(f"{path}: not a MATLAB file that can be read ({error})") from None
     if "index" not in found:
@@ -155,7 +155,7 @@ def _permutations(path: Path, dataset: IqaDataset, most: int | None) -> list[tup
     columns = index if index.shape[0] == count else index.T
     names = list(dataset.references)
     if "ref_names" in found:
-        names = [str(np.asarray(cell).item()) for cell in np.asarray(found["ref_names"]).ravel()]
+        names = [str(cell if isinstance(cell, str) else np.asarray(cell).item()) for cell in found["ref_names"].ravel()]
     entries: list[tuple[int, Parts]] = []
     for number, column in enumerate(columns.T[:most]):
         if sorted(column.astype(int).tolist()) != list(range(1, count + 1)) or len(names) != count:
@@ -166,6 +166,25 @@ def _permutations(path: Path, dataset: IqaDataset, most: int | None) -> list[tup
         parts = {"train": order[:validation_at], "validation": order[validation_at:test_at], "test": order[test_at:]}
         entries.append((number, parts))
     return entries
+
+
+def _hdf5(path: Path) -> dict[str, Any]:
+    """`index` and `ref_names` of a MATLAB file of version 7.3, which is HDF5; its arrays lie on their sides."""
+    import h5py
+
+    found: dict[str, Any] = {}
+    try:
+        with h5py.File(path) as file:
+            found |= {name: () for name in file if not name.startswith("#")}
+            if "index" in found:
+                found["index"] = np.asarray(file["index"]).T
+            if "ref_names" in found:
+                cells = np.asarray(file["ref_names"]).ravel()
+                texts = ["".join(chr(int(letter)) for letter in np.asarray(file[cell]).ravel()) for cell in cells]
+                found["ref_names"] = np.array(texts, dtype=object)
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{path}: not a MATLAB file that can be read ({error})") from None
+    return found
 
 
 def _matched(path: Path, entries: Sequence[tuple[int, Parts]], dataset: IqaDataset) -> tuple[Split, ...]:

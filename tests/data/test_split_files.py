@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -109,8 +110,24 @@ def test_a_mat_file_without_permutations_of_these_references_is_refused(tmp_path
         with pytest.raises(DataError, match=message):
             load_splits(path, dataset)
     path.write_bytes(b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM" + b"\0" * 400)
-    with pytest.raises(DataError, match=r"version 7\.3; save it with"):
+    with pytest.raises(DataError, match="not a MATLAB file that can be read"):
         load_splits(path, dataset)
+
+
+def test_a_mat_file_of_version_7_3_is_read_as_well(tmp_path: Path, dataset: IqaDataset) -> None:
+    path = tmp_path / "info.mat"
+    index = np.stack([np.random.default_rng(i).permutation(10) + 1 for i in range(1000)])
+    with h5py.File(path, "w", userblock_size=512) as file:
+        file["index"] = index.astype(float)  # 10 x 1,000 in MATLAB
+        cells = file.create_dataset("ref_names", (10, 1), dtype=h5py.ref_dtype)
+        for i in range(10):
+            file[f"#refs#/{i}"] = np.array([[ord(letter)] for letter in f"r{9 - i}.bmp"], dtype=np.uint16)
+            cells[i, 0] = file[f"#refs#/{i}"].ref
+    header = b"MATLAB 7.3 MAT-file, by a test".ljust(124) + b"\x00\x02IM"
+    path.write_bytes(header + path.read_bytes()[len(header) :])
+    first, second = load_splits(path, dataset, most=2)
+    assert first.test == tuple(sorted(f"r{10 - i}" for i in index[0, 8:]))
+    whole(second, dataset)
 
 
 def test_splits_from_anywhere_can_be_written_in_our_form(tmp_path: Path, dataset: IqaDataset) -> None:
