@@ -42,9 +42,11 @@ def main(
         bool, typer.Option("--best", help="Print the winner's address in MLflow, for the same options; train nothing.")
     ] = False,
     preset: Annotated[str, typer.Option(help="smoke, small or paper.")] = "small",
-    dataset: Annotated[str, typer.Option(help="demo, live, tid2013, csiq, kadid10k or manifest.")] = "demo",
+    dataset: Annotated[
+        str, typer.Option(help="Its name, such as demo, live or manifest; docs/your-own-data.md.")
+    ] = "demo",
     data_root: Annotated[Path | None, typer.Option(help="Folder that holds the dataset.")] = None,
-    splits: Annotated[str | None, typer.Option(help="Number of splits, or a JSON file of splits.")] = None,
+    splits: Annotated[str | None, typer.Option(help="Number of splits, a file of them, or published.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of splits, weights and crops.")] = 0,
     storage: Annotated[
         str, typer.Option(help="Folder of results, shared by all nodes of a cluster, or s3://bucket/prefix.")
@@ -55,6 +57,7 @@ def main(
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="path.to.field=value; may be repeated.", metavar="FIELD=VALUE")
     ] = None,
+    level: Annotated[list[str] | None, typer.Option(help="A level to run, instead of all; may be repeated.")] = None,
     gpus_per_trial: Annotated[
         float | None,
         typer.Option(min=0, help="May be a fraction; by default what a probe measures, or 0 without a GPU."),
@@ -72,6 +75,10 @@ def main(
     simulate: Annotated[
         Path | None, typer.Option(help="Replay searches on a table of scores, such as tables/*-splits.csv.")
     ] = None,
+    also_test: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=DIR", help="Test finished trials on another database, too; may be repeated."),
+    ] = None,
     address: Annotated[str | None, typer.Option(help="Ray cluster to use; one is started without it.")] = None,
 ) -> None:
     """Run a study of GADA under Ray Tune, or list, plan or sync studies.
@@ -88,8 +95,10 @@ def main(
     chosen = load_study(study)
     if simulate is not None:
         return views.show_simulation(chosen, simulate)
-    count, split_file = (int(splits), None) if splits and splits.isdigit() else (None, splits)
-    decided = make_plan(study, chosen, preset, dataset, parse_settings(settings or []), count, seed, racing)
+    count, wish = (int(splits), None) if splits and splits.isdigit() else (None, splits)
+    decided = make_plan(
+        study, chosen, preset, dataset, parse_settings(settings or []), count, seed, racing, level or ()
+    )
     with views.console.status("loading"):
         from gada_ray.running import session
         from gada_ray.study.inputs import load_data
@@ -104,11 +113,12 @@ def main(
         max_gpu_hours=max_gpu_hours,
         slots=slots,
         address=address,
+        also_test=tuple(also_test or ()),
     )
     if best:
         return print(session.best_model(decided, how))
     with views.console.status(f"loading {dataset}"):
-        data = load_data(decided, data_root, Path(split_file) if split_file else None)
+        data = load_data(decided, data_root, wish)
     this = session.Session(decided, data, how, write_report, interruption)
     if plan:
         return this.show_plan()

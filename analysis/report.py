@@ -22,28 +22,35 @@ def study_report(
     where: Mapping[str, str] | None = None,
     keys: Collection[str] | None = None,
     command: str = "",
+    brisque: pd.DataFrame | None = None,
+    elsewhere: pd.DataFrame | None = None,
     progress: load.Progress = load.silent,
 ) -> list[Path]:
     """Read a study from MLflow and write its report into a folder; the files that were written, the page last.
 
-    `dataset`, `preset`, `where` and `keys` choose among its runs, as for `load.read`.
+    `dataset`, `preset`, `where` and `keys` choose among its runs, as for `load.read`. `brisque` holds that method's
+    srocc and lcc by split, which MLflow does not know, as a second floor, and `elsewhere` what
+    the study's weights reached on other databases (`gada_ray.running.elsewhere.summary`).
 
     Raises:
         LoadError: for a study that MLflow does not have, or not in one version.
     """
     runs = load.read(uri, study, dataset, preset, where, keys, progress)
-    return write(make(runs, command), out, progress)
+    return write(make(runs, command, brisque, elsewhere), out, progress)
 
 
-def make(runs: Runs, command: str = "") -> Report:
-    """Reckon tables and draw figures. `command` is what makes the report again."""
-    scores, pairs = tables.scores(runs.splits), tables.pairs(runs.splits)
+def make(
+    runs: Runs, command: str = "", brisque: pd.DataFrame | None = None, elsewhere: pd.DataFrame | None = None
+) -> Report:
+    """Reckon tables and draw figures. `command` is what makes the report again; `brisque` is a second floor."""
+    scores, pairs = tables.scores(tables.with_floor(runs.splits, brisque)), tables.pairs(runs.splits)
     distortions = [name for name in scores["distortion"].unique() if name != tables.ALL]
     everything = tables.with_paper(scores, paper.numbers(runs.study, distortions))
     questions = [text for text in runs.configurations["question"] if text]
     sections = [
         Section("Scores", [*_scores(everything), *_states(runs)], SCORES),
         Section("Comparisons", _comparisons(pairs, runs), COMPARISONS),
+        Section("Trained here, tested there", _elsewhere(elsewhere), ELSEWHERE),
         Section("Training and predictions", _training(runs, scores)),
         Section("The generator", _generator(runs), GENERATOR),
         search_report.section(runs),
@@ -60,6 +67,11 @@ def make(runs: Runs, command: str = "") -> Report:
     )
 
 
+ELSEWHERE = (
+    "The weights of every split’s training on the whole of another database: mean and, small, standard deviation over "
+    "splits. Nothing was trained on it or chosen by it. The 4-parameter logistic is fitted on the whole database; RMSE "
+    "is of quality in [0, 1], before any fit. Scenes that training shared with it are left out of the second row."
+)
 SCORES = (
     "Over splits: the mean, and below it the median. ALL is computed on all test images of a split and is no mean over "
     "distortions; the other columns are computed on the images of one distortion. The floor predicts the mean training "
@@ -200,6 +212,21 @@ def _generator(runs: Runs) -> list[Table | Drawing]:
         if data is not None:
             parts.append(Drawing(name, title, caption, data))
     return parts
+
+
+def _elsewhere(found: pd.DataFrame | None) -> list[Table | Drawing]:
+    if found is None:
+        return []
+    columns = ["tested on", "level", "images", "splits", "SROCC", "LCC", "LCC after logistic", "KRCC", "RMSE"]
+    measures = ("srocc", "lcc", "lcc_fitted", "krcc", "rmse")
+    rows = [
+        [
+            *(str(row[name]) for name in ("tested_on", "level", "images", "splits")),
+            *(f"{tables.number(row[f'{m}_mean'])}\n{tables.number(row[f'{m}_sd'])}" for m in measures),
+        ]
+        for row in found.to_dict("records")
+    ]
+    return [Table("elsewhere", "Other databases", columns, rows, found)]
 
 
 def _cost(runs: Runs) -> list[Table | Drawing]:

@@ -13,16 +13,17 @@ from gada_ray.study.summary import interval
 METRICS = ("srocc", "lcc")
 ALL = "ALL"
 OURS, FLOOR, PAPER = "this study", "floor", "the paper"
-FLOOR_LEVEL = "a distortion's mean score, image unseen"
+FLOORS = {"floor": "a distortion's mean score, image unseen", "brisque": "BRISQUE"}
+"""Floors by how their columns begin."""
 
 
 def scores(splits: pd.DataFrame) -> pd.DataFrame:
-    """SROCC and LCC of every level over splits, on all images and by distortion, and then of the floor under them.
+    """SROCC and LCC of every level over splits, on all images and by distortion, and then of the floors under them.
 
     `splits` has the columns level, split, references_train, references_held_out, srocc, lcc, by distortion srocc/jpeg
-    and so on, and floor_srocc and floor_lcc where they were recorded. Columns: source, level, metric, distortion (ALL
-    for all images; never a mean over distortions), n, mean, sd, median, and low and high, the 95 % interval that allows
-    for overlapping splits.
+    and so on, floor_srocc and floor_lcc where they were recorded, and brisque_srocc and brisque_lcc where they are
+    known. Columns: source, level, metric, distortion (ALL for all images; never a mean over distortions), n, mean, sd,
+    median, and low and high, the 95 % interval that allows for overlapping splits.
     """
     rows = []
     ratio = float((splits["references_held_out"] / splits["references_train"]).mean())
@@ -31,11 +32,20 @@ def scores(splits: pd.DataFrame) -> pd.DataFrame:
             for name in [metric, *sorted(column for column in map(str, runs) if column.startswith(f"{metric}/"))]:
                 where = (OURS, str(level), metric, name.partition("/")[2] or ALL)
                 rows += _row(where, runs[name], ratio)
-    for metric in METRICS:
-        if f"floor_{metric}" in splits:
-            floors = splits.groupby("split")[f"floor_{metric}"].first()
-            rows += _row((FLOOR, FLOOR_LEVEL, metric, ALL), floors, ratio)
+    for prefix, level in FLOORS.items():
+        for metric in METRICS:
+            if f"{prefix}_{metric}" in splits:
+                floors = splits.groupby("split")[f"{prefix}_{metric}"].first()
+                rows += _row((FLOOR, level, metric, ALL), floors, ratio)
     return pd.DataFrame(rows)
+
+
+def with_floor(splits: pd.DataFrame, brisque: pd.DataFrame | None) -> pd.DataFrame:
+    """Splits with what BRISQUE, in the columns split, srocc and lcc, reached on each."""
+    if brisque is None:
+        return splits
+    renamed = {metric: f"brisque_{metric}" for metric in METRICS}
+    return splits.merge(brisque[["split", *METRICS]].rename(columns=renamed), on="split", how="left")
 
 
 def _row(where: tuple[str, str, str, str], column: pd.Series[float], ratio: float) -> list[dict[str, object]]:

@@ -32,7 +32,7 @@ from gada_ray.data.dataset import IqaDataset
 from gada_ray.running import runner
 from gada_ray.running.status import Status
 from gada_ray.store import FoldRecord, Result, Store
-from gada_ray.study.definition import Plan, data_selections, make_plan
+from gada_ray.study.definition import Plan, Selection, data_selections, make_plan
 from gada_ray.study.search import Job, Search
 from gada_ray.tracking import runs
 from gada_ray.trial import Execution, Report, Trial, run_trial
@@ -83,7 +83,7 @@ class MadeUp:
 
     dataset: IqaDataset
     plan: Plan
-    splits: dict[tuple[bool, str, bool], tuple[Split, ...]]
+    splits: dict[Selection, tuple[Split, ...]]
     like: Result
 
     def search(self, store: Store, on_done: Callable[[Job, Result | None, bool], None]) -> Search:

@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from gada_ray.data import DataError
 from gada_ray.data.crops import corners, generator_for, random_places
 from gada_ray.data.photos import decode_photo, find_photos
+from gada_ray.model.discriminator import Trunk
 from gada_ray.scoring import Scorer, load
 from gada_ray.tracking.models import fetch
 
@@ -97,6 +98,7 @@ def shared_map(scorer: Scorer, images: Sequence[np.ndarray]) -> tuple[np.ndarray
 
         since = time.process_time()
         whole = _planes(image[None, : height // step * step, : width // step * step])
+        assert isinstance(judge.trunk, Trunk)
         maps = judge.trunk.last(judge.trunk.convolutions(judge.trunk.normalise(whole)))
         pooled = F.avg_pool2d(maps, px // step, stride=1)[0, :, top // step, left // step].T
         qualities[1, number] = judge.evaluator(pooled).mean()

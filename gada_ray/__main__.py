@@ -8,7 +8,7 @@ import sys
 import warnings
 from contextlib import ExitStack
 from pathlib import Path
-from typing import IO, Annotated, Literal
+from typing import IO, TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -16,9 +16,16 @@ from rich.progress import track
 from rich.table import Table
 
 from gada_ray.config import DataConfig
-from gada_ray.data import DATASETS, DataError, IqaDataset
+from gada_ray.data import DATASETS, DataError, IqaDataset, choose_splits, load_dataset, memory, save_splits
 from gada_ray.data.doctor import Report, counts, examine
 from gada_ray.errors import UserError
+
+if TYPE_CHECKING:
+    from gada_ray.evaluation.scenes import Scene
+    from gada_ray.scoring import Card
+
+LISTED = 200
+"""References or groups, at most, that `check` counts one by one."""
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -33,7 +40,8 @@ def check(
     dataset: Annotated[str, typer.Option(help=f"One of {', '.join(DATASETS)}.")] = "demo",
     data_root: Annotated[Path | None, typer.Option(help="Folder that holds the dataset.")] = None,
     crop_px: Annotated[int, typer.Option(min=1, help="Side of the crops that must fit, in pixels.")] = 64,
-    splits: Annotated[Path | None, typer.Option(help="Split file to check; without it ten random splits.")] = None,
+    splits: Annotated[str | None, typer.Option(help="Split file to check, or published; else ten at random.")] = None,
+    shorter_side: Annotated[int | None, typer.Option(min=1, help="Shrink images to this shorter side.")] = None,
     include_reference_copies: Annotated[bool, typer.Option(help="LIVE: keep the 203 copies of references.")] = False,
     dmos: Annotated[Literal["original", "realigned"], typer.Option(help="LIVE: which scores.")] = "original",
     drop_artificial_reference: Annotated[bool, typer.Option(help="TID2013: leave out i25.")] = False,
@@ -41,6 +49,7 @@ def check(
     """Examine a dataset: files, sizes, scores and their direction, copies, splits. Exit code 2 with problems."""
     config = DataConfig(
         crop_px=crop_px,
+        shorter_side=shorter_side,
         include_reference_copies=include_reference_copies,
         dmos=dmos,
         drop_artificial_reference=drop_artificial_reference,
@@ -57,6 +66,34 @@ def check(
     if report.problems:
         raise typer.Exit(2)
     console.print("no problems found", style="green")
+
+
+@app.command()
+def splits(
+    out: Annotated[Path, typer.Option(help="JSON file to write.")],
+    dataset: Annotated[str, typer.Option(help=f"One of {', '.join(DATASETS)}.")] = "demo",
+    data_root: Annotated[Path | None, typer.Option(help="Folder that holds the dataset.")] = None,
+    count: Annotated[int, typer.Option(min=1, help="Random splits, or permutations of a .mat file to take.")] = 10,
+    seed: Annotated[int, typer.Option(min=0, help="Of random splits, as tune.py's.")] = 0,
+    source: Annotated[
+        str | None, typer.Option("--from", help="A file in another form (.txt, .csv, .mat, .json), or published.")
+    ] = None,
+    drop_artificial_reference: Annotated[bool, typer.Option(help="TID2013: leave out i25.")] = False,
+) -> None:
+    """Write the splits that `tune.py --splits COUNT --seed SEED` trains on, or somebody else's, to share them."""
+    config = DataConfig(drop_artificial_reference=drop_artificial_reference)
+    loaded = load_dataset(dataset, data_root, config)
+    chosen = choose_splits(loaded, source, count, seed)
+    try:
+        save_splits(chosen, out, loaded)
+    except OSError as error:
+        raise DataError(f"--out {out} cannot be written ({error.strerror})") from None
+    first = chosen[0]
+    say(
+        Console(),
+        f"{len(chosen)} splits of {loaded.name} in {out}; the first: {len(first.train)} to train on, "
+        f"{len(first.validation)} to validate, {len(first.test)} to test",
+    )
 
 
 @app.command()
@@ -110,6 +147,115 @@ def score(
         raise typer.Exit(1)
 
 
+@app.command()
+def test(
+    model: Annotated[str, typer.Option(help="runs:/ or models:/ address in MLflow, or a model's folder.")],
+    dataset: Annotated[str, typer.Option(help=f"The database to test on: one of {', '.join(DATASETS)}.")],
+    data_root: Annotated[Path | None, typer.Option(help="Folder that holds it.")] = None,
+    trained_on: Annotated[
+        str | None, typer.Option(metavar="NAME=DIR", help="Training data, where the model does not know its scenes.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder for predictions, metrics and the scatter.")] = Path("crosstest"),
+    tracking_uri: Annotated[
+        str | None, typer.Option(envvar="MLFLOW_TRACKING_URI", help="MLflow server; runs/mlflow.db by default.")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="A torch device; by default a GPU where there is one.")] = None,
+    shorter_side: Annotated[int | None, typer.Option(min=1, help="Shrink images to this shorter side.")] = None,
+    include_reference_copies: Annotated[bool, typer.Option(help="LIVE: keep the 203 copies of references.")] = False,
+    dmos: Annotated[Literal["original", "realigned"], typer.Option(help="LIVE: which scores.")] = "original",
+    drop_artificial_reference: Annotated[bool, typer.Option(help="TID2013: leave out i25.")] = False,
+) -> None:
+    """Test a model on a database that it was not trained on, with and without the scenes that both share."""
+    import torch
+
+    from gada_ray import crosstest, pictures, scoring
+    from gada_ray.evaluation import scenes
+    from gada_ray.tracking.models import fetch
+
+    console = Console()
+    folder = fetch(model, tracking_uri)
+    scorer = scoring.load(folder, device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    config = DataConfig(
+        shorter_side=shorter_side,
+        include_reference_copies=include_reference_copies,
+        dmos=dmos,
+        drop_artificial_reference=drop_artificial_reference,
+    )
+    with console.status(f"loading {dataset}"):
+        there = load_dataset(dataset, data_root, config)
+    known = training_scenes(scorer.card, folder, trained_on)
+    with console.status("comparing scenes"):
+        present = scenes.scenes(there, there.references)
+        shared = scenes.shared(known or (), present)
+    with console.status("testing"):
+        tested = crosstest.cross_test(scorer, there, shared)
+    card = scorer.card
+    say(console, f"trained on {card.dataset.name}: {card.level} of study {card.study}, split {card.fold.split}")
+    say(console, f"tested on {there.name}: {there.labels}, {there.direction.replace('_', ' ')}")
+    table = Table("images", "n", "SROCC", "LCC", "KRCC", "LCC after logistic", "RMSE")
+    order = ("srocc", "lcc", "krcc", "lcc_fitted", "rmse")
+    for row in tested.metrics.to_dict("records"):
+        table.add_row(str(row["images"]), str(row["n"]), *("" if row[m] != row[m] else f"{row[m]:.4f}" for m in order))
+    console.print(table)
+    say(
+        console,
+        "The logistic (4 parameters) is fitted on the whole database's scores, as is usual; RMSE is of quality,",
+    )
+    say(console, "in [0, 1] and higher for better on both sides, before any fit.")
+    if tested.unseen:
+        say(console, f"distortions that the model never saw: {', '.join(tested.unseen)}", style="yellow")
+    say(console, scenes_line(known, present, shared), style="yellow" if known is None or shared else None)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        tested.predictions.to_csv(out / "predictions.csv", index=False)
+        tested.metrics.to_csv(out / "metrics.csv", index=False)
+        title = f"trained on {card.dataset.name}, tested on {there.name}"
+        pictures.scatter(tested.predictions, title).savefig(out / "scatter.png", dpi=pictures.DPI, bbox_inches="tight")
+    except OSError as error:
+        raise DataError(f"--out {out} cannot be written ({error.strerror})") from None
+    say(console, f"predictions.csv, metrics.csv and scatter.png are in {out}")
+
+
+def training_scenes(card: Card, folder: Path, trained_on: str | None) -> list[Scene] | None:
+    """The scenes that a model was trained on: of its own file, or of the data that are named; None if neither is there.
+
+    Raises:
+        DataError: for data that are not those of the training, or a damaged file.
+    """
+    from gada_ray import scoring
+    from gada_ray.evaluation import scenes
+
+    if trained_on is not None:
+        name, equals, root = trained_on.partition("=")
+        dataset = load_dataset(name, Path(root) if equals else None, card.config.data)
+        if dataset.fingerprint != card.dataset.fingerprint:
+            raise DataError(f"--trained-on {trained_on} is not what the model was trained on: other images or scores")
+        return scenes.scenes(dataset, card.fold.train)
+    path = scoring.place_of(folder) / scoring.SCENES
+    if not path.exists():
+        return None
+    try:
+        return scenes.from_bytes(path.read_bytes())
+    except Exception as error:
+        raise DataError(f"{path} is damaged ({error}); take the model out of MLflow again") from None
+
+
+def scenes_line(known: list[Scene] | None, present: list[Scene], shared: dict[str, str]) -> str:
+    """What is to be said of scenes on both sides."""
+    from gada_ray.evaluation import scenes
+
+    if known is None:
+        return (
+            "whether training shared scenes with it is not known: the model does not know its scenes; "
+            "name its data with --trained-on NAME=DIR"
+        )
+    how = "" if scenes.compared(known, present) else " (compared by the same pixels alone; crops were not looked for)"
+    if not shared:
+        return f"no scene of it was found among the {len(known)} that the model was trained on{how}"
+    pairs = ", ".join(f"{name} ({other})" for name, other in sorted(shared.items())[:12])
+    return f"{len(shared)} scenes of it are also in the training{how}, with the training's name: {pairs}"
+
+
 def read_list(path: Path) -> list[Path]:
     """The paths on the lines of a file.
 
@@ -145,30 +291,36 @@ def say(console: Console, text: str, style: str | None = None) -> None:
 def describe(console: Console, dataset: IqaDataset, report: Report) -> None:
     """Print what a dataset holds."""
     sizes = {f"{width}x{height}": None for height, width in sorted(map(tuple, dataset.shapes.tolist()))}
+    kind = "references" if dataset.has_references else "groups"
     facts = {
         "dataset": dataset.name,
         "labels": f"{dataset.labels}, {dataset.direction.replace('_', ' ')}",
         "scores": f"{dataset.score.min():.4g} to {dataset.score.max():.4g}; declared {dataset.score_range[0]:g} to "
         f"{dataset.score_range[1]:g}",
-        "SROCC with SSIM": f"{report.agreement:.3f}",
-        "images": f"{len(dataset)} distorted, {len(dataset.references)} references",
+        "SROCC with SSIM": f"{report.agreement:.3f}" if dataset.has_references else "no references",
+        "images": f"{len(dataset)} distorted, {len(dataset.references)} {kind}",
+        "memory": memory.gib(memory.size(dataset.shapes)),
         "sizes": ", ".join(sizes)
         if len(sizes) <= 6
         else f"{len(sizes)}, from {next(iter(sizes))} to {next(reversed(sizes))}",
+        "published parts": " + ".join(str(len(part)) for part in dataset.published) if dataset.published else "none",
         "fingerprint": dataset.fingerprint[:12],
     }
     if report.splits:
         first = report.splits[0]
         facts["splits"] = (
-            f"{len(report.splits)}, the first with {len(first.train)} references to train on, "
+            f"{len(report.splits)}, the first with {len(first.train)} {kind} to train on, "
             f"{len(first.validation)} to validate and {len(first.test)} to test"
         )
     table = Table(show_header=False)
     for name, text in facts.items():
         table.add_row(name, text)
     console.print(table)
-    for column in ("distortion", "reference"):
-        table = Table(column, "images", "lowest score", "mean", "highest")
+    listed = {"distortion": "distortion", "reference": kind[:-1]}
+    if len(dataset.references) in (len(dataset), *range(LISTED + 1, len(dataset) + 1)):
+        del listed["reference"]  # as many as images, or too many to look at
+    for column, title in listed.items():
+        table = Table(title, "images", "lowest score", "mean", "highest")
         for row in counts(dataset, column).itertuples():
             table.add_row(str(row[0]), str(row[1]), *(f"{score:.4g}" for score in row[2:]))
         console.print(table)

@@ -44,11 +44,16 @@ class DataConfig(Frozen):
     """LIVE only: scores from dmos.mat or from dmos_realigned.mat."""
     drop_artificial_reference: bool = False
     """TID2013 only: leave out the computer-made reference i25."""
+    shorter_side: PositiveInt | None = None
+    """Shrink images, while they are read, to at most this many pixels on their shorter side; None leaves them."""
 
 
 class ModelConfig(Frozen):
-    """The network of section 3.3."""
+    """The network of section 3.3, or another's trunk and evaluator in the place of its own."""
 
+    network: Literal["gada", "kang", "diqam"] = "gada"
+    """Trunk and evaluator: the paper's; the CNN of Kang et al. (2014), which has one convolution; or DIQaM-NR of Bosse
+    et al. (2018), which has ten. Fields of the paper's trunk do not concern the others', but for normalisation."""
     normalisation: Literal["none", "mscn", "both"] = "mscn"
     """The trunk's first, fixed operation: none, local mean and contrast normalisation, or both concatenated."""
     trunk_widths: tuple[PositiveInt, ...] = (64, 128, 128)
@@ -90,7 +95,7 @@ class LossConfig(Frozen):
     """Form of L_S (Eq. 1)."""
     adversarial_weight: NonNegativeFloat = 0.0
     """Weight of L_S in both players' losses; 0 leaves the adversary out."""
-    l1_weight: NonNegativeFloat = 2.0
+    l1_weight: NonNegativeFloat = 6.0
     """Weight of |y - G(z, x, c, q)| for images in [0, 1]."""
     statistics_weight: NonNegativeFloat = 1.0
     """Weight of the difference of maps' statistics between generated and distorted crops."""
@@ -104,7 +109,7 @@ class LossConfig(Frozen):
     """Weight of L_E (Eq. 3) for trunk and evaluator."""
     generator_class_weight: NonNegativeFloat = 0.1
     """Weight of L_C in the generator's loss."""
-    generator_quality_weight: NonNegativeFloat = 1.0
+    generator_quality_weight: NonNegativeFloat = 3.0
     """Weight of L_E in the generator's loss."""
     generator_learns_from: Literal["average", "judge"] = "average"
     """Whose L_C and L_E the generator sees: the judge's averaged weights', or those in training, as in the paper."""
@@ -171,6 +176,11 @@ class PhaseConfig(Frozen):
         return self.images != "real"
 
     @property
+    def uses_references(self) -> bool:
+        """Whether the phase needs the distorted images' references."""
+        return self.adds_images and self.generated_by != "real_crops"
+
+    @property
     def uses_generator(self) -> bool:
         """Whether the phase needs the generator."""
         return self.adds_images and self.generated_by == "generator"
@@ -215,6 +225,13 @@ class TrainingConfig(Frozen):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        least = {"gada": 1, "kang": 8, "diqam": 32}[self.model.network]
+        if self.data.crop_px < least:
+            raise ValueError(
+                f"crop_px must be at least {least} for the network '{self.model.network}', got {self.data.crop_px}"
+            )
+        if self.model.network != "gada" and self.model.head != "gap":
+            raise ValueError(f"head '{self.model.head}' is of the network 'gada'; '{self.model.network}' has its own")
         names = [phase.name for phase in self.phases]
         if len(set(names)) != len(names):
             raise ValueError(f"phases need names of their own, got {names}")
@@ -244,6 +261,11 @@ class TrainingConfig(Frozen):
                 f"location to normalise after halving it {generator_halvings} times, got {crop}"
             )
         return self
+
+    @property
+    def uses_references(self) -> bool:
+        """Whether any phase needs the distorted images' references."""
+        return any(phase.uses_references for phase in self.phases)
 
     @property
     def uses_generator(self) -> bool:

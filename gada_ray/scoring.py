@@ -1,7 +1,7 @@
 """Scoring images with a trained network: crops as in testing, one quality, and what the network's scale was.
 
-A stored model is a folder with `card.json`, which says what the numbers mean, and `weights.npz`. Reading it executes no
-code: neither file can hold any.
+A stored model is a folder with `card.json`, which says what the numbers mean, and `weights.npz`; by `scenes.npz`, which
+may be missing, the scenes of its training are known again. Reading it executes no code: no file can hold any.
 
 Letters in shapes: k crops of an image, c crop side, h and w sides of an image.
 """
@@ -29,7 +29,7 @@ from gada_ray.model.discriminator import Discriminator
 from gada_ray.store import DatasetRecord, FoldRecord
 
 FORMAT = 1
-CARD, WEIGHTS = "card.json", "weights.npz"
+CARD, WEIGHTS, SCENES = "card.json", "weights.npz", "scenes.npz"
 
 
 class ModelError(UserError, ValueError):
@@ -64,7 +64,7 @@ class Card(Frozen):
     @property
     def names_distortions(self) -> bool:
         """Whether the classifier was trained, so that its class means something."""
-        return any("classifier" in phase.trains for phase in self.config.phases)
+        return len(self.distortions) > 1 and any("classifier" in phase.trains for phase in self.config.phases)
 
     @property
     def scale(self) -> str:
@@ -187,14 +187,29 @@ class Scorer:
             raise DataError(f"{name}: {error}") from None
 
 
-def save(folder: Path, card: Card, state: Mapping[str, torch.Tensor]) -> None:
-    """Write a model into a folder; `state` is the state of its Discriminator."""
+def save(folder: Path, card: Card, state: Mapping[str, torch.Tensor], scenes: bytes = b"") -> None:
+    """Write a model into a folder: the state of its Discriminator, and `scenes`, a file of `evaluation.scenes`."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / CARD).write_text(card.model_dump_json(indent=1) + "\n", encoding="utf-8")
     arrays: dict[str, Any] = {name: tensor.cpu().numpy() for name, tensor in state.items()}
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
     (folder / WEIGHTS).write_bytes(buffer.getvalue())
+    if scenes:
+        (folder / SCENES).write_bytes(scenes)
+
+
+def place_of(folder: Path) -> Path:
+    """The folder with a model's card: a folder itself, or that of an MLflow model's artifacts in it.
+
+    Raises:
+        ModelError: for a folder that holds none.
+    """
+    places = [folder, folder / "artifacts" / "model"]
+    place = next((place for place in places if (place / CARD).is_file()), None)
+    if place is None:
+        raise ModelError(f"{folder} holds no model of this program: no {CARD} in it")
+    return place
 
 
 def load(folder: Path, device: str = "cpu") -> Scorer:
@@ -203,10 +218,7 @@ def load(folder: Path, device: str = "cpu") -> Scorer:
     Raises:
         ModelError: for a folder that holds none, or one that is damaged, edited or of another version.
     """
-    places = [folder, folder / "artifacts" / "model"]
-    place = next((place for place in places if (place / CARD).is_file()), None)
-    if place is None:
-        raise ModelError(f"{folder} holds no model of this program: no {CARD} in it")
+    place = place_of(folder)
     try:
         card = Card.model_validate_json((place / CARD).read_bytes())
     except ValidationError as error:

@@ -26,7 +26,7 @@ LAYERS = (
     {"config"},
     {"data", "model", "recipes", "store"},
     {"evaluation", "training"},
-    {"pictures", "scoring", "trial"},
+    {"crosstest", "pictures", "scoring", "trial"},
     {"study"},
     {"tracking"},
     {"running"},

@@ -316,7 +316,7 @@ def test_the_winners_address_is_printed_and_failing_to_log_it_is_a_message(monke
     config = make_plan("phases", tune.load_study("phases"), "smoke", "demo", {}).levels[0].config
     data = Data({selection(config): dataset}, {selection(config): splits})
 
-    def publish(uri, search, store, distortions):
+    def publish(uri, search, store, distortions, scenes):
         if error:
             raise error
         assert distortions(config) == dataset.distortions

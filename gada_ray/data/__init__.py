@@ -1,17 +1,22 @@
-"""Databases of image quality, each as one `IqaDataset`, and splits of them by reference."""
+"""Databases of image quality, each as one `IqaDataset`, and splits of them by reference or group."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from gada_ray.config import DataConfig
+from gada_ray.data.biq2021 import load_biq2021
+from gada_ray.data.clive import load_clive
 from gada_ray.data.csiq import load_csiq
 from gada_ray.data.dataset import DataError, IqaDataset
 from gada_ray.data.demo import load_demo
 from gada_ray.data.kadid10k import load_kadid10k
+from gada_ray.data.koniq10k import load_koniq10k
 from gada_ray.data.live import load_live
 from gada_ray.data.manifest import load_manifest
-from gada_ray.data.splits import Fold, Split, load_splits, make_splits, save_splits, splits_hash
+from gada_ray.data.spaq import load_spaq
+from gada_ray.data.split_files import load_splits, save_splits
+from gada_ray.data.splits import Fold, Split, make_splits, published_split, splits_hash
 from gada_ray.data.tid2013 import load_tid2013
 
 __all__ = [
@@ -21,9 +26,11 @@ __all__ = [
     "IqaDataset",
     "Split",
     "check_crops",
+    "choose_splits",
     "load_dataset",
     "load_splits",
     "make_splits",
+    "published_split",
     "save_splits",
     "splits_hash",
 ]
@@ -33,6 +40,10 @@ _ON_DISK = {
     "tid2013": load_tid2013,
     "csiq": load_csiq,
     "kadid10k": load_kadid10k,
+    "biq2021": load_biq2021,
+    "koniq10k": load_koniq10k,
+    "clive": load_clive,
+    "spaq": load_spaq,
     "manifest": load_manifest,
 }
 DATASETS = ("demo", *_ON_DISK)
@@ -49,12 +60,25 @@ def load_dataset(name: str, root: Path | None, config: DataConfig) -> IqaDataset
         DataError: for an unknown name, a missing root, and whatever is wrong with the files, a line a problem.
     """
     if name == "demo":
+        if config.shorter_side is not None:
+            raise DataError("data.shorter_side does not apply to demo, whose images are small as they are")
         return load_demo(root)
     if name not in _ON_DISK:
         raise DataError(f"unknown dataset '{name}'; available: {', '.join(DATASETS)}")
     if root is None:
         raise DataError(f"dataset '{name}' needs --data-root: the folder that holds it; only demo needs none")
     return _ON_DISK[name](root, config)
+
+
+def choose_splits(dataset: IqaDataset, wish: str | None, count: int = 10, seed: int = 0) -> tuple[Split, ...]:
+    """Splits as they are asked for: "published", a file's, or `count` random ones.
+
+    Raises:
+        DataError: for too few references, no published parts, or a file that is wrong; see `load_splits`.
+    """
+    if wish == "published":
+        return (published_split(dataset),)
+    return load_splits(Path(wish), dataset, count) if wish else make_splits(dataset.references, count, seed)
 
 
 def check_crops(dataset: IqaDataset, crop_px: int) -> None:
@@ -66,7 +90,7 @@ def check_crops(dataset: IqaDataset, crop_px: int) -> None:
     smallest = int(dataset.shapes.min(axis=1).argmin())
     height, width = dataset.shapes[smallest]
     if crop_px > min(height, width):
-        name = (dataset.references + dataset.images)[smallest]
+        name = dataset.names[smallest]
         raise DataError(
             f"{dataset.name}: crops of {crop_px}x{crop_px} pixels do not fit into its smallest image, {name} with "
             f"{width}x{height}; choose a crop_px of at most {min(height, width)}"

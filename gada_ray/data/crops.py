@@ -66,7 +66,7 @@ class CropSource:
         self.reference = torch.from_numpy(dataset.reference.copy())
         self.distortion = torch.from_numpy(dataset.distortion.copy())
         self.quality = torch.from_numpy(dataset.quality.copy())
-        self.n_references = len(dataset.references)
+        self.first = dataset.first
         self.distortions = dataset.distortions
 
     def windows(self, images: Tensor, crop_px: int, generator: torch.Generator, grid: int = 1) -> tuple[Tensor, Tensor]:
@@ -90,4 +90,4 @@ class CropSource:
 
     def distorted(self, rows: Tensor) -> Tensor:
         """Image numbers of distorted rows, int64 [n]."""
-        return self.n_references + rows
+        return self.first + rows

@@ -21,7 +21,7 @@ _CODES = {"noise": "awgn", "jpeg 2000": "jpeg2000"}
 
 
 def load_csiq(root: Path, config: DataConfig) -> IqaDataset:
-    """CSIQ: 866 distorted images; no option of `config` applies.
+    """CSIQ: 866 distorted images; of `config`, `shorter_side` applies.
 
     Scores are read from the authors' workbook or, without one, from `csiq_label.txt` (a name and a score a line); both
     hold DMOS from 0 to 1, lower is better. The distorted images may lie in a folder a type or in `dst_imgs` itself.
@@ -53,6 +53,7 @@ def load_csiq(root: Path, config: DataConfig) -> IqaDataset:
         references={name: index[f"src_imgs/{name}.png"] for name in sorted({image.reference for image in images})},
         images=images,
         distortions=DISTORTIONS,
+        shorter_side=config.shorter_side,
     )
 
 

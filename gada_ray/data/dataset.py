@@ -35,6 +35,9 @@ class IqaDataset:
 
     Images are numbered 0..r-1 for the references, in the order of `references`, and r..r+n-1 for the distorted images,
     in the order of `images`. Image i is `pixels[offsets[i] : offsets[i + 1]]`, RGB, row by row, of `shapes[i]`.
+
+    A database without references names groups in their place, which splits keep together just the same: images of one
+    scene, or every image by itself. It has no pixels of references then: distorted images are numbered 0..n-1.
     """
 
     name: str
@@ -47,11 +50,11 @@ class IqaDataset:
     pixels: np.ndarray
     """uint8, flat."""
     offsets: np.ndarray
-    """int64 [r + n + 1]."""
+    """int64 [r + n + 1]; without references [n + 1]."""
     shapes: np.ndarray
-    """int64 [r + n, 2], height and width."""
+    """int64 [r + n, 2], height and width; without references [n, 2]."""
     references: tuple[str, ...]
-    """Unique names, sorted."""
+    """Unique names, sorted; of groups where there are no references."""
     images: tuple[str, ...]
     """Unique names of the distorted images: their paths in the database."""
     reference: np.ndarray
@@ -64,9 +67,23 @@ class IqaDataset:
     """float64 [n], raw scores as published."""
     notes: tuple[str, ...] = ()
     """What was left out or repaired on loading, for people."""
+    has_references: bool = True
+    """Whether `references` are images, or names of groups alone."""
+    published: tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]] | None = None
+    """Training, validation and test part of its authors, by names in `references`, where they published them."""
 
     def __len__(self) -> int:
         return len(self.images)
+
+    @property
+    def first(self) -> int:
+        """Number of the first distorted image: r, or 0 without references."""
+        return len(self.references) if self.has_references else 0
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of all images in the order of their numbers."""
+        return self.references * self.has_references + self.images
 
     @cached_property
     def quality(self) -> np.ndarray:
@@ -85,22 +102,30 @@ class IqaDataset:
         for names in (self.references, self.images, self.distortions):
             sha.update("\n".join(names).encode() + b"\0")
         sha.update(f"{self.direction} {self.score_range}".encode())
+        if not self.has_references:
+            sha.update(b"no references")
         return sha.hexdigest()
 
     def image(self, number: int) -> np.ndarray:
-        """One image `[h, w, 3]`, uint8, as a read-only view; numbers below `len(references)` are references."""
+        """One image `[h, w, 3]`, uint8, as a read-only view; numbers below `first` are references."""
         height, width = self.shapes[number]
         view = self.pixels[self.offsets[number] : self.offsets[number + 1]].reshape(height, width, 3)
         view.flags.writeable = False
         return view
 
     def reference_image(self, row: int) -> np.ndarray:
-        """The reference `[h, w, 3]` of a distorted image."""
+        """The reference `[h, w, 3]` of a distorted image.
+
+        Raises:
+            DataError: in a database without references.
+        """
+        if not self.has_references:
+            raise DataError(f"{self.name} has no references")
         return self.image(int(self.reference[row]))
 
     def distorted_image(self, row: int) -> np.ndarray:
         """The distorted image `[h, w, 3]` of a row."""
-        return self.image(len(self.references) + row)
+        return self.image(self.first + row)
 
     def rows_of(self, references: Sequence[str]) -> np.ndarray:
         """Rows of all distorted images of some references, ascending, int64.
@@ -111,14 +136,15 @@ class IqaDataset:
         unknown = sorted(set(references) - set(self.references))
         if unknown:
             raise DataError(
-                f"{self.name} has no reference named {', '.join(unknown)}; available: {', '.join(self.references)}"
+                f"{self.name} has no reference named {', '.join(unknown)}; available: {', '.join(self.references[:99])}"
             )
-        wanted = [self.references.index(name) for name in references]
+        numbers = {name: number for number, name in enumerate(self.references)}
+        wanted = [numbers[name] for name in references]
         return np.flatnonzero(np.isin(self.reference, wanted))
 
     def frame(self) -> pd.DataFrame:
         """One row a distorted image: image, reference, distortion, score, quality, height, width."""
-        shapes = self.shapes[len(self.references) :]
+        shapes = self.shapes[self.first :]
         return pd.DataFrame(
             {
                 "image": self.images,

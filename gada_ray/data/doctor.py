@@ -16,9 +16,9 @@ import pandas as pd
 from scipy.stats import spearmanr
 
 from gada_ray.config import DataConfig
-from gada_ray.data import check_crops, load_dataset
+from gada_ray.data import check_crops, choose_splits, load_dataset, memory
 from gada_ray.data.dataset import DataError, IqaDataset
-from gada_ray.data.splits import Split, load_splits, make_splits
+from gada_ray.data.splits import Split
 
 SAMPLE = 200
 """Images, at most, on which the direction of the scores is checked."""
@@ -39,11 +39,11 @@ class Report:
     """SROCC of quality with SSIM; NaN when there is too little to compute it from."""
 
 
-def examine(name: str, root: Path | None, config: DataConfig, splits: Path | None = None) -> Report:
+def examine(name: str, root: Path | None, config: DataConfig, splits: str | None = None) -> Report:
     """Read a dataset and check files, sizes against `config.crop_px`, scores, copies and splits.
 
     Args:
-        splits: a split file to check; None for the ten random splits.
+        splits: a split file to check, or "published"; None for ten random splits.
     """
     try:
         dataset = load_dataset(name, root, config)
@@ -57,11 +57,18 @@ def examine(name: str, root: Path | None, config: DataConfig, splits: Path | Non
         problems.append(str(error))
     parts: tuple[Split, ...] = ()
     try:
-        parts = load_splits(splits, dataset) if splits else make_splits(dataset.references)
+        parts = choose_splits(dataset, splits)
     except DataError as error:
         problems += str(error).splitlines()
-    agreement = agreement_with_ssim(dataset)
-    for found in (_scores(dataset), _direction(dataset, agreement), _same_pixels(dataset), _classes(dataset, parts)):
+    agreement = agreement_with_ssim(dataset) if dataset.has_references else math.nan
+    checks = (
+        _scores(dataset),
+        _direction(dataset, agreement),
+        _same_pixels(dataset),
+        _classes(dataset, parts),
+        _memory(dataset),
+    )
+    for found in checks:
         for serious, text in found:
             (problems if serious else warnings).append(text)
     return Report(tuple(problems), tuple(warnings), dataset, parts, agreement)
@@ -117,7 +124,9 @@ def _scores(dataset: IqaDataset) -> Findings:
 
 def _direction(dataset: IqaDataset, agreement: float) -> Findings:
     measured = f"SROCC of quality with SSIM is {agreement:.2f}"
-    if math.isnan(agreement):
+    if not dataset.has_references:
+        yield False, "without references the scores' direction cannot be checked; see that the declaration is right"
+    elif math.isnan(agreement):
         yield False, "the scores' direction could not be checked: too few, tiny or undistorted images, or equal scores"
     elif agreement < -WEAK:
         yield True, f"{measured}: the scores go the other way than the declared {dataset.direction}"
@@ -126,9 +135,9 @@ def _direction(dataset: IqaDataset, agreement: float) -> Findings:
 
 
 def _same_pixels(dataset: IqaDataset) -> Findings:
-    n_references = len(dataset.references)
-    names = dataset.references + dataset.images
+    n_references, names = dataset.first, dataset.names
     contents = [*range(n_references), *dataset.reference.tolist()]
+    kind = "references" if dataset.has_references else "groups"
     groups: dict[str, list[int]] = defaultdict(list)
     for number in range(len(names)):
         image = dataset.image(number)
@@ -137,7 +146,7 @@ def _same_pixels(dataset: IqaDataset) -> Findings:
     for group in groups.values():
         if len({contents[number] for number in group}) > 1:
             same = ", ".join(names[number] for number in group)
-            yield True, f"{same} are one picture under several references, so splits would share it"
+            yield True, f"{same} are one picture under several {kind}, so splits would share it"
         elif group[0] < n_references:
             copies += group[1:]
         elif len(group) > 1:
@@ -155,3 +164,15 @@ def _classes(dataset: IqaDataset, splits: tuple[Split, ...]) -> Findings:
         without = [split.index for split in splits if not having & set(split.train)]
         if without:
             yield False, f"splits {without} train without any image of distortion '{name}'"
+
+
+def _memory(dataset: IqaDataset) -> Findings:
+    """A study on this machine holds the pixels more than once, on top of what was just read."""
+    taken = memory.size(dataset.shapes)
+    room = memory.free() + taken
+    if memory.COPIES * taken > memory.SPARE * room:
+        yield (
+            False,
+            f"a study on this machine holds {memory.COPIES} copies of the pixels, {memory.gib(memory.COPIES * taken)}, "
+            f"and {memory.gib(room)} are free; {memory.advice(dataset.shapes, memory.COPIES, room)}",
+        )

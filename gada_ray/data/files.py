@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -35,11 +34,13 @@ class FileIndex:
 
 
 def find_database(root: Path, name: str, contents: Sequence[str]) -> FileIndex:
-    """The folder that holds a database's `contents`: the root itself, or the one folder in it that does.
+    """The folder that holds a database's `contents`: the root, the folder of a file, or the one folder in it that does.
 
     Raises:
         DataError: when no folder does, with what is missing, or more than one.
     """
+    if root.is_file():  # one of its files was named
+        root = root.parent
     if not root.is_dir():
         raise DataError(f"{name}: no folder {root}; --data-root must name the folder that holds the database")
     here = FileIndex(root)
@@ -54,38 +55,3 @@ def find_database(root: Path, name: str, contents: Sequence[str]) -> FileIndex:
     if found:
         raise DataError(f"{rule}; {root} has several: {', '.join(index.root.name for index in found)}")
     raise DataError(f"{rule}; {root} has no {', '.join(missing)}")
-
-
-def read_table(path: Path, columns: Sequence[str]) -> list[tuple[tuple[str, ...], float]]:
-    """Rows of a comma-separated file: the texts of all `columns` but the last, and the last, the score, as a number.
-
-    Raises:
-        DataError: for a file that is no table, lacks a column, or has a cell that is empty or no number where one
-            belongs, a line for each.
-    """
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            lines = [[cell.strip() for cell in line] for line in csv.reader(file)]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: not a comma-separated table ({error})") from None
-    header = lines[0] if lines else []
-    missing = [column for column in columns if column not in header]
-    if missing:
-        raise DataError(f"{path}: no column {', '.join(missing)}; its first line is '{','.join(header)}'")
-    rows: list[tuple[tuple[str, ...], float]] = []
-    problems = []
-    for number, line in enumerate(lines[1:], 2):
-        if not any(line):
-            continue
-        cells = dict(zip(header, line, strict=False))
-        *texts, score = (cells.get(column, "") for column in columns)
-        if len(line) != len(header) or not all(texts):
-            problems.append(f"{path}: line {number} is '{','.join(line)}'; {', '.join(header)} are expected")
-            continue
-        try:
-            rows.append((tuple(texts), float(score)))
-        except ValueError:
-            problems.append(f"{path}: line {number}: {columns[-1]} '{score}' is no number")
-    if problems:
-        raise DataError("\n".join(problems))
-    return rows

@@ -1,6 +1,6 @@
 """Image files to pixels: the rules of decoding, and many files into the one flat array of a dataset.
 
-What is accepted, always as 8-bit RGB without resampling:
+What is accepted, always as 8-bit RGB, and without resampling unless a `shorter_side` is asked for:
 
 - RGB and palette images as they are; grey and black-and-white images with three equal channels.
 - 16 bits a channel become 8 by the high byte (`>> 8`), which is also what PIL does to 16-bit colour.
@@ -16,7 +16,7 @@ from __future__ import annotations
 import os
 import struct
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, TypeVar
@@ -24,6 +24,7 @@ from typing import BinaryIO, NamedTuple, TypeVar
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from gada_ray.data import memory
 from gada_ray.data.dataset import DataError, Direction, IqaDataset
 
 # What PIL's plugins raise on damaged files.
@@ -31,6 +32,9 @@ _DAMAGED = (OSError, SyntaxError, ValueError, EOFError, IndexError, OverflowErro
 _BOMB = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 EIGHT_BIT = ("1", "L", "P", "RGB", "LA", "PA", "RGBA")
 """PIL's kinds of 8-bit pixels that are accepted; each of them may have transparent ones."""
+
+UNSPECIFIED = "unspecified"
+"""The distortion class of images that are given without one."""
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -62,50 +66,63 @@ def load_images(
     labels: str,
     direction: Direction,
     score_range: tuple[float, float],
-    references: Mapping[str, Path],
+    references: Mapping[str, Path] | None,
     images: Sequence[Labelled],
     distortions: Sequence[str],
     notes: Sequence[str] = (),
+    shorter_side: int | None = None,
+    published: tuple[Iterable[str], Iterable[str], Iterable[str]] | None = None,
     workers: int | None = None,
 ) -> IqaDataset:
     """Decode all files of a database in threads into one dataset.
 
-    The array is allocated from the files' headers and filled in place, so the peak of memory is about one copy. Files
-    are all looked at before anything is raised.
+    The array is allocated from the files' headers and filled in place, so the peak of memory is about one copy, and one
+    image for every thread. Files are all looked at before anything is raised.
 
     Args:
-        references: files by the name of the reference.
+        references: files by the name of the reference; None for a database that has none, whose images name groups.
+        shorter_side: shrink images to at most this many pixels there.
+        published: groups of its authors' training, validation and test part.
         workers: threads; as many as there are cores when None.
 
     Raises:
         DataError: a line for every file that cannot be decoded, every distorted image whose size is not its
-            reference's, every name that occurs twice and every score that is no finite number.
+            reference's, every name that occurs twice and every score that is no finite number; and for more pixels
+            than there is free memory, with what would fit.
     """
     if not images:
         raise DataError(f"{name}: no distorted images")
-    numbers = {reference: number for number, reference in enumerate(sorted(references))}
-    paths = [references[reference] for reference in numbers] + [image.path for image in images]
+    files = references or {}
+    groups = {image.reference for image in images} if references is None else references
+    numbers = {reference: number for number, reference in enumerate(sorted(groups))}
+    paths = [files[reference] for reference in numbers if reference in files] + [image.path for image in images]
+    first = len(files)
     problems = [f"{image}: listed {n} times" for image, n in Counter(image.name for image in images).items() if n > 1]
     problems += [
         f"{image.name}: score {image.score} is no finite number" for image in images if not np.isfinite(image.score)
     ]
     with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
         sizes = list(pool.map(_attempt(_size), paths))
-        for image, size in zip(images, sizes[len(numbers) :], strict=True):
+        for image, size in zip(images if references else (), sizes[first:], strict=bool(references)):
             wanted = sizes[numbers[image.reference]]
             if not isinstance(size, DataError) and not isinstance(wanted, DataError) and size != wanted:
                 problems.append(
                     f"{image.path}: {size[1]}x{size[0]} pixels, but its reference "
-                    f"{references[image.reference]} has {wanted[1]}x{wanted[0]}; they must agree"
+                    f"{files[image.reference]} has {wanted[1]}x{wanted[0]}; they must agree"
                 )
-        shapes = np.array([(0, 0) if isinstance(size, DataError) else size for size in sizes], dtype=np.int64)
+        found = np.array([(0, 0) if isinstance(size, DataError) else size for size in sizes], dtype=np.int64)
+        memory.check(name, found, shorter_side)
+        shapes = memory.shrunk(found, shorter_side)
         offsets = np.concatenate([[0], np.cumsum(shapes.prod(axis=1) * 3)])
         pixels = np.empty(offsets[-1], dtype=np.uint8)
 
         def fill(number: int) -> None:
             image = decode(paths[number])
-            if image.shape[:2] != tuple(shapes[number]):
-                raise DataError(f"{paths[number]}: its header says {shapes[number]}, its pixels are {image.shape[:2]}")
+            if image.shape[:2] != tuple(found[number]):
+                raise DataError(f"{paths[number]}: its header says {found[number]}, its pixels are {image.shape[:2]}")
+            height, width = shapes[number].tolist()
+            if image.shape[:2] != (height, width):
+                image = np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC))
             pixels[offsets[number] : offsets[number + 1]] = image.ravel()
 
         filled = pool.map(_attempt(fill), range(len(paths)))
@@ -127,8 +144,17 @@ def load_images(
         distortions=tuple(distortions),
         distortion=np.array([classes[image.distortion] for image in images], dtype=np.int64),
         score=np.array([image.score for image in images], dtype=np.float64),
-        notes=tuple(notes),
+        notes=(*notes, *_said(found, shapes, shorter_side)),
+        has_references=references is not None,
+        published=published and tuple(tuple(sorted(set(part))) for part in published),  # type: ignore[arg-type]
     )
+
+
+def _said(found: np.ndarray, shapes: np.ndarray, shorter_side: int | None) -> tuple[str, ...]:
+    smaller = int((found != shapes).any(axis=1).sum())
+    if not smaller:
+        return ()
+    return (f"{smaller} of {len(found)} images were shrunk to {shorter_side} pixels on their shorter side (bicubic)",)
 
 
 def _attempt(function: Callable[[In], Out]) -> Callable[[In], Out | DataError]:

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from gada_ray.config import DataConfig
 from gada_ray.data.dataset import DataError, IqaDataset
-from gada_ray.data.files import find_database, read_table
+from gada_ray.data.files import find_database
 from gada_ray.data.images import Labelled, load_images
+from gada_ray.data.tables import read_table
 
 DISTORTIONS = (
     "01_gaussian_blur",
@@ -45,7 +46,7 @@ _NAME = re.compile(r"(i\d\d)_(\d\d)_0[1-5]\.png")
 
 
 def load_kadid10k(root: Path, config: DataConfig) -> IqaDataset:
-    """KADID-10k: 10,125 distorted images; no option of `config` applies.
+    """KADID-10k: 10,125 distorted images; of `config`, `shorter_side` applies.
 
     Quality is (score - 1) / 4: the raters' scale is 1 to 5.
 
@@ -74,4 +75,5 @@ def load_kadid10k(root: Path, config: DataConfig) -> IqaDataset:
         references={name: index[f"images/{name}.png"] for name in sorted({image.reference for image in images})},
         images=images,
         distortions=DISTORTIONS,
+        shorter_side=config.shorter_side,
     )

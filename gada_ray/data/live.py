@@ -57,6 +57,7 @@ def load_live(root: Path, config: DataConfig) -> IqaDataset:
         images=images,
         distortions=DISTORTIONS,
         notes=[f"{n_copies} of {len(names)} entries are undistorted copies of references, {action}"],
+        shorter_side=config.shorter_side,
     )
 
 

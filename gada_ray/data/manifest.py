@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import posixpath
 import tomllib
-from collections import defaultdict
-from pathlib import Path
+from collections import Counter, defaultdict
+from pathlib import Path, PureWindowsPath
+from typing import NamedTuple
 
 from pydantic import Field, FiniteFloat, ValidationError, field_validator
 
 from gada_ray.config import DataConfig, Frozen, explain
 from gada_ray.data.dataset import DataError, Direction, IqaDataset
-from gada_ray.data.files import find_database, read_table
-from gada_ray.data.images import Labelled, load_images
+from gada_ray.data.files import FileIndex, find_database
+from gada_ray.data.images import UNSPECIFIED, Labelled, load_images
+from gada_ray.data.tables import read_cells, read_table
 
 COLUMNS = ("reference", "distorted", "distortion", "score")
 EXAMPLE = """\
@@ -38,46 +42,123 @@ class Declaration(Frozen):
 
 
 def load_manifest(root: Path, config: DataConfig) -> IqaDataset:
-    """The images that `scores.csv` lists, a row a distorted image; no option of `config` applies.
+    """The images that a table lists, a row a distorted image; of `config`, `shorter_side` applies.
 
-    Columns: `reference` and `distorted` (paths relative to the file), `distortion` (name of the class), `score`. A
-    reference is named by its file's stem in lower case. `scores.toml` declares name, direction and range.
+    Columns: `distorted` (a path, relative to the table or absolute) and `score`; with references also `reference` (a
+    path) and `distortion` (name of the class). Without references, `distortion` may be left out, and `group` may name
+    what splits must keep together, such as a scene; every image is its own group otherwise. A reference is named by its
+    file's stem, an image by its path in the folder, both in small letters. `scores.toml`, or the file named like the
+    table, declares name, direction and range.
+
+    Args:
+        root: the folder with `scores.csv`, its parent, or the table itself.
 
     Raises:
         DataError: for a missing or wrong declaration (with what to write), missing columns, references that share a
             name, scores that are no numbers; and see `load_images`.
     """
-    index = find_database(root, "manifest", ["scores.csv"])
-    path = index["scores.csv"]
-    declaration = read_declaration(index["scores.toml"])
-    rows = read_table(path, COLUMNS)
+    path, declaration = _find(root)
+    rows = _read(path)
+    names = _Names(path.parent)
     files: dict[str, set[str]] = defaultdict(set)
-    for (reference, _, _), _ in rows:
-        files[_key(reference)].add(reference)
+    for row in rows:
+        if row.reference:
+            files[_key(row.reference)].add(names.of(row.reference))
     shared = [
-        f"{path}: references {', '.join(sorted(names))} share the name '{key}'; splits go by it, so rename files"
-        for key, names in files.items()
-        if len(names) > 1
+        f"{path}: references {', '.join(sorted(found))} share the name '{key}'; splits go by it, so rename files"
+        for key, found in files.items()
+        if len(found) > 1
     ]
     if shared:
         raise DataError("\n".join(shared))
+    images = []
+    for row in rows:
+        name = names.of(row.distorted)
+        group = _key(row.reference) if row.reference else row.group.lower() or name
+        images.append(Labelled(name, names.file(row.distorted), group, row.distortion or UNSPECIFIED, row.score))
     return load_images(
         name=declaration.name,
         labels=declaration.description,
         direction=declaration.direction,
         score_range=declaration.range,
-        references={key: index[names.pop()] for key, names in files.items()},
-        images=[
-            Labelled(distorted, index[distorted], _key(reference), distortion, score)
-            for (reference, distorted, distortion), score in rows
-        ],
-        distortions=sorted({distortion for (_, _, distortion), _ in rows}),
+        references={_key(row.reference): names.file(row.reference) for row in rows} if files else None,
+        images=images,
+        distortions=sorted({image.distortion for image in images}),
+        shorter_side=config.shorter_side,
     )
+
+
+class _Row(NamedTuple):
+    reference: str
+    """Empty in a table without references."""
+    distorted: str
+    distortion: str
+    group: str
+    score: float
+
+
+def _find(root: Path) -> tuple[Path, Declaration]:
+    """The table and what is declared of it."""
+    if root.is_file() and root.suffix.lower() != ".toml":
+        index, path = FileIndex(root.parent), root
+    else:
+        index = find_database(root, "manifest", ["scores.csv"])
+        path = index["scores.csv"]
+    own = path.with_suffix(".toml")
+    return path, read_declaration(own if own.exists() else index["scores.toml"])
+
+
+def _read(path: Path) -> list[_Row]:
+    """The rows of a table with or without references."""
+    if "reference" not in read_cells(path, ("distorted", "score")).columns:
+        found = read_table(path, ("distorted", "score"), ("distortion", "group"))
+        return [_Row("", *texts, score) for texts, score in found]  # type: ignore[arg-type, call-arg]
+    rows = [
+        _Row(reference, distorted, distortion, "", score)
+        for (reference, distorted, distortion), score in read_table(path, COLUMNS)
+    ]
+    references, distorted = ({getattr(row, column) for row in rows} for column in ("reference", "distorted"))
+    if len(references) == len(rows) > len(distorted):
+        name = Counter(row.distorted for row in rows).most_common(1)[0][0]
+        raise DataError(
+            f"{path}: its columns look swapped: '{name}' and others occur several times as distorted, and every "
+            "reference is another one; exchange 'reference' and 'distorted' in the first line"
+        )
+    return rows
+
+
+class _Names:
+    """Files of a table, and their names: the same wherever the folder lies, and however paths to it are written."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = os.path.abspath(root)
+        self._index = FileIndex(Path(self._root))
+
+    def of(self, written: str) -> str:
+        """A name: the path from the table's folder with `/`, in small letters."""
+        return self._relative(written).lower()
+
+    def file(self, written: str) -> Path:
+        """The file; where there is none, the place at which it was expected."""
+        return self._index[self._relative(written)]
+
+    def _relative(self, written: str) -> str:
+        path = written.replace("\\", "/")
+        if not (path.startswith("/") or PureWindowsPath(path).drive):
+            return posixpath.normpath(path)
+        if os.path.exists(path):
+            real = os.path.realpath(self._root)
+            here = real if os.path.realpath(path).startswith(real + os.sep) else self._root
+            return Path(os.path.relpath(os.path.realpath(path) if here == real else path, here)).as_posix()
+        # Written on another machine, or before the folder was moved: what of it lies in this folder.
+        parts = path.split("/")
+        tails = ("/".join(parts[at:]) for at in range(1, len(parts)))
+        return next((tail for tail in tails if tail and tail in self._index), path)
 
 
 def _key(reference: str) -> str:
     """A reference's name: its file's stem in lower case."""
-    return Path(reference).stem.lower()
+    return PureWindowsPath(reference).stem.lower()
 
 
 def read_declaration(path: Path) -> Declaration:

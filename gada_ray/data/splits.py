@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -81,67 +79,22 @@ def splits_hash(splits: Sequence[Split]) -> str:
     return digest([[split.index, split.train, split.validation, split.test] for split in splits])
 
 
-def save_splits(splits: Sequence[Split], path: Path, dataset: IqaDataset) -> None:
-    """Write splits as JSON by reference name, with their hash and the dataset's name and fingerprint."""
-    record = {
-        "format": 1,
-        "dataset": dataset.name,
-        "fingerprint": dataset.fingerprint,
-        "hash": splits_hash(splits),
-        "splits": [{"index": s.index, "train": s.train, "validation": s.validation, "test": s.test} for s in splits],
-    }
-    path.write_text(json.dumps(record, indent=1) + "\n")
-
-
-def load_splits(path: Path, dataset: IqaDataset) -> tuple[Split, ...]:
-    """Read splits, one's own or somebody else's: `{"splits": [{"train": [...], "test": [...]}, ...]}`.
-
-    Names are matched to the dataset's references without regard to case and file suffix. `index`, `validation`, `hash`
-    and the rest are optional in a foreign file; a hash that is there must be right.
+def published_split(dataset: IqaDataset) -> Split:
+    """The parts that a database's authors published; a validation part is drawn where they have none.
 
     Raises:
-        DataError: names the file and every rule that it breaks.
+        DataError: where they published none.
     """
-    try:
-        record = json.loads(path.read_text())
-        entries = record["splits"]
-    except FileNotFoundError:
-        raise DataError(f"no split file at {path}") from None
-    except (ValueError, KeyError, TypeError, UnicodeDecodeError):
-        raise DataError(
-            f"{path} is no split file: JSON with a list 'splits' of train and test names is needed"
-        ) from None
-    by_key = {_key(name): name for name in dataset.references}
-    problems, splits = [], []
-    for position, entry in enumerate(entries):
-        if not isinstance(entry, dict) or not {"train", "test"} <= set(entry):
-            problems.append(f"split {position} needs lists 'train' and 'test'")
-            continue
-        parts = []
-        for part in ("train", "validation", "test"):
-            names = entry.get(part, [])
-            unknown = [name for name in names if _key(name) not in by_key]
-            if unknown:
-                problems.append(f"split {position}: {dataset.name} has no reference {', '.join(map(str, unknown))}")
-            parts.append(tuple(sorted(by_key[_key(name)] for name in names if _key(name) in by_key)))
-        everything = [name for names in parts for name in names]
-        twice = sorted({name for name in everything if everything.count(name) > 1})
-        if twice:
-            problems.append(f"split {position}: {', '.join(twice)} in two parts, so content would be on both sides")
-        if not parts[0] or not parts[2]:
-            problems.append(f"split {position} has no training or no test reference")
-        splits.append(Split(int(entry.get("index", position)), *parts))
-    if len({split.index for split in splits}) != len(splits):
-        problems.append("two splits have the same index")
-    if not problems and "hash" in record and record["hash"] != splits_hash(splits):
-        problems.append(
-            f"its hash is {record['hash'][:12]}, its content's is {splits_hash(splits)[:12]}: it was edited"
-        )
-    if problems or not splits:
-        raise DataError("\n".join(f"{path}: {problem}" for problem in problems or ["no splits in it"]))
-    return tuple(splits)
+    if dataset.published is None:
+        raise DataError(f"{dataset.name} has no published parts; --splits takes a number or a file")
+    return with_validation(Split(0, *dataset.published))
 
 
-def _key(name: object) -> str:
-    """A reference's name without folder, suffix and case."""
-    return Path(str(name)).stem.lower()
+def with_validation(split: Split, fraction: float = 0.2) -> Split:
+    """The same split, with some of its training part, drawn by the split's number, set aside if nothing is."""
+    if split.validation or len(split.train) < 2:
+        return split
+    names = sorted(split.train)
+    order = np.random.Generator(np.random.PCG64([0, split.index])).permutation(len(names))
+    drawn = {names[i] for i in order[: max(1, round(fraction * len(names)))]}
+    return Split(split.index, tuple(n for n in names if n not in drawn), tuple(sorted(drawn)), split.test)

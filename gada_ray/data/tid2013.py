@@ -88,4 +88,5 @@ def load_tid2013(root: Path, config: DataConfig) -> IqaDataset:
         images=images,
         distortions=DISTORTIONS,
         notes=notes,
+        shorter_side=config.shorter_side,
     )

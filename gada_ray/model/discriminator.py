@@ -11,6 +11,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from gada_ray.config import ModelConfig
+from gada_ray.model import peers
 from gada_ray.model.layers import InputNormalisation, activation, convolution
 
 
@@ -66,15 +67,37 @@ def _two_layers(inputs: int, units: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(inputs, units), activation(), nn.Linear(units, outputs))
 
 
+def make_trunk(config: ModelConfig, crop_px: int) -> Trunk | peers.KangTrunk | peers.DiqamTrunk:
+    """The trunk of the configured network."""
+    match config.network:
+        case "kang":
+            return peers.KangTrunk(config.normalisation)
+        case "diqam":
+            return peers.DiqamTrunk(config.normalisation)
+        case _:
+            return Trunk(config, crop_px)
+
+
+def make_evaluator(config: ModelConfig, features: int) -> nn.Sequential:
+    """The head of quality of the configured network."""
+    match config.network:
+        case "kang":
+            return peers.kang_evaluator()
+        case "diqam":
+            return peers.diqam_evaluator()
+        case _:
+            return _two_layers(features, config.head_units, 1)
+
+
 class Discriminator(nn.Module):
     """Trunk and heads. `trunk`, `discriminator`, `classifier` and `evaluator` are the parts that phases train."""
 
     def __init__(self, config: ModelConfig, distortions: int, crop_px: int) -> None:
         super().__init__()
-        self.trunk = Trunk(config, crop_px)
+        self.trunk = make_trunk(config, crop_px)
         self.discriminator = nn.Linear(self.trunk.features, 1)
         self.classifier = _two_layers(self.trunk.features, config.head_units, distortions)
-        self.evaluator = _two_layers(self.trunk.features, config.head_units, 1)
+        self.evaluator = make_evaluator(config, self.trunk.features)
         last = self.evaluator[-1]
         assert isinstance(last, nn.Linear)
         nn.init.constant_(last.bias, 0.5)  # the middle of the quality scale

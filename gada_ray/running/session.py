@@ -13,11 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 
+from gada_ray.data.split_files import save_splits
 from gada_ray.data.splits import splits_hash
 from gada_ray.errors import first_line
-from gada_ray.running import runner, views
+from gada_ray.running import elsewhere, runner, views
 from gada_ray.running.interrupt import Interruption
 from gada_ray.running.lock import Lock, only_driver
 from gada_ray.running.runner import Resources
@@ -61,6 +63,8 @@ class Options:
     """Trials at a time that a plan counts on; None: those of this machine."""
     address: str | None = None
     """Of a Ray cluster; one is started without it."""
+    also_test: tuple[str, ...] = ()
+    """Other databases, as NAME=DIR, on which finished trials' weights are tested; see `running.elsewhere`."""
 
 
 class Session:
@@ -79,6 +83,11 @@ class Session:
         self._tracker: runs.Tracker | None = None
         self._status: Status | None = None
         self._lock: Lock | None = None
+        self._brisque: pd.DataFrame | None = None
+        """Its agreement on every split, once it is computed."""
+        self._elsewhere: pd.DataFrame | None = None
+        """What finished trials reached on other databases, once they are tested there."""
+        self._others = elsewhere.load_others(options.also_test, plan.levels[0].config.data)
         self.search = Search(plan, data.splits, data.fingerprints, self.store.result, self._on_done, self._on_given_up)
         self.reused = estimates.reuse(self.search)
 
@@ -113,6 +122,7 @@ class Session:
                 soft_wrap=True,
             )
             publish(uri, self.search, self.store, self.data)
+            self._compute_floor()
             self._make_report()
 
     def run(self) -> int:
@@ -142,7 +152,11 @@ class Session:
                 self._tracker.close(*([MLFLOW_S] if ended_by else []))
             if not ended_by:
                 publish(uri, self.search, self.store, self.data)
-            views.show_results(self.plan, self.search, self.data, self.store.root, uri)
+                self._compute_floor()
+                self._test_elsewhere()
+            views.show_results(self.plan, self.search, self.data, self.store.root, uri, self._brisque)
+            if self._elsewhere is not None:
+                views.show_elsewhere(elsewhere.summary(self._elsewhere))
             views.show_failures(self.search, self.store.root)
             views.show_cost(made, estimates.used(self.search), self.search.finished)
             if self.search.in_vain[0]:
@@ -211,6 +225,46 @@ class Session:
         used = self._status.device_hours * (self.resources.gpus or 1)
         return over or (device_hours is not None and used >= device_hours)
 
+    def _compute_floor(self) -> None:
+        """BRISQUE on the study's splits, but for the preset that only shows that it runs; failing is a message."""
+        if self.plan.preset == "smoke":
+            return
+        from gada_ray.study.floors import brisque_floor
+
+        try:
+            with console.status("computing BRISQUE, once for these images and splits"):
+                self._brisque = brisque_floor(*self.data.first, self.store.root)
+        except Exception as error:
+            views.warn(f"BRISQUE could not be computed: {first_line(error)}")
+
+    def _test_elsewhere(self) -> None:
+        """Test the weights of finished trials on other databases, on the cluster; keep the table beside the study's."""
+        found = [(job, c.results.get(job.trial.fold.split)) for c in self.search.configurations() for job in c.jobs]
+        finished = [
+            (job, result)
+            for job, result in found
+            if job.run.stage == "test" and result is not None and result.status == "finished"
+        ]
+        if not self._others or not finished:
+            return
+        data = self.data.datasets
+        with console.status("comparing scenes"):
+            tests = list(elsewhere.plan_tests(finished, self._others, lambda result: data[selection(result.config)]))
+        with console.status(f"testing {len(finished)} trials on {', '.join(self._others)}"):
+            runner.connect(self.options.address, self.resources)
+            try:
+                self._elsewhere = elsewhere.run_tests(
+                    tests,
+                    self._others,
+                    lambda result: data[selection(result.config)].distortions,
+                    self.store,
+                    self.resources,
+                )
+            finally:
+                runner.disconnect()
+        name = f"{self.plan.study}-{self.plan.preset}-{self.plan.dataset}-elsewhere.csv"
+        write_whole(self.store.root / "tables" / name, self._elsewhere.to_csv(index=False).encode())
+
     def _make_report(self) -> None:
         """Write the report of what there is so far beside the results, and log it; failing is a message."""
         plan, store = self.plan, self.store
@@ -223,10 +277,15 @@ class Session:
         command = f"python -m analysis report --study {plan.study} --preset {plan.preset}"
         place = store.root / "reports" / f"{plan.study}-{plan.preset}-{plan.dataset}"
         try:
+            floors = {"brisque": self._brisque}
+            if self._elsewhere is not None:
+                floors["elsewhere"] = elsewhere.summary(self._elsewhere)
             with console.status("making the report"), tempfile.TemporaryDirectory() as folder:
-                for file in self._report(self.uri, plan.study, Path(folder), keys=keys, command=command):
+                for file in self._report(self.uri, plan.study, Path(folder), keys=keys, command=command, **floors):
                     write_whole(place / file.name, file.read_bytes())
-                scheme = splits_hash(self.data.first[1])
+                dataset, splits = self.data.first
+                save_splits(splits, Path(folder) / "splits.json", dataset)
+                scheme = splits_hash(splits)
                 fingerprints = list(self.data.by_fingerprint)
                 runs.log_study(self.uri, plan, scheme, fingerprints, keys, Path(folder), self.search.finished)
         except Exception as error:
@@ -258,11 +317,20 @@ def publish(uri: str, search: Search, store: Store, data: Data) -> None:
     names: dict[Any, tuple[str, ...]] = {place: dataset.distortions for place, dataset in data.datasets.items()}
     with console.status("logging the model"):
         try:
-            address = models.publish(uri, search, store, lambda config: names[selection(config)])
+            address = models.publish(
+                uri, search, store, lambda config: names[selection(config)], lambda result: _scenes(result, data)
+            )
         except Exception as error:
             return views.warn(f"the model is not logged: {first_line(error)}")
     if address:
         views.say(f"model: {address}")
+
+
+def _scenes(result: Result, data: Data) -> bytes:
+    """A file by which a model knows the scenes of its training again."""
+    from gada_ray.evaluation import scenes
+
+    return scenes.to_bytes(scenes.scenes(data.datasets[selection(result.config)], result.fold.train))
 
 
 def best_model(plan: Plan, options: Options) -> str:

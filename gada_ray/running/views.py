@@ -154,12 +154,14 @@ def show_missing(search: Search, cause: str) -> None:
     console.print(f"{cause} with {total} trainings to do; run the same command to go on", style="yellow")
 
 
-def show_results(plan: Plan, search: Search, data: Data, root: Folder, uri: str) -> None:
-    """The study's table, on the screen and as a file, and where everything else is."""
+def show_results(
+    plan: Plan, search: Search, data: Data, root: Folder, uri: str, brisque: pd.DataFrame | None = None
+) -> None:
+    """The study's table with the floors under it, on the screen and as a file, and where everything else is."""
     from gada_ray.study.results import write_tables
     from gada_ray.tracking import runs
 
-    path, frame = write_tables(root / "tables", plan, search.configurations(), *data.first)
+    path, frame = write_tables(root / "tables", plan, search.configurations(), *data.first, brisque)
     tested = frame[frame["stage"] == "test"]
     view = Table(
         "level",
@@ -185,6 +187,17 @@ def show_results(plan: Plan, search: Search, data: Data, root: Folder, uri: str)
             chosen = ", ".join(f"{path}={level.best.run.values[path]:.3g}" for path in level.level.space)
             say(f"{level.level.name}: {chosen}; validation SROCC {level.best.mean:.3f}, best of {len(level.proposed)}")
     say(f"results: {root}\ntable: {path}\nMLflow: {runs.where_to_look(uri)}")
+
+
+def show_elsewhere(found: pd.DataFrame) -> None:
+    """What the study's trials reached on other databases, as means over splits."""
+    columns = ("tested on", "level", "images", "splits", "SROCC", "LCC", "LCC after logistic", "KRCC")
+    view = Table(*columns, title="Trained here, tested there", caption="the logistic is fitted on the whole database")
+    for row in found.to_dict("records"):
+        means = (row[f"{measure}_mean"] for measure in ("srocc", "lcc", "lcc_fitted", "krcc"))
+        names = (str(row[name]) for name in ("tested_on", "level", "images", "splits"))
+        view.add_row(*names, *(f"{mean:.3f}" for mean in means))
+    console.print(view)
 
 
 def show_failures(search: Search, root: Folder) -> None:

@@ -12,10 +12,13 @@ from optuna.trial import create_trial
 
 from gada_ray.config import ConfigError, TrainingConfig, flatten, with_values
 from gada_ray.errors import UserError
+from gada_ray.recipes import direct
 from gada_ray.study.racing import Racing
 
 Values = Mapping[str, Any]
 """Values of a configuration by dotted path."""
+Selection = tuple[bool, str, bool, int | None]
+"""What decides which images and scores of a database are loaded; see `selection`."""
 
 
 def LogUniform(low: float, high: float) -> FloatDistribution:
@@ -112,10 +115,13 @@ def make_plan(
     splits: int | None = None,
     seed: int = 0,
     racing: bool = True,
+    only: Sequence[str] = (),
 ) -> Plan:
     """Decide everything but the results.
 
-    `settings` change the base after the preset has. They cannot change what the study compares or searches.
+    `settings` change the base after the preset has. They cannot change what the study compares or searches. Of
+    `phases`, "direct" is the baseline with all steps of the base, which needs no references. `only` names the levels
+    that take part, where not all shall.
 
     Raises:
         StudyError: for an unknown preset or level, a setting that the study varies itself, or a space that cannot be
@@ -125,12 +131,12 @@ def make_plan(
     if preset not in study.presets:
         raise StudyError(f"study '{name}' has no preset '{preset}'; available: {', '.join(study.presets)}")
     size = study.presets[preset]
-    base = with_values(study.base, {**size.values, **settings})
+    base = _base(name, study, size, settings)
     levels = study.levels(base) if callable(study.levels) else study.levels
-    unknown = [level for level in (*(size.levels or ()), *(study.searched or ())) if level not in levels]
+    unknown = [level for level in (*only, *(size.levels or ()), *(study.searched or ())) if level not in levels]
     if unknown:
         raise StudyError(f"study '{name}' has no level '{unknown[0]}'; available: {', '.join(levels)}")
-    chosen = levels if size.levels is None else {level: levels[level] for level in size.levels}
+    chosen = {level: levels[level] for level in only or size.levels or levels}
     # Levels that are a function of the base take a setting into account; fixed ones would overwrite it in silence.
     fixed = {} if callable(study.levels) else chosen
     varied = {path for values in fixed.values() for path in values} | set(size.space)
@@ -172,6 +178,16 @@ def make_plan(
     )
 
 
+def _base(name: str, study: Study, size: Preset, settings: Values) -> TrainingConfig:
+    """The study's base as preset and settings change it."""
+    if settings.get("phases") != "direct":
+        return with_values(study.base, {**size.values, **settings})
+    if callable(study.levels):
+        raise StudyError(f"study '{name}' makes its lists of phases itself, so phases=direct cannot be set")
+    given = with_values(study.base, size.values)
+    return with_values(given, {**settings, "phases": (direct(given.steps),)})
+
+
 def _check_space(level: str, space: Mapping[str, BaseDistribution], values: Values, config: TrainingConfig) -> None:
     """Make sure that a search can start from a level's own values, and leaves what makes the level alone."""
     own = flatten(config)
@@ -190,12 +206,12 @@ def _check_space(level: str, space: Mapping[str, BaseDistribution], values: Valu
             ) from None
 
 
-def data_selections(levels: Sequence[LevelPlan]) -> dict[tuple[bool, str, bool], TrainingConfig]:
+def data_selections(levels: Sequence[LevelPlan]) -> dict[Selection, TrainingConfig]:
     """The different selections of the database that levels train on, each with one of its configurations."""
     return {selection(level.config): level.config for level in levels}
 
 
-def selection(config: TrainingConfig) -> tuple[bool, str, bool]:
+def selection(config: TrainingConfig) -> Selection:
     """What of a configuration decides which images and scores are loaded."""
     data = config.data
-    return data.include_reference_copies, data.dmos, data.drop_artificial_reference
+    return data.include_reference_copies, data.dmos, data.drop_artificial_reference, data.shorter_side

@@ -6,19 +6,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gada_ray.data import IqaDataset, Split, check_crops, load_dataset, load_splits, make_splits
-from gada_ray.study.definition import Plan, data_selections
+from gada_ray.data import IqaDataset, Split, check_crops, choose_splits, load_dataset
+from gada_ray.study.definition import Plan, Selection, StudyError, data_selections
 
 
 @dataclass(frozen=True)
 class Data:
     """The datasets that a plan trains on, by selection, with their splits."""
 
-    datasets: Mapping[tuple[bool, str, bool], IqaDataset]
-    splits: Mapping[tuple[bool, str, bool], Sequence[Split]]
+    datasets: Mapping[Selection, IqaDataset]
+    splits: Mapping[Selection, Sequence[Split]]
 
     @property
-    def fingerprints(self) -> dict[tuple[bool, str, bool], str]:
+    def fingerprints(self) -> dict[Selection, str]:
         """By selection."""
         return {place: dataset.fingerprint for place, dataset in self.datasets.items()}
 
@@ -34,15 +34,40 @@ class Data:
         return self.datasets[place], self.splits[place]
 
 
-def load_data(plan: Plan, root: Path | None, split_file: Path | None) -> Data:
-    """Decode every image once, and divide the references."""
+def load_data(plan: Plan, root: Path | None, wish: str | None = None) -> Data:
+    """Decode every image once, and divide the references: at random, or as a file or its authors ("published") do.
+
+    Raises:
+        DataError: for data or splits that cannot be used.
+        StudyError: for levels that need references on data that has none; names those that do not.
+    """
     datasets, splits = {}, {}
     for place, config in data_selections(plan.levels).items():
         dataset = load_dataset(plan.dataset, root, config.data)
         datasets[place] = dataset
-        splits[place] = (
-            load_splits(split_file, dataset) if split_file else make_splits(dataset.references, plan.splits, plan.seed)
-        )
+        check_references(plan, dataset)
+        splits[place] = choose_splits(dataset, wish, plan.splits, plan.seed)
         check_crops(dataset, max(level.config.data.crop_px for level in plan.levels))
         assert dataset.fingerprint
     return Data(datasets, splits)
+
+
+def check_references(plan: Plan, dataset: IqaDataset) -> None:
+    """Make sure that no level needs references which a dataset has not.
+
+    Raises:
+        StudyError: with the levels that can run.
+    """
+    needing = [level.name for level in plan.levels if level.config.uses_references]
+    if dataset.has_references or not needing:
+        return
+    able = [level.name for level in plan.levels if level.name not in needing]
+    remedy = (
+        f"these can run: {' '.join(f'--level {name!r}' for name in able)}"
+        if able
+        else "none can run; --set phases=direct trains every level directly, where the study's levels are no phases"
+    )
+    raise StudyError(
+        f"{dataset.name} has no references, from which {'; '.join(needing)} of study '{plan.study}' generate images; "
+        f"{remedy}"
+    )

@@ -14,7 +14,7 @@ from gada_ray.store import Folder, write_whole
 from gada_ray.study.definition import Plan
 from gada_ray.study.search import Configuration
 
-FLOOR = "distortion's mean (floor)"
+FLOOR, BRISQUE = "distortion's mean (floor)", "BRISQUE (floor)"
 
 
 def table(configurations: Sequence[Configuration]) -> pd.DataFrame:
@@ -79,25 +79,28 @@ def floor(dataset: IqaDataset, splits: Sequence[Split]) -> pd.DataFrame:
     for split in splits:
         fold = split.for_test()
         metrics.append(content_blind(frame, fold.train, fold.held_out))
-    return pd.DataFrame(
-        [
-            {
-                "level": FLOOR,
-                "stage": "test",
-                "n": len(metrics),
-                "planned": len(metrics),
-                "failed": 0,
-                **_summary(metrics),
-            }
-        ]
-    )
+    return _floor_row(FLOOR, metrics)
+
+
+def _floor_row(name: str, metrics: Sequence[dict[str, float]]) -> pd.DataFrame:
+    n = len(metrics)
+    return pd.DataFrame([{"level": name, "stage": "test", "n": n, "planned": n, "failed": 0, **_summary(metrics)}])
 
 
 def write_tables(
-    folder: Folder, plan: Plan, configurations: Sequence[Configuration], dataset: IqaDataset, splits: Sequence[Split]
+    folder: Folder,
+    plan: Plan,
+    configurations: Sequence[Configuration],
+    dataset: IqaDataset,
+    splits: Sequence[Split],
+    brisque: pd.DataFrame | None = None,
 ) -> tuple[Folder, pd.DataFrame]:
-    """Write `table` with the floor as a CSV file, and `by_split` beside it; returns the former, and its path."""
-    frame = pd.concat([table(configurations), floor(dataset, splits)], ignore_index=True)
+    """Write `table` with the floors as a CSV file, and `by_split` beside it; returns the former, and its path.
+
+    `brisque` holds BRISQUE's srocc and lcc on every split.
+    """
+    second = [] if brisque is None else [_floor_row(BRISQUE, brisque.to_dict("records"))]  # type: ignore[arg-type]
+    frame = pd.concat([table(configurations), floor(dataset, splits), *second], ignore_index=True)
     path = folder / f"{plan.study}-{plan.preset}-{plan.dataset}.csv"
     write_whole(path, frame.to_csv(index=False).encode())
     write_whole(path.with_stem(f"{path.stem}-splits"), by_split(configurations).to_csv(index=False).encode())

@@ -27,7 +27,7 @@ import optuna
 from gada_ray.config import TrainingConfig, digest, flatten, with_values
 from gada_ray.data.splits import Fold, Split, splits_hash
 from gada_ray.store import Result
-from gada_ray.study.definition import LevelPlan, Plan, selection
+from gada_ray.study.definition import LevelPlan, Plan, Selection, selection
 from gada_ray.study.price import skipped_phases, work
 from gada_ray.study.racing import Racing, losers
 from gada_ray.study.summary import ConfigurationRun
@@ -257,8 +257,8 @@ class Search:
     def __init__(
         self,
         plan: Plan,
-        splits: Mapping[tuple[bool, str, bool], Sequence[Split]],
-        fingerprints: Mapping[tuple[bool, str, bool], str],
+        splits: Mapping[Selection, Sequence[Split]],
+        fingerprints: Mapping[Selection, str],
         known: Callable[[str], Result | None],
         on_done: Callable[[Job, Result | None, bool], None] = lambda job, result, known: None,
         on_given_up: Callable[[Configuration], None] = lambda configuration: None,

@@ -83,11 +83,16 @@ def make_card(configuration: Configuration, levels: int, result: Result, distort
 
 
 def publish(
-    uri: str, search: Search, store: Store, distortions: Callable[[TrainingConfig], tuple[str, ...]]
+    uri: str,
+    search: Search,
+    store: Store,
+    distortions: Callable[[TrainingConfig], tuple[str, ...]],
+    scenes: Callable[[Result], bytes] = lambda result: b"",
 ) -> str | None:
     """Log a finished study's winner to MLflow, and return its address. Again, it is found and not logged again.
 
-    `distortions` gives the names of the classes that a configuration is trained on. None while the study is not
+    `distortions` gives the names of the classes that a configuration is trained on, `scenes` a file by which the model
+    knows the scenes of its training again (`evaluation.scenes`). None while the study is not
     finished, or where no level was trained on every split.
 
     Raises:
@@ -104,14 +109,16 @@ def publish(
     from mlflow import MlflowClient
 
     try:
-        return _log(MlflowClient(tracking_uri=uri), card, state, key, plan_key(search.plan))
+        return _log(MlflowClient(tracking_uri=uri), card, state, key, plan_key(search.plan), lambda: scenes(result))
     except Exception as error:
         raise ModelError(
             f"MLflow at {uri} did not take it ({first_line(error)[:300]}); run --sync when it does"
         ) from error
 
 
-def _log(client: MlflowClient, card: Card, state: dict[str, Tensor], key: str, plan: str) -> str:
+def _log(
+    client: MlflowClient, card: Card, state: dict[str, Tensor], key: str, plan: str, scenes: Callable[[], bytes]
+) -> str:
     from mlflow.entities import LoggedModelOutput, LoggedModelStatus
 
     experiment = client.get_experiment_by_name(card.study)
@@ -130,7 +137,7 @@ def _log(client: MlflowClient, card: Card, state: dict[str, Tensor], key: str, p
         tags = {"card": identity, "level": card.level, "preset": card.preset, "signature": card.signature}
         model = client.create_logged_model(place, NAME, run_id, tags)
         with tempfile.TemporaryDirectory() as name:
-            _save(Path(name) / "model", card, state, run_id, model.model_id)
+            _save(Path(name) / "model", card, state, scenes(), run_id, model.model_id)
             client.log_model_artifacts(model.model_id, str(Path(name) / "model"))
         if run_id:
             client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
@@ -142,7 +149,7 @@ def _log(client: MlflowClient, card: Card, state: dict[str, Tensor], key: str, p
     return f"models:/{model.model_id}"
 
 
-def _save(folder: Path, card: Card, state: dict[str, Tensor], run_id: str | None, model_id: str) -> None:
+def _save(folder: Path, card: Card, state: dict[str, Tensor], scenes: bytes, run_id: str | None, model_id: str) -> None:
     """Write an MLflow model: code, card and weights, a signature, and an example of its input."""
     from mlflow import pyfunc
     from mlflow.models import Model, ModelSignature
@@ -156,7 +163,7 @@ def _save(folder: Path, card: Card, state: dict[str, Tensor], run_id: str | None
         # MLflow warns of its own code, and tells of every step.
         warnings.simplefilter("ignore")
         logging.getLogger("mlflow").setLevel(logging.ERROR)
-        scoring.save(Path(name) / "model", card, state)
+        scoring.save(Path(name) / "model", card, state, scenes)
         pyfunc.save_model(
             folder,
             python_model=Path(__file__).with_name("served_model.py"),
@@ -248,6 +255,32 @@ def _weights(store: Store, result: Result) -> dict[str, Tensor]:
     saved = checkpoint.from_bytes(data, str(place))
     network = (saved if result.config.evaluation.weights == "last" else saved["average"])["network"]
     return {name.removeprefix("judge."): value for name, value in network.items() if name.startswith("judge.")}
+
+
+def scorer(store: Store, result: Result, distortions: tuple[str, ...], device: str = "cpu") -> scoring.Scorer:
+    """A finished trial's network, whether or not it is anybody's winner; its card says no more than the trial does.
+
+    Raises:
+        ModelError: for weights that are missing or damaged.
+    """
+    card = Card(
+        study=result.run.study,
+        question="",
+        preset="",
+        level=result.signature,
+        chosen="not chosen",
+        over_splits={},
+        signature=result.signature,
+        fold=result.fold,
+        metrics=result.metrics,
+        dataset=result.dataset,
+        distortions=distortions,
+        config=result.config,
+        code_version=result.code_version,
+        versions=result.run.versions,
+    )
+    weights = {name: tensor.cpu().numpy() for name, tensor in _weights(store, result).items()}
+    return scoring.Scorer(card, weights, device)
 
 
 def _check_there(uri: str) -> None:

@@ -77,7 +77,10 @@ def statistics_loss(generated: Sequence[Tensor], distorted: Sequence[Tensor], im
     """
     total = torch.zeros((), device=generated[0].device)
     for ours, theirs in zip(generated, distorted, strict=True):
-        places = max(1, SQUARE_PX * theirs.shape[2] // image_px)
+        height, width = theirs.shape[2:]
+        places = max(1, SQUARE_PX * height // image_px)
+        if height % places or width % places:  # maps that do not keep to the squares
+            places = 1
         with torch.no_grad():
             mean, square = _moments(theirs, places)
             unit = (square.mean((0, 1)) - mean.mean((0, 1)).square()).clamp(min=1e-6).sqrt()

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from gada_ray.config import PARTS, PhaseConfig, RateConfig, TrainingConfig
-from gada_ray.data.crops import CropSource, generator_for
+from gada_ray.data.crops import CropSource, generator_for, seed_for
 from gada_ray.model.discriminator import Discriminator, Gada, Judgement
 from gada_ray.model.generator import Generator, make_generator
 from gada_ray.model.layers import local_mean, normalised_contrast
@@ -91,6 +91,7 @@ class Phase:
         self.judge_optimiser = _adam(network, rates, rates.beta2, self.phase, [p for p in PARTS if p != "generator"])
         self.generator_optimiser = _adam(network, rates, rates.generator_beta2, self.phase, ["generator"])
         self.batch = min(config.data.batch, len(rows))
+        self.drops = any(isinstance(part, nn.Dropout) for part in network.judge.modules())
 
     @property
     def optimisers(self) -> dict[str, torch.optim.Adam]:
@@ -114,6 +115,8 @@ class Phase:
         """
         phase, judge = self.phase, self.network.judge
         random = generator_for(seed, self.number, number)
+        if self.drops:
+            torch.manual_seed(seed_for(seed, self.number, number, "dropout"))
         real = self._real_batch(number, seed, random)
         generated = seen = None
         terms: dict[str, Tensor] = {}

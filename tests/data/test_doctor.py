@@ -20,7 +20,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def look(root: Path, crop_px: int = 16, splits: Path | None = None) -> Report:
-    return examine("manifest", root, DataConfig(crop_px=crop_px), splits)
+    return examine("manifest", root, DataConfig(crop_px=crop_px), str(splits) if splits else None)
 
 
 def check(*arguments: str | Path) -> tuple[int, str]:
@@ -151,7 +151,10 @@ def test_the_command_lists_every_problem_and_exits_with_2(root: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--dataset", "koniq"), "unknown dataset 'koniq'; available: demo, live, tid2013, csiq, kadid10k, manifest"),
+        (
+            ("--dataset", "koniq"),
+            "unknown dataset 'koniq'; available: demo, live, tid2013, csiq, kadid10k, biq2021, koniq10k, clive, spaq, ",
+        ),
         (("--dataset", "live"), "dataset 'live' needs --data-root"),
         (("--dataset", "csiq", "--data-root", "/nonexistent"), "CSIQ: no folder /nonexistent"),
     ],

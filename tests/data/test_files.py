@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from gada_ray.data import DataError
-from gada_ray.data.files import FileIndex, find_database, read_table
+from gada_ray.data.files import FileIndex, find_database
 
 
 def touch(path: Path) -> Path:
@@ -51,34 +51,3 @@ def test_an_ambiguous_a_missing_and_an_incomplete_root_are_told_apart(tmp_path: 
     touch(tmp_path / "c" / "mos.txt")
     with pytest.raises(DataError, match="several: b, c"):
         find_database(tmp_path, "X", ["mos.txt"])
-
-
-def test_a_table_is_read_with_byte_order_mark_crlf_spaces_blank_lines_and_further_columns(tmp_path: Path) -> None:
-    path = tmp_path / "t.csv"
-    path.write_bytes(b'\xef\xbb\xbfimage, var ,score\r\n"a, b.png",1, 2.5 \r\n\r\nc.png,2,3\r\n')
-    assert read_table(path, ("image", "score")) == [(("a, b.png",), 2.5), (("c.png",), 3.0)]
-
-
-def test_a_table_without_a_column_is_refused_with_the_columns_that_it_has(tmp_path: Path) -> None:
-    path = tmp_path / "t.csv"
-    path.write_text("picture,mos\na,1\n")
-    with pytest.raises(DataError, match=r"t\.csv: no column image, score; its first line is 'picture,mos'"):
-        read_table(path, ("image", "score"))
-
-
-def test_all_bad_lines_of_a_table_are_listed_by_number(tmp_path: Path) -> None:
-    path = tmp_path / "t.csv"
-    path.write_text("image,score\na,1\n,2\nb,good\nc\nd,1,2\n")
-    with pytest.raises(DataError) as error:
-        read_table(path, ("image", "score"))
-    lines = str(error.value).splitlines()
-    assert [line.split("line ")[1][0] for line in lines] == ["3", "4", "5", "6"]
-    assert "score 'good' is no number" in lines[1]
-
-
-@pytest.mark.parametrize("content", [b"\xff\xfe\x00binary\x00", b""])
-def test_what_is_no_table_is_refused_by_name(tmp_path: Path, content: bytes) -> None:
-    path = tmp_path / "t.csv"
-    path.write_bytes(content)
-    with pytest.raises(DataError, match=r"t\.csv: "):
-        read_table(path, ("image", "score"))

@@ -35,7 +35,7 @@ def test_a_manifest_is_read_as_declared(root: Path) -> None:
     assert dataset.score_range == (0.0, 100.0)
     assert dataset.references == ("alley", "boat")
     assert dataset.distortions == ("jpeg", "wn")
-    assert dataset.images == ("wn/Boat.png", "jpeg/Boat.png", "wn/alley.png", "jpeg/alley.png")
+    assert dataset.images == ("wn/boat.png", "jpeg/boat.png", "wn/alley.png", "jpeg/alley.png")
     assert dataset.score.tolist() == [-2, -2, 38, 38]
     assert np.allclose(dataset.quality, [1.02, 1.02, 0.62, 0.62])
     assert dataset.distorted_image(2).shape == (9, 11, 3)
@@ -82,7 +82,7 @@ def test_missing_columns_and_missing_files_are_refused_by_name(root: Path) -> No
 def test_two_references_with_one_name_are_refused_because_splits_go_by_it(root: Path) -> None:
     write_flat(root / "more/BOAT.png", (10, 9), (5, 5, 5))
     change(root / "scores.csv", "refimgs/Boat.png,jpeg", "more/BOAT.png,jpeg")
-    with pytest.raises(DataError, match=r"references more/BOAT\.png, refimgs/Boat\.png share the name 'boat'"):
+    with pytest.raises(DataError, match=r"references more/boat\.png, refimgs/boat\.png share the name 'boat'"):
         load_dataset("manifest", root, DataConfig())
 
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
 import subprocess
 import sys
 from unittest.mock import MagicMock
 
+import numpy as np
 import pandas as pd
 import pytest
 import ray
 from mlflow import MlflowClient
+from PIL import Image
 from ray import cloudpickle
 from ray.exceptions import RayActorError, RayTaskError
 
@@ -278,3 +281,34 @@ def test_only_a_cluster_that_was_named_is_joined_and_one_that_is_gone_is_an_erro
         monkeypatch.setenv("RAY_ADDRESS", variable)
     with pytest.raises(runner.ResourceError, match=f"no Ray cluster answers at {asked}"):
         runner.connect(address, runner.Resources())
+
+
+def test_finished_trials_are_tested_on_other_databases_without_training_and_with_shared_scenes_apart(command, tmp_path):
+    here, there = tmp_path / "here", tmp_path / "there"
+    make_manifest(here)
+    make_manifest(there, references=7)
+    for file in (there / "a.png", *there.glob("a_?.png")):  # one scene of the six is another's here
+        Image.fromarray(255 - np.asarray(Image.open(file))).save(file)
+    arguments = ("--study", "normalisation", "--preset", "smoke", "--dataset", "manifest", "--data-root", here)
+    text = command(*arguments, "--splits", 2, "--also-test", f"manifest={there}")
+    assert "Trained here, tested there" in text
+    path = tmp_path / "runs/tables/normalisation-smoke-manifest-elsewhere.csv"
+    frame = pd.read_csv(path)
+    assert set(frame["level"]) == {"none", "mscn", "both"} and set(frame["split"]) == {0, 1}
+    assert set(frame["images"]) == {"all", "all without shared scenes", "dark", "noise"}
+    assert set(frame.loc[frame["images"] == "all", "n"]) == {56}
+    results = [Store(tmp_path / "runs").result(folder.name) for folder in (tmp_path / "runs/trials").iterdir()]
+    for result in results:
+        assert result is not None
+        (record,) = (tmp_path / "runs/trials" / result.signature).glob("elsewhere-*.json")
+        shared = json.loads(record.read_text())["shared"]
+        assert set(shared) == set(result.fold.train) - {"a"}
+    written = path.stat().st_mtime_ns
+    done = {record: record.stat().st_mtime_ns for record in (tmp_path / "runs/trials").glob("*/elsewhere-*")}
+    command(*arguments, "--splits", 2, "--also-test", f"manifest={there}")
+    assert path.stat().st_mtime_ns > written and pd.read_csv(path).equals(frame)
+    assert {record: record.stat().st_mtime_ns for record in done} == done  # read back, not done again
+    (study,) = runs_of(tmp_path / "runs", "normalisation", "study")
+    client = MlflowClient(tracking_uri=runs.default_uri(Store(tmp_path / "runs").root))
+    names = {file.path for file in client.list_artifacts(study.info.run_id)}
+    assert {"splits.json", "elsewhere.csv"} <= names

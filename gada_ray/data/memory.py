@@ -1,0 +1,71 @@
+"""What a database's pixels need in memory, and what there is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from gada_ray.data.dataset import DataError
+
+COPIES = 2
+"""Of the pixels that a study on one machine holds: its own, and the one that trials share."""
+SIDES = (1024, 768, 640, 512, 448, 384, 320, 256, 224, 192, 160, 128, 96, 64)
+"""Shorter sides that are proposed."""
+SPARE = 0.9
+"""Share of the free memory that pixels may take."""
+_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+
+
+def shrunk(shapes: np.ndarray, shorter_side: int | None) -> np.ndarray:
+    """Heights and widths int64 `[n, 2]` of images after they are shrunk to a shorter side; none is enlarged."""
+    if shorter_side is None:
+        return shapes
+    factor = np.minimum(1, shorter_side / np.maximum(1, shapes.min(axis=1, keepdims=True)))
+    return np.where(factor < 1, np.maximum(1, np.round(shapes * factor)), shapes).astype(np.int64)
+
+
+def size(shapes: np.ndarray, shorter_side: int | None = None) -> int:
+    """Bytes of images of some heights and widths `[n, 2]`."""
+    return int(3 * shrunk(shapes, shorter_side).prod(axis=1).sum())
+
+
+def free() -> int:
+    """Bytes of memory that this process may still take, in a container too."""
+    import psutil  # not where a stored model only scores
+
+    free = psutil.virtual_memory().available
+    for limit in map(Path, _LIMITS):
+        try:
+            allowed = int(limit.read_text())
+        except (OSError, ValueError):  # none, or "max"
+            continue
+        free = min(free, allowed - psutil.Process().memory_info().rss)
+    return int(free)
+
+
+def advice(shapes: np.ndarray, copies: int, room: int) -> str:
+    """The largest shorter side with which copies of the images fit into some bytes, as an option to give."""
+    side = next((side for side in SIDES if copies * size(shapes, side) <= SPARE * room), None)
+    if side is None:
+        return "no downscale makes them fit; take a machine with more memory, or fewer images"
+    return f"--set data.shorter_side={side} would take {gib(copies * size(shapes, side))}"
+
+
+def check(name: str, shapes: np.ndarray, shorter_side: int | None) -> None:
+    """Make sure that images fit into memory, before any of it is taken.
+
+    Raises:
+        DataError: with what they need, what there is, and what would fit.
+    """
+    needed, room = size(shapes, shorter_side), free()
+    if needed > SPARE * room:
+        raise DataError(
+            f"{name}: {len(shapes)} images take {gib(needed)} of memory as pixels, {gib(room)} are free here; "
+            f"{advice(shapes, COPIES, room)} in a study ({COPIES} copies)"
+        )
+
+
+def gib(count: int) -> str:
+    """Bytes as people say them."""
+    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"

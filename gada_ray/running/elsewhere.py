@@ -1,0 +1,160 @@
+"""Finished trials' weights on other databases, as tasks of the cluster. Nothing is trained or chosen there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+# First: it sets what Ray reads from the environment when it is imported.
+from gada_ray.running.runner import Resources  # isort: skip
+import ray
+
+from gada_ray.crosstest import ALL, MEASURES, WITHOUT, cross_test
+from gada_ray.data import DataError, load_dataset
+from gada_ray.data.dataset import IqaDataset
+from gada_ray.evaluation import scenes
+from gada_ray.store import DatasetRecord, Result, Store
+from gada_ray.study.search import Job
+from gada_ray.tracking import models
+
+VERSION = 1
+"""Raised when the same weights would be tested in another way."""
+
+
+@dataclass(frozen=True)
+class Test:
+    """One trial to be tested on one other database."""
+
+    job: Job
+    result: Result
+    other: str
+    """Name of the database on the command line."""
+    shared: Mapping[str, str]
+    """Its scenes that the trial was trained on, with training's names."""
+
+
+def load_others(wishes: Sequence[str], config: Any) -> dict[str, IqaDataset]:
+    """Databases that are asked for as NAME=DIR, by name.
+
+    Raises:
+        DataError: for a wish of another form, a name given twice, and whatever is wrong with the data.
+    """
+    found: dict[str, IqaDataset] = {}
+    for wish in wishes:
+        name, _, root = wish.partition("=")
+        if name in found:
+            raise DataError(f"--also-test names {name} twice; a database of another folder needs a run of its own")
+        found[name] = load_dataset(name, Path(root) if root else None, config)
+    return found
+
+
+def plan_tests(
+    finished: Sequence[tuple[Job, Result]],
+    others: Mapping[str, IqaDataset],
+    trained_on: Callable[[Result], IqaDataset],
+) -> Iterator[Test]:
+    """The tests of finished trials on other databases, with the scenes that each one's training shared with them."""
+    known: dict[tuple[str, str], dict[str, str]] = {}
+    for name, other in others.items():
+        present = scenes.scenes(other, other.references)
+        for job, result in finished:
+            training = trained_on(result)
+            place = (training.fingerprint, name)
+            if place not in known:
+                known[place] = scenes.shared(scenes.scenes(training, training.references), present)
+            seen = {there: here for there, here in known[place].items() if here in result.fold.train}
+            yield Test(job, result, name, seen)
+
+
+def run_tests(
+    tests: Sequence[Test],
+    others: Mapping[str, IqaDataset],
+    distortions: Callable[[Result], tuple[str, ...]],
+    store: Store,
+    resources: Resources,
+    on_done: Callable[[int], None] = lambda number: None,
+) -> pd.DataFrame:
+    """Carry out tests on the cluster that `runner.connect` joined; what the store holds is read back.
+
+    Columns: level, stage, split, trained_on, tested_on, images (all, all without shared scenes, or a distortion), n and
+    the measures; a row each. The store's folder of a trial gets `elsewhere-*.json` and `.csv` (predictions).
+    """
+    missing = [test for test in tests if _kept(store, test, others[test.other]) is None]
+    if missing:
+        shared = {name: ray.put(other) for name, other in others.items()}
+        task = ray.remote(num_cpus=resources.cpus, num_gpus=resources.gpus)(_carry_out)
+        left = [
+            task.remote(
+                str(store.root),
+                test.result.signature,
+                distortions(test.result),
+                shared[test.other],
+                dict(test.shared),
+                resources.execution.device,
+            )
+            for test in missing
+        ]
+        while left:
+            done, left = ray.wait(left)
+            ray.get(done)
+            on_done(len(missing) - len(left))
+    rows = []
+    for test in tests:
+        kept = _kept(store, test, others[test.other])
+        assert kept is not None
+        where = {"level": test.job.run.name, "stage": test.job.run.stage, "split": test.job.trial.fold.split}
+        names = {"trained_on": test.result.dataset.name, "tested_on": others[test.other].name}
+        rows += [{**where, **names, **row} for row in kept]
+    return pd.DataFrame(rows)
+
+
+def summary(frame: pd.DataFrame) -> pd.DataFrame:
+    """Mean and standard deviation over splits: tested_on, level, images, splits, and `srocc_mean`, `srocc_sd`, ..."""
+    whole = frame[(frame["stage"] == "test") & frame["images"].isin([ALL, WITHOUT])]
+    groups = whole.groupby(["tested_on", "level", "images"], sort=False)
+    parts: dict[str, Any] = {"splits": groups["split"].nunique()}
+    for measure in MEASURES:
+        parts[f"{measure}_mean"] = groups[measure].mean()
+        parts[f"{measure}_sd"] = groups[measure].std()
+    return pd.DataFrame(parts).reset_index()
+
+
+def _name(dataset: IqaDataset) -> str:
+    return f"elsewhere-{VERSION}-{dataset.fingerprint[:16]}"
+
+
+def _kept(store: Store, test: Test, dataset: IqaDataset) -> list[dict[str, Any]] | None:
+    text = store.read(test.result.signature, f"{_name(dataset)}.json")
+    if text is None:
+        return None
+    rows: list[dict[str, Any]] = json.loads(text)["rows"]
+    return rows
+
+
+def _carry_out(
+    storage: str,
+    signature: str,
+    distortions: tuple[str, ...],
+    dataset: IqaDataset,
+    shared: Mapping[str, str],
+    device: str,
+) -> None:
+    """One test in a worker."""
+    store = Store(storage)
+    result = store.result(signature)
+    assert result is not None
+    tested = cross_test(models.scorer(store, result, distortions, device), dataset, shared)
+    rows = tested.metrics.astype(object).where(tested.metrics.notna(), None).to_dict("records")
+    record = {
+        "dataset": DatasetRecord.of(dataset).model_dump(mode="json"),
+        "shared": dict(shared),
+        "unseen": tested.unseen,
+        "rows": rows,
+    }
+    store.write(signature, f"{_name(dataset)}.csv", tested.predictions.to_csv(index=False).encode())
+    store.write(signature, f"{_name(dataset)}.json", json.dumps(record, indent=1).encode())

@@ -1,0 +1,68 @@
+"""How do other shallow networks do under this protocol, and does generated data help them too?
+
+Table 2 of the paper quotes other methods from their authors, whose splits, labels and test crops were others. Here all
+are trained and tested on the same splits: the CNN of Kang et al. (2014) and DIQaM-NR of Bosse et al. (2018), each with
+its authors' patches of 32 pixels, mean absolute error and number of test patches, and no classifier; the direct
+baseline and GADA; and both networks as the trunk of GADA. BRISQUE stands under the table as a second floor. All have
+the same number of steps. Different from the authors' own: a batch holds one patch an image and not all of a few images,
+and Kang's network is trained by Adam and not by plain gradient descent. Expected: DIQaM above Kang, both near the
+baseline; generated data help little.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from gada_ray import NARROW, SMOKE, Preset, Study, TrainingConfig, direct, gada, real_only
+
+PATCHES = {"data.crop_px": 32, "data.batch": 64, "losses.quality": "l1"}
+KANG = {
+    "model.network": "kang",
+    "model.normalisation": "mscn",
+    "evaluation.crops": 128,  # its authors take all that do not overlap
+    "evaluation.placement": "even",
+    **PATCHES,
+}
+DIQAM = {
+    "model.network": "diqam",
+    "model.normalisation": "none",
+    "evaluation.crops": 32,
+    "rates.discriminator": 1e-4,
+    "rates.evaluator": 1e-4,
+    "rates.beta1": 0.9,
+    **PATCHES,
+}
+ALONE = {"losses.class_weight": 0.0}
+
+
+def levels(base: TrainingConfig) -> Mapping[str, Mapping[str, Any]]:
+    """Networks with as many steps as the base."""
+    alone = {"phases": (direct(base.steps),), **ALONE}
+    return {
+        "CNN of Kang": {**KANG, **alone},
+        "DIQaM-NR": {**DIQAM, **alone},
+        "baseline": {"phases": real_only(base.phases)},
+        "GADA": {},
+        "GADA, trunk of Kang": KANG,
+        "GADA, trunk of DIQaM": DIQAM,
+    }
+
+
+STUDY = Study(
+    question="How do other shallow networks do on the same splits, and does generated data help them too?",
+    base=gada(gan_steps=30_000, augmentation_steps=10_000, finetuning_steps=5_000),
+    levels=levels,
+    presets={
+        "smoke": Preset(cost="6 trainings of seconds; shows that it runs, nothing else", splits=1, values=SMOKE),
+        "small": Preset(
+            cost="12 trainings of 1,500 steps; some hours on 2 CPU cores",
+            splits=2,
+            values={
+                **NARROW,
+                "phases.gan.steps": 1000,
+                "phases.augmentation.steps": 300,
+                "phases.finetuning.steps": 200,
+            },
+        ),
+        "paper": Preset(cost="6 levels x 10 splits, 45,000 steps each: some tens of GPU-hours", splits=10),
+    },
+)
