@@ -105,7 +105,7 @@ class RunRecord(Frozen):
     seconds: float
     """Wall time of all attempts, as far as checkpoints know it."""
     phase_seconds: dict[str, float]
-    """Training alone; a phase taken over from another trial is missing."""
+    """Training alone; a phase taken over from another trial is missing. "judge" is what the independent judge took."""
     evaluation_seconds: float
     peak_memory_mb: float
     """Of the device for a GPU, else of the process."""

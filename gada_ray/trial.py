@@ -313,8 +313,9 @@ class _Training:
         steps = self.config.evaluation.judge_steps
         if not steps:
             return None
-        trial = independent_judge(self.trial)
+        trial, since = independent_judge(self.trial), time.monotonic()
         result = run_trial(trial, self.dataset, self.store, self.execution)
+        self.state.phase_seconds["judge"] = time.monotonic() - since
         weights = self.store.read(trial.signature, WEIGHTS)
         if result.status != "finished" or weights is None:
             raise DivergedError(f"the judge of generated images could not be trained: {result.cause}")

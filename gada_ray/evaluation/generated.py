@@ -20,7 +20,7 @@ from gada_ray.model.discriminator import Discriminator
 from gada_ray.model.generator import Generator
 
 QUALITIES = 8
-"""Qualities asked for when obedience is measured, evenly over the training range."""
+"""Qualities asked for when obedience is measured, evenly over what all classes reach in training."""
 NOISES = 4
 """Draws of z whose images are compared."""
 SHOWN = 5
@@ -204,9 +204,13 @@ def _triples(
 
 
 def _range(source: CropSource, rows: Tensor, count: int) -> Tensor:
-    """Qualities `[count]`, evenly over those of some rows."""
-    seen = source.quality[rows]
-    return torch.linspace(float(seen.min()), float(seen.max()), count)
+    """Qualities `[count]`, evenly over what rows of all classes reach; over all rows where they share nothing."""
+    seen, classes = source.quality[rows], source.distortion[rows]
+    by_class = [seen[classes == one] for one in classes.unique()]
+    low, high = max(float(q.min()) for q in by_class), min(float(q.max()) for q in by_class)
+    if low >= high:
+        low, high = float(seen.min()), float(seen.max())
+    return torch.linspace(low, high, count)
 
 
 def _ranks(asked: Tensor, shown: Tensor) -> list[float]:

@@ -6,7 +6,7 @@ import dataclasses
 import socket
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -19,7 +19,7 @@ from gada_ray.study.definition import LevelPlan, Plan, selection
 from gada_ray.study.inputs import Data
 from gada_ray.study.price import Seconds, from_past, price, probe, rest_kind, skipped_phases, step_kind
 from gada_ray.study.search import Job, Search
-from gada_ray.trial import Execution, Trial, run_trial
+from gada_ray.trial import Execution, Trial, independent_judge, run_trial
 
 
 class LevelEstimate(Frozen):
@@ -98,6 +98,7 @@ def estimate(
     seconds = dict(past)
     skipped = _skipped(search.waiting, known)
     levels = []
+    judges: set[str] = set()
     for level in search.levels:
         name, config = level.level.name, level.level.config
         done = sum(len(c.results) for c in search.configurations() if c.run.level == name)
@@ -106,8 +107,7 @@ def estimate(
             if not probing:
                 return None
             place = selection(config)
-            images = len(data.datasets[place].rows_of(data.splits[place][0].test))
-            new = probe(config, data.datasets[place], images, here, seconds)
+            new = probe(config, data.datasets[place], images_of(data, config), here, seconds)
             if rest_kind(config) in new:
                 fold = data.splits[place][0].for_test()
                 trial = Trial(config, fold, search.plan.seed, data.fingerprints[place])
@@ -117,6 +117,12 @@ def estimate(
         later = level.planned - done - len(jobs)
         total = sum(_cost(job.trial.config, config, seconds, skipped[job.trial.signature]) for job in jobs)
         total += later * _cost(config, config, seconds) if later else 0.0
+        for judge in _judges(jobs, known, judges):
+            if price(judge, seconds) is None and probing:
+                place = selection(config)
+                seconds |= probe(judge, data.datasets[place], images_of(data, config), here, seconds)
+            cost = price(judge, seconds)
+            total += cost.seconds() if cost else 0.0
         levels.append(
             LevelEstimate(
                 level=name,
@@ -137,6 +143,22 @@ def estimate(
     )
 
 
+def images_of(data: Data, config: TrainingConfig) -> int:
+    """How many images a configuration's test on the first split has."""
+    place = selection(config)
+    return len(data.datasets[place].rows_of(data.splits[place][0].test))
+
+
+def _judges(jobs: Sequence[Job], known: Callable[[str], Result | None], counted: set[str]) -> Iterator[TrainingConfig]:
+    """Configurations of the judges that some jobs need and nobody trained or counted yet; notes them as counted."""
+    for job in jobs:
+        if job.trial.config.evaluation.judge_steps:
+            judge = independent_judge(job.trial)
+            if judge.signature not in counted and not known(judge.signature):
+                yield judge.config
+            counted.add(judge.signature)
+
+
 def _skipped(jobs: Sequence[Job], known: Callable[[str], Result | None]) -> dict[str, int]:
     """How many first phases every job takes over: from another job, which is trained before it, or from the store."""
     available = {job.trial.signature for job in jobs}
@@ -153,7 +175,7 @@ def besides(trial: Trial, dataset: IqaDataset, execution: Execution, seconds: Se
     Found by a trial of one step a phase, tested on one crop an image, whose result is thrown away.
     """
     short = [phase.model_copy(update={"steps": 1}) for phase in trial.config.phases]
-    evaluation = trial.config.evaluation.model_copy(update={"crops": 1, "curve_crops": 1})
+    evaluation = trial.config.evaluation.model_copy(update={"crops": 1, "curve_crops": 1, "judge_steps": 0})
     config = trial.config.model_copy(update={"phases": tuple(short), "evaluation": evaluation})
     with tempfile.TemporaryDirectory() as folder:
         run = run_trial(dataclasses.replace(trial, config=config), dataset, Store(folder), execution).run
