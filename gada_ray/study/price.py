@@ -42,9 +42,11 @@ class Price:
 
 
 def step_kind(config: TrainingConfig, number: int) -> str:
-    """Names steps that cost the same: neither learning rates nor loss weights nor the number of steps matter."""
+    """Names steps that cost the same: rates and the number of steps do not matter, nor do weights but for 0."""
     phase = config.phases[number]
-    return digest(["step", _shapes(config), phase.trains, phase.images, phase.conditions, phase.generated_by])
+    terms = {name: bool(value) if name.endswith("_weight") else value for name, value in config.losses}
+    kind = [phase.trains, phase.images, phase.conditions, phase.generated_by, phase.generated_weight > 0]
+    return digest(["step", _shapes(config), terms, *kind])
 
 
 def rest_kind(config: TrainingConfig) -> str:
