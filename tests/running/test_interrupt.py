@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -61,6 +62,12 @@ def start(data: Path, storage: Path, *options: object, before: tuple[str, ...] =
         )
 
 
+def is_training(process: psutil.Process) -> bool:
+    with contextlib.suppress(psutil.Error):
+        return "ImplicitFunc.train" in " ".join(process.cmdline())
+    return False
+
+
 def finish(process: subprocess.Popen[bytes], storage: Path) -> tuple[int, str]:
     code = process.wait(600)
     return code, storage.with_suffix(".log").read_text()
@@ -76,10 +83,11 @@ def numbers(storage: Path) -> str:
 def test_a_study_that_gets_sigterm_ends_with_a_table_and_checkpoints_and_goes_on_to_the_same_numbers(tmp_path):
     make_manifest(tmp_path / "data", references=8)
     hit, quiet = tmp_path / "hit", tmp_path / "quiet"
-    process = start(tmp_path / "data", hit, "--checkpoint-every", 0)
-    while not list(hit.glob("trials/*/checkpoint.pt")):
+    process = start(tmp_path / "data", hit, "--checkpoint-every", 3600)
+    while not any(is_training(child) for child in psutil.Process(process.pid).children(recursive=True)):
         assert process.poll() is None, hit.with_suffix(".log").read_text()
-        time.sleep(0.1)
+        time.sleep(0.2)
+    assert not list(hit.glob("trials/*/checkpoint.pt"))
     family = psutil.Process(process.pid).children(recursive=True)
     process.terminate()
     code, text = finish(process, hit)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
@@ -21,7 +22,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch):
     made = Clock()
-    monkeypatch.setattr("gada_ray.running.status.time.monotonic", made)
+    monkeypatch.setattr("gada_ray.running.status.time", SimpleNamespace(monotonic=made))
     return made
 
 
