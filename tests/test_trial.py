@@ -262,7 +262,8 @@ def test_the_signature_depends_on_everything_that_changes_the_numbers_and_on_not
     ]
     changed = {
         "data.crop_px": 24, "data.crop_grid": 4, "data.batch": 5, "data.include_reference_copies": True,
-        "data.dmos": "realigned", "data.drop_artificial_reference": True, "model.normalisation": "none",
+        "data.dmos": "realigned", "data.drop_artificial_reference": True, "data.shorter_side": 40,
+        "model.network": "kang", "model.normalisation": "none",
         "model.trunk_widths": (4, 8, 9), "model.feature_maps": 17, "model.head": "dense", "model.head_units": 9,
         "model.norm": "none", "model.generator_widths": (4, 8, 9), "model.condition_at": "both",
         "model.embedding": 5, "model.noise_dim": 5, "model.noise_map": True, "model.skips": False,

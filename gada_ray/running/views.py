@@ -73,8 +73,9 @@ def _number(hours: float) -> str:
 def caption(plan: Plan, data: Data) -> str:
     """Data, labels, preset, splits and seed, without which no number means anything."""
     dataset, splits = data.first
+    kind = "references" if dataset.has_references else "groups, no references"
     return (
-        f"{dataset.name} ({len(dataset)} images, {len(dataset.references)} references; {dataset.labels}), "
+        f"{dataset.name} ({len(dataset)} images, {len(dataset.references)} {kind}; {dataset.labels}), "
         f"preset {plan.preset}, {len(splits)} splits, seed {plan.seed}"
     )
 
