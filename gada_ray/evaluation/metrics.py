@@ -97,6 +97,6 @@ def _lcc_fitted(target: np.ndarray, prediction: np.ndarray, lcc: float) -> float
         except RuntimeError:
             return lcc
         fitted = logistic(sign * x, *fit)
-    if not np.isfinite(fitted).all() or np.ptp(fitted) == 0:
+    if not np.isfinite(fitted).all() or _constant(fitted):
         return lcc
     return max(lcc, float(stats.pearsonr(target, fitted).statistic))
