@@ -14,10 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gada_ray.config import ModelConfig
-from gada_ray.model.layers import SLOPE, activation, convolution, gaussian, normalised
-
-BLOCK_PX = 8
-"""Side of the squares that the bottleneck holds in one place; JPEG's blocks, for crops on their grid."""
+from gada_ray.model.layers import BLOCK_PX, SLOPE, activation, convolution, gaussian, normalised
 
 
 class Condition(nn.Module):

@@ -68,6 +68,18 @@ def local_mean(images: Tensor) -> Tensor:
     return _average(h, BINOMIAL, images.device) @ images @ _average(w, BINOMIAL, images.device).T
 
 
+BLOCK_PX = 8
+"""Side of JPEG's blocks."""
+
+
+def cosine_transform(device: torch.device, dtype: torch.dtype = torch.float32) -> Tensor:
+    """The orthonormal cosine transform along a line of a block, as a matrix `[8, 8]`."""
+    k = torch.arange(BLOCK_PX, device=device, dtype=dtype)
+    cosines = torch.cos(math.pi * (k[None, :] + 0.5) * k[:, None] / BLOCK_PX) * math.sqrt(2 / BLOCK_PX)
+    cosines[0] /= math.sqrt(2)
+    return cosines
+
+
 CONTRAST_FLOOR = 0.02
 
 

@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -71,14 +71,7 @@ def make_card(configuration: Configuration, levels: int, result: Result, distort
         level=run.level,
         chosen=CHOSEN.format(levels=levels),
         over_splits={name: value for name, value in over_splits.items() if name != "device_hours"},
-        signature=result.signature,
-        fold=result.fold,
-        metrics=result.metrics,
-        dataset=result.dataset,
-        distortions=distortions,
-        config=result.config,
-        code_version=result.code_version,
-        versions=result.run.versions,
+        **_of_trial(result, distortions),
     )
 
 
@@ -246,6 +239,20 @@ def fetch(address: str, tracking_uri: str | None) -> Path:
         mlflow.set_tracking_uri(before)  # type: ignore[arg-type]  # None forgets it
 
 
+def _of_trial(result: Result, distortions: tuple[str, ...]) -> dict[str, Any]:
+    """What a card says of the trial whose weights it is with."""
+    return {
+        "signature": result.signature,
+        "fold": result.fold,
+        "metrics": result.metrics,
+        "dataset": result.dataset,
+        "distortions": distortions,
+        "config": result.config,
+        "code_version": result.code_version,
+        "versions": result.run.versions,
+    }
+
+
 def _weights(store: Store, result: Result) -> dict[str, Tensor]:
     """The judge's state from a trial's stored weights."""
     place = store.folder(result.signature) / "weights.pt"
@@ -270,14 +277,7 @@ def scorer(store: Store, result: Result, distortions: tuple[str, ...], device: s
         level=result.signature,
         chosen="not chosen",
         over_splits={},
-        signature=result.signature,
-        fold=result.fold,
-        metrics=result.metrics,
-        dataset=result.dataset,
-        distortions=distortions,
-        config=result.config,
-        code_version=result.code_version,
-        versions=result.run.versions,
+        **_of_trial(result, distortions),
     )
     weights = {name: tensor.cpu().numpy() for name, tensor in _weights(store, result).items()}
     return scoring.Scorer(card, weights, device)

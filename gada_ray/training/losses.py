@@ -9,15 +9,14 @@ maximise L_C - L_S. The losses here are negative log-likelihoods to be minimised
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-SQUARE_PX = 8
-"""Side of JPEG's blocks."""
+from gada_ray.model.layers import BLOCK_PX, cosine_transform
+
 GREY_LEVEL = 1 / 255
 
 
@@ -78,7 +77,7 @@ def statistics_loss(generated: Sequence[Tensor], distorted: Sequence[Tensor], im
     total = torch.zeros((), device=generated[0].device)
     for ours, theirs in zip(generated, distorted, strict=True):
         height, width = theirs.shape[2:]
-        places = max(1, SQUARE_PX * height // image_px)
+        places = max(1, BLOCK_PX * height // image_px)
         if height % places or width % places:  # maps that do not keep to the squares
             places = 1
         with torch.no_grad():
@@ -121,8 +120,8 @@ def spectrum_loss(generated: Tensor, distorted: Tensor) -> Tensor:
 def _spectrum(images: Tensor) -> Tensor:
     """Variances `[n, 3, 64]` of the cosine coefficients of 8x8 squares."""
     n, c, height, width = images.shape
-    squares = images.reshape(n, c, height // SQUARE_PX, SQUARE_PX, width // SQUARE_PX, SQUARE_PX)
-    squares = squares.permute(0, 1, 2, 4, 3, 5).reshape(n, c, -1, SQUARE_PX**2)
+    squares = images.reshape(n, c, height // BLOCK_PX, BLOCK_PX, width // BLOCK_PX, BLOCK_PX)
+    squares = squares.permute(0, 1, 2, 4, 3, 5).reshape(n, c, -1, BLOCK_PX**2)
     return (squares @ _cosines(images.device)).var(2, correction=0)
 
 
@@ -130,9 +129,7 @@ def _spectrum(images: Tensor) -> Tensor:
 def _cosines(device: torch.device) -> Tensor:
     """The two-dimensional cosine transform of squares, as a matrix `[64, 64]` to multiply rows with."""
     with torch.inference_mode(False), torch.no_grad():
-        k = torch.arange(SQUARE_PX, dtype=torch.float32)
-        cosines = torch.cos(math.pi * (k[None] + 0.5) * k[:, None] / SQUARE_PX) * math.sqrt(2 / SQUARE_PX)
-        cosines[0] /= math.sqrt(2)
+        cosines = cosine_transform(torch.device("cpu"))
         return torch.kron(cosines, cosines).T.contiguous().to(device)
 
 

@@ -210,7 +210,7 @@ class Phase:
         if weights.statistics_weight or (asked and weights.generator_learns_from == "average"):
             with self._autocast():
                 maps = teacher.trunk.maps(seen.images)
-                if weights.generator_learns_from == "average":
+                if asked and weights.generator_learns_from == "average":
                     judged = teacher.heads(teacher.trunk.pooled(maps[-1]))
             if weights.statistics_weight:
                 with torch.no_grad(), self._autocast():

@@ -8,7 +8,6 @@ Letters in shapes: n crops, c crop side.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Sequence
 
@@ -16,12 +15,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from gada_ray.model.layers import BLOCK_PX, cosine_transform
+
 NOISE_SD = 0.3
 """Strongest noise, as a share of the full scale."""
 BLUR_SD_PX = 4.0
 """Strongest blur."""
 BLUR_RADIUS_PX = 12
-BLOCK_PX = 8
 BLOCK_STEP = 1.2
 """Coarsest step of the coefficients of a block, for images in [0, 1]."""
 COARSE_PX = 8
@@ -81,8 +81,7 @@ def _blur(images: Tensor, strength: Tensor) -> Tensor:
 def _blocks(images: Tensor, strength: Tensor) -> Tensor:
     """Cosine coefficients of 8x8 blocks, rounded to a step that grows with frequency, as JPEG does."""
     k = torch.arange(BLOCK_PX, device=images.device, dtype=images.dtype)
-    cosines = torch.cos(math.pi * (k[None, :] + 0.5) * k[:, None] / BLOCK_PX) * math.sqrt(2 / BLOCK_PX)
-    cosines[0] /= math.sqrt(2)
+    cosines = cosine_transform(images.device, images.dtype)
     n, channels, height, width = images.shape
     blocks = images.reshape(n, channels, height // BLOCK_PX, BLOCK_PX, width // BLOCK_PX, BLOCK_PX).transpose(3, 4)
     coefficients = cosines @ (blocks - 0.5) @ cosines.T
