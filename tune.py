@@ -12,7 +12,7 @@ import pkgutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -23,6 +23,9 @@ from gada_ray.errors import UserError
 from gada_ray.running import views
 from gada_ray.running.interrupt import Interruption
 from gada_ray.study.definition import Study, StudyError, make_plan
+
+INTERRUPTED = 130
+"""What typer makes of KeyboardInterrupt."""
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -165,19 +168,20 @@ def run() -> None:
     """The command: bad input is one message and exit code 2."""
     try:
         # Without its own handling of errors, typer returns the code of typer.Exit.
-        sys.exit(app(standalone_mode=False))
+        code = app(standalone_mode=False)
     except UserError as error:
         fail(str(error))
-    except typer.Abort:
-        fail("interrupted; run the same command to go on", code=75)
     except Exception as error:
         # Wrong options: typer has no public name for their base class.
         if not hasattr(error, "format_message"):
             raise
         fail(error.format_message())
+    if code == INTERRUPTED:
+        fail("interrupted; run the same command to go on", code=75)
+    sys.exit(code)
 
 
-def fail(message: str, code: int = 2) -> None:
+def fail(message: str, code: int = 2) -> NoReturn:
     """Print one message and leave."""
     Console(stderr=True).print(f"error: {message}", style="red", markup=False, highlight=False, soft_wrap=True)
     sys.exit(code)

@@ -52,5 +52,6 @@ trap 'TIME_IS_UP=1; kill -TERM $STUDY' USR1
 trap 'kill -TERM $STUDY' TERM
 CODE=0
 while kill -0 "$STUDY" 2>/dev/null; do wait "$STUDY" && CODE=0 || CODE=$?; done
-if [ "$CODE" = 75 ] && [ -n "$TIME_IS_UP" ]; then scontrol requeue "$SLURM_JOB_ID"; fi
+# 143: the signal came before Python could take it.
+if [ -n "$TIME_IS_UP" ] && { [ "$CODE" = 75 ] || [ "$CODE" = 143 ]; }; then scontrol requeue "$SLURM_JOB_ID"; fi
 exit "$CODE"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import signal
 import socket
 import sys
 from unittest.mock import MagicMock
@@ -247,6 +248,13 @@ def test_the_list_shows_every_study_with_question_and_cost(monkeypatch, capsys):
         assert name in flat
     assert {"patch_size", "learning_rates", "phase_lengths", "phases", "normalisation"} <= set(tune.study_names())
     assert {"paper_live", "paper_tid2013"} <= set(tune.study_names())
+
+
+def test_a_signal_before_any_trial_says_how_to_go_on(monkeypatch, capsys):
+    monkeypatch.setattr(tune, "load_study", lambda name: os.kill(os.getpid(), signal.SIGTERM))
+    code, text = command(monkeypatch, capsys, "--study", "patch_size")
+    assert code == 75
+    assert "run the same command to go on" in text
 
 
 @pytest.mark.parametrize("name", tune.study_names())

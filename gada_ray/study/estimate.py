@@ -99,6 +99,7 @@ def estimate(
     skipped = _skipped(search.waiting, known)
     levels = []
     judges: set[str] = set()
+    paid: set[str] = set()
     for level in search.levels:
         name, config = level.level.name, level.level.config
         done = sum(len(c.results) for c in search.configurations() if c.run.level == name)
@@ -115,7 +116,10 @@ def estimate(
             seconds |= new
         jobs = [job for job in search.waiting if job.run.level == name]
         later = level.planned - done - len(jobs)
-        total = sum(_cost(job.trial.config, config, seconds, skipped[job.trial.signature]) for job in jobs)
+        # What several levels or proposals ask for alike is trained once.
+        new_jobs = {s: job for job in jobs if (s := job.trial.signature) not in paid}
+        paid |= set(new_jobs)
+        total = sum(_cost(job.trial.config, config, seconds, skipped[s]) for s, job in new_jobs.items())
         total += later * _cost(config, config, seconds) if later else 0.0
         for judge in _judges(jobs, known, judges):
             if price(judge, seconds) is None and probing:
