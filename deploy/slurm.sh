@@ -29,7 +29,8 @@ start_node() {
     exec ray start --head --node-ip-address "$HEAD" --port "$PORT" --temp-dir "$PLACE" "${options[@]}"
   fi
   until (: <"/dev/tcp/$HEAD/$PORT") 2>/dev/null; do sleep 1; done
-  exec ray start --address "$HEAD:$PORT" "${options[@]}"
+  # The port answers before the head can take a node.
+  until ray start --address "$HEAD:$PORT" "${options[@]}"; do sleep 2; done
 }
 export -f start_node
 srun --nodes "$SLURM_JOB_NUM_NODES" --ntasks "$SLURM_JOB_NUM_NODES" --ntasks-per-node 1 bash -c start_node >"$PLACE/ray.log" 2>&1 &
