@@ -93,7 +93,7 @@ def shared_map(scorer: Scorer, images: Sequence[np.ndarray]) -> tuple[np.ndarray
 
         since = time.process_time()
         crops = np.stack([image[t : t + px, s : s + px] for t, s in zip(top.tolist(), left.tolist(), strict=True)])
-        qualities[0, number] = judge.evaluate(_planes(crops)).mean()
+        qualities[0, number] = judge.evaluate(_planes(crops))[0].mean()
         seconds[0] += time.process_time() - since
 
         since = time.process_time()

@@ -23,17 +23,21 @@ export PATH HEAD PORT PLACE RAY_AUTH_TOKEN RAY_AUTH_MODE=token RAY_USAGE_STATS_E
 
 # CPUs are those that Slurm binds a task to, GPUs those that it was given; a third of the memory holds the images.
 start_node() {
-  options=(--num-cpus "$(nproc)" --num-gpus "${SLURM_GPUS_ON_NODE:-0}" --include-dashboard=false --block)
+  options=(--num-cpus "$(nproc)" --num-gpus "${SLURM_GPUS_ON_NODE:-0}" --block)
   if [ -n "${SLURM_MEM_PER_NODE:-}" ]; then options+=(--object-store-memory "$((SLURM_MEM_PER_NODE * 350000))"); fi
   if [ "$SLURM_PROCID" = 0 ]; then
-    exec ray start --head --node-ip-address "$HEAD" --port "$PORT" --temp-dir "$PLACE" "${options[@]}"
+    exec ray start --head --node-ip-address "$HEAD" --port "$PORT" --temp-dir "$PLACE" --include-dashboard=false "${options[@]}" 2>&1
   fi
   until (: <"/dev/tcp/$HEAD/$PORT") 2>/dev/null; do sleep 1; done
   # The port answers before the head can take a node.
-  until ray start --address "$HEAD:$PORT" "${options[@]}"; do sleep 2; done
+  for _ in {1..5}; do
+    if ray start --address "$HEAD:$PORT" "${options[@]}" 2>&1; then return; fi
+    sleep 2
+  done
+  echo "node $SLURMD_NODENAME does not join the Ray of this job" >&2
 }
 export -f start_node
-srun --nodes "$SLURM_JOB_NUM_NODES" --ntasks "$SLURM_JOB_NUM_NODES" --ntasks-per-node 1 bash -c start_node >"$PLACE/ray.log" 2>&1 &
+srun --nodes "$SLURM_JOB_NUM_NODES" --ntasks "$SLURM_JOB_NUM_NODES" --ntasks-per-node 1 bash -c start_node >"$PLACE/ray.log" &
 CLUSTER=$!
 end() {
   kill "$CLUSTER" 2>/dev/null && wait "$CLUSTER" || true
@@ -49,8 +53,8 @@ done
 python tune.py --address "$HEAD:$PORT" "$@" &
 STUDY=$!
 TIME_IS_UP=
-trap 'TIME_IS_UP=1; kill -TERM $STUDY' USR1
-trap 'kill -TERM $STUDY' TERM
+trap 'TIME_IS_UP=1; kill -TERM $STUDY 2>/dev/null || true' USR1
+trap 'kill -TERM $STUDY 2>/dev/null || true' TERM
 CODE=0
 while kill -0 "$STUDY" 2>/dev/null; do wait "$STUDY" && CODE=0 || CODE=$?; done
 # 143: the signal came before Python could take it.

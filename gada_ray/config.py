@@ -38,6 +38,14 @@ class DataConfig(Frozen):
     """Crop corners are multiples of this many pixels; 8 keeps crops on the JPEG block grid, 1 takes them anywhere."""
     batch: PositiveInt = 32
     """Crops of real distorted images in a step (the paper: 64)."""
+    crops_per_image: PositiveInt = 1
+    """Crops of one image in a step, of those in the batch."""
+    sampling: Literal["uniform", "saliency", "activity", "difference"] = "uniform"
+    """Where training crops are taken: anywhere alike; rather where the image is salient (spectral residual), where its
+    local contrast is high, or where it differs from its reference."""
+    temperature: float = Field(default=1.0, gt=0)
+    """Of sampling: the chance of a window goes with its mean in the map to the power 1 / temperature; more is nearer
+    to uniform, less to the highest place alone. A tenth of the crops is taken anywhere in any case."""
     include_reference_copies: bool = False
     """LIVE only: keep the 203 undistorted copies of references among the distorted images (the paper's 982)."""
     dmos: Literal["original", "realigned"] = "original"
@@ -64,6 +72,9 @@ class ModelConfig(Frozen):
     """How heads see the maps: pooled; a convolution as large as the crop's maps; flattened; heads at every location."""
     head_units: PositiveInt = 128
     """Units of the first fully connected layer of classifier and evaluator."""
+    weighs_crops: bool = False
+    """The evaluator also says how much a crop counts, as in WaDIQaM (Bosse et al. 2018): L_E is that of the weighted
+    mean over the crops of an image."""
     norm: Literal["batch", "instance", "none", "spectral"] = "batch"
     """Normalisation between convolutions, except after the first of each network."""
     generator: Literal["modulated", "plain"] = "modulated"
@@ -193,10 +204,15 @@ class EvaluationConfig(Frozen):
     """Random crops of each image."""
     placement: Literal["random", "even"] = "random"
     """Where crops are taken: at random, or spread evenly over the image."""
+    sampling: Literal["uniform", "saliency", "activity"] = "uniform"
+    """Where random crops are taken rather than elsewhere, by what the image alone shows; as in training."""
+    temperature: float = Field(default=1.0, gt=0)
+    """Of sampling, as in training."""
     crop_grid: PositiveInt | None = None
     """Test crops' corners are multiples of this many pixels; None takes the grid of training."""
-    pooling: Literal["mean", "median"] = "mean"
-    """How the predictions of the crops become one."""
+    pooling: Literal["mean", "median", "inverse", "learned"] = "mean"
+    """How the predictions of the crops become one: their mean; their median; their mean weighted by the inverse of
+    their chance, which is unbiased for the mean over the whole image; or weighted as the evaluator says."""
     weights: Literal["average", "last"] = "average"
     """What is tested and becomes a model: the moving average of the weights, or those of the last step."""
     judge_steps: int = Field(default=0, ge=0)
@@ -232,6 +248,23 @@ class TrainingConfig(Frozen):
             )
         if self.model.network != "gada" and self.model.head != "gap":
             raise ValueError(f"head '{self.model.head}' is of the network 'gada'; '{self.model.network}' has its own")
+        if self.model.network != "gada" and self.model.weighs_crops:
+            raise ValueError(f"model.weighs_crops is of the network 'gada', not of '{self.model.network}'")
+        if self.data.batch % self.data.crops_per_image:
+            raise ValueError(
+                f"data.batch must be a multiple of data.crops_per_image = {self.data.crops_per_image}, "
+                f"got {self.data.batch}"
+            )
+        if self.model.weighs_crops and self.data.crops_per_image == 1:
+            raise ValueError(
+                "model.weighs_crops needs several crops of an image in a step: data.crops_per_image of 2 or more"
+            )
+        if self.evaluation.pooling == "learned" and not self.model.weighs_crops:
+            raise ValueError("evaluation.pooling 'learned' needs model.weighs_crops = true")
+        if self.evaluation.placement == "even" and self.evaluation.sampling != "uniform":
+            raise ValueError(
+                f"evaluation.sampling '{self.evaluation.sampling}' draws crops; placement 'even' spreads them without"
+            )
         names = [phase.name for phase in self.phases]
         if len(set(names)) != len(names):
             raise ValueError(f"phases need names of their own, got {names}")
@@ -264,8 +297,8 @@ class TrainingConfig(Frozen):
 
     @property
     def uses_references(self) -> bool:
-        """Whether any phase needs the distorted images' references."""
-        return any(phase.uses_references for phase in self.phases)
+        """Whether any phase, or where its crops are taken, needs the distorted images' references."""
+        return self.data.sampling == "difference" or any(phase.uses_references for phase in self.phases)
 
     @property
     def uses_generator(self) -> bool:

@@ -24,7 +24,10 @@ from gada_ray.config import Frozen, TrainingConfig, explain
 from gada_ray.data.crops import corners, even_places, generator_for, random_places
 from gada_ray.data.dataset import DataError, raw_score
 from gada_ray.data.photos import decode_photo
+from gada_ray.data.sampling import MAPS, Sampler, levels
 from gada_ray.errors import UserError
+from gada_ray.evaluation import protocol
+from gada_ray.evaluation.protocol import CropScores
 from gada_ray.model.discriminator import Discriminator
 from gada_ray.store import DatasetRecord, FoldRecord
 
@@ -86,6 +89,15 @@ class Score(NamedTuple):
     """The likeliest class over all crops; empty where no classifier was trained."""
 
 
+class Crops(NamedTuple):
+    """What a model sees of an image."""
+
+    pixels: np.ndarray
+    """uint8 `[k, c, c, 3]`."""
+    weight: torch.Tensor
+    """float64 `[k]`, the inverse of the chance to be taken; see `sampling.Windows`."""
+
+
 class Scorer:
     """A model on a device.
 
@@ -107,11 +119,11 @@ class Scorer:
             raise ModelError(f"--device {device} cannot be used here ({str(error).splitlines()[0]})") from None
         self.judge.eval()
 
-    def crops(self, image: np.ndarray) -> np.ndarray:
-        """The crops uint8 `[k, c, c, 3]` of an image `[h, w, 3]`.
+    def crops(self, image: np.ndarray) -> Crops:
+        """The crops of an image uint8 `[h, w, 3]`.
 
-        Where they lie depends on the image's size only, so two versions of one picture are seen through the same
-        windows.
+        Unless the model looks where it is salient or busy, where they lie depends on the image's size only, so two
+        versions of one picture are seen through the same windows.
 
         Raises:
             DataError: for an image that is smaller than a crop.
@@ -120,29 +132,38 @@ class Scorer:
         px, (height, width) = data.crop_px, image.shape[:2]
         if min(height, width) < px:
             raise DataError(f"{width}x{height} pixels; the model needs at least {px}x{px}")
-        if test.placement == "even":
-            places = even_places(test.crops)
+        grid, weight = test.crop_grid or data.crop_grid, torch.ones(test.crops, dtype=torch.float64)
+        random = generator_for("score", height, width, px)
+        if test.sampling != "uniform":
+            sampler = Sampler([levels(MAPS[test.sampling](image))], [(height, width)], px, grid, test.temperature)
+            draws = torch.rand(test.crops, generator=random, dtype=torch.float64)
+            top, left, weight = sampler.windows(torch.zeros(test.crops, dtype=torch.long), draws)
         else:
-            places = random_places(test.crops, generator_for("score", height, width, px))
-        top, left = corners(torch.tensor([[height, width]]), places, px, test.crop_grid or data.crop_grid)
-        return np.stack([image[t : t + px, s : s + px] for t, s in zip(top.tolist(), left.tolist(), strict=True)])
+            places = even_places(test.crops) if test.placement == "even" else random_places(test.crops, random)
+            top, left = corners(torch.tensor([[height, width]]), places, px, grid)
+        taken = [image[t : t + px, s : s + px] for t, s in zip(top.tolist(), left.tolist(), strict=True)]
+        return Crops(np.stack(taken), weight)
 
     @torch.inference_mode()
-    def judged(self, crops: Sequence[np.ndarray]) -> list[Score]:
+    def judged(self, crops: Sequence[Crops]) -> list[Score]:
         """Scores of several images from the crops of each, judged as one batch."""
         config = self.card.config
-        batch = torch.from_numpy(np.concatenate(crops)).to(self.device).permute(0, 3, 1, 2).float().div_(255)
+        pixels = torch.from_numpy(np.concatenate([each.pixels for each in crops]))
+        batch = pixels.to(self.device).permute(0, 3, 1, 2).float().div_(255)
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=config.precision == "bfloat16"):
             judgement = self.judge(batch)
-        sizes = [len(each) for each in crops]
+        sizes = [len(each.pixels) for each in crops]
         qualities = judgement.quality.double().cpu().split(sizes)
         likely = judgement.distortion.double().softmax(dim=1).cpu().split(sizes)
-        return [self._pooled(quality, p) for quality, p in zip(qualities, likely, strict=True)]
+        learned = judgement.weight.double().cpu().split(sizes)
+        if config.evaluation.pooling == "inverse":
+            learned = tuple(each.weight for each in crops)
+        return [self._pooled(*each) for each in zip(qualities, learned, likely, strict=True)]
 
-    def _pooled(self, quality: torch.Tensor, likely: torch.Tensor) -> Score:
-        """One image's score from its crops' qualities `[k]` and class probabilities `[k, classes]`."""
-        median = self.card.config.evaluation.pooling == "median"
-        pooled = float(quality.quantile(0.5) if median else quality.mean())
+    def _pooled(self, quality: torch.Tensor, weight: torch.Tensor, likely: torch.Tensor) -> Score:
+        """One image's score from its crops' qualities `[k]`, weights `[k]` and class probabilities `[k, classes]`."""
+        scores = CropScores(quality[None], weight[None])
+        pooled = float(protocol.pooled(scores, self.card.config.evaluation.pooling))
         raw = raw_score(pooled, self.card.dataset.score_range, self.card.dataset.direction)
         spread = float(quality.std()) if len(quality) > 1 else 0.0
         name = self.card.distortions[int(likely.mean(dim=0).argmax())] if self.card.names_distortions else ""
@@ -162,7 +183,7 @@ class Scorer:
         `workers` threads decode ahead while a batch of images is judged; memory holds the crops of two batches.
         """
         todo = iter(paths)
-        waiting: deque[tuple[Path, Future[np.ndarray]]] = deque()
+        waiting: deque[tuple[Path, Future[Crops]]] = deque()
         with ThreadPoolExecutor(workers) as pool:
             while True:
                 while len(waiting) < 2 * batch and (path := next(todo, None)) is not None:
@@ -178,7 +199,7 @@ class Scorer:
                         raise error
                     yield path, error or scores[number]
 
-    def _read(self, file: Path | bytes, name: object) -> np.ndarray:
+    def _read(self, file: Path | bytes, name: object) -> Crops:
         """The crops of an image file."""
         image = decode_photo(file, name)
         try:

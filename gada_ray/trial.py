@@ -30,6 +30,7 @@ from gada_ray.data.dataset import IqaDataset
 from gada_ray.data.splits import Fold
 from gada_ray.evaluation import generated, protocol
 from gada_ray.evaluation.metrics import by_distortion, content_blind
+from gada_ray.evaluation.protocol import CropScores
 from gada_ray.model.discriminator import Discriminator, Gada
 from gada_ray.model.generator import Generator
 from gada_ray.recipes import direct
@@ -42,10 +43,14 @@ from gada_ray.training.phases import DivergedError, Phase, build
 LOSS_POINTS = 50
 """Points of the loss curves in a phase; a checkpoint can be taken at each."""
 WEIGHTS = "weights.pt"
-RETEST = ("crops", "placement", "crop_grid", "pooling", "weights")
+RETEST = ("crops", "placement", "crop_grid", "sampling", "temperature", "pooling", "weights")
 """Fields of the evaluation that concern trained weights alone: trials that differ in them share one training."""
+CROPPING = ("crop_grid", "crops_per_image", "sampling", "temperature")
+"""Fields of the data that say how training takes its crops."""
 JUDGE_WIDTHS, JUDGE_BATCH, JUDGE_SEED = (32, 64, 64, 256), 32, 1_000_003
 """Of the independent judge: maps of its trunk, crops in a step, and what its seed is away from the trial's."""
+CROP_SPREAD = "crop_spread"
+"""Root mean square over images of the standard error of a prediction by the draw of its crops, in quality."""
 GENERATOR = "generator_"
 """How metrics of the generator begin; they do not depend on how images are tested."""
 
@@ -110,8 +115,9 @@ def independent_judge(trial: Trial) -> Trial:
     configurations.
     """
     data = trial.config.data
+    usual = {name: getattr(DataConfig(), name) for name in CROPPING}
     values = {
-        "data": data.model_copy(update={"batch": JUDGE_BATCH, "crop_grid": DataConfig().crop_grid}),
+        "data": data.model_copy(update=usual | {"batch": JUDGE_BATCH}),
         "model": ModelConfig(trunk_widths=JUDGE_WIDTHS[:-1], feature_maps=JUDGE_WIDTHS[-1]),
         "phases": (direct(trial.config.evaluation.judge_steps),),
         "evaluation": EvaluationConfig(curve_points=0),
@@ -217,8 +223,8 @@ class _Training:
             predictions = self._run_phase(optimisers)
             optimisers = {}
         if predictions is None:  # trained to the end by an attempt that was interrupted, or by another trial
-            predictions = self._table(self._predict(config.evaluation.crops))
-            self.state.phases[-1]["metrics"] |= by_distortion(predictions)
+            predictions, metrics = self._tested_by(self._predict(config.evaluation.crops))
+            self.state.phases[-1]["metrics"] |= metrics
         return self._finish(predictions)
 
     def _run_phase(self, optimisers: dict[str, Any]) -> pd.DataFrame:
@@ -273,11 +279,10 @@ class _Training:
         self._add_seconds(settings.name, since)
         if "generator" in settings.trains and test.judge_steps:
             self._save(phase)  # the judge may have to be trained first, which may be ended
-        quality = self._predict(test.crops)
+        scores = self._predict(test.crops)
         if test.curve_points:
-            self._look(settings.name, before, quality[:, : test.curve_crops])
-        predictions = self._table(quality[:, : test.crops])
-        metrics = by_distortion(predictions)
+            self._look(settings.name, before, scores.first(test.curve_crops))
+        predictions, metrics = self._tested_by(scores)
         if "generator" in settings.trains:
             metrics |= generated.measure(
                 self._generator, self._judge(), self.source, self.train_rows, self.held_out, config.data
@@ -324,23 +329,27 @@ class _Training:
         judge.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         return judge.eval()
 
-    def _look(self, phase: str, before: int, quality: torch.Tensor) -> dict[str, float]:
+    def _look(self, phase: str, before: int, crops: CropScores) -> dict[str, float]:
         """Note a point of the learning curve, and return it."""
-        metrics = by_distortion(self._table(quality))
+        _, metrics = self._tested_by(crops)
         scores = {name: metrics[name] for name in ("srocc", "lcc")}
         self._note(phase, before, scores)
         return scores
 
-    def _predict(self, crops: int) -> torch.Tensor:
+    def _predict(self, crops: int) -> CropScores:
         since = time.monotonic()
-        quality = protocol.predict(self._tested.judge, self.source, self.held_out, self.corners, self.config, crops)
-        if not torch.isfinite(quality).all():
+        scores = protocol.predict(self._tested.judge, self.source, self.held_out, self.corners, self.config, crops)
+        if not torch.isfinite(torch.stack(scores)).all():
             raise DivergedError("predictions are no longer finite")
         self.state.evaluation_seconds += time.monotonic() - since
-        return quality
+        return scores
 
-    def _table(self, quality: torch.Tensor) -> pd.DataFrame:
-        return protocol.table(self.dataset, self.held_out, quality, self.config.evaluation.pooling)
+    def _tested_by(self, scores: CropScores) -> tuple[pd.DataFrame, dict[str, float]]:
+        """Predictions of held-out images, and what they are worth."""
+        pooling = self.config.evaluation.pooling
+        predictions = protocol.table(self.dataset, self.held_out, scores, pooling)
+        spread = protocol.spread(scores, pooling).square().mean().sqrt()
+        return predictions, by_distortion(predictions) | {CROP_SPREAD: float(spread)}
 
     def _save(self, phase: Phase | None) -> None:
         """Write the checkpoint; between phases there is no optimiser to keep."""

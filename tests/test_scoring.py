@@ -1,6 +1,7 @@
 """Scores are those of the protocol; models are read back whole, without code, or refused by name."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from gada_ray import PhaseConfig, TrainingConfig
 from gada_ray.data import DataError
 from gada_ray.data.crops import CropSource
 from gada_ray.evaluation import protocol
-from gada_ray.scoring import CARD, WEIGHTS, ModelError, Score, load, save
+from gada_ray.scoring import CARD, WEIGHTS, Crops, ModelError, Score, load, save
 from tests.toy import CPU, tiny, toy_card, toy_dataset, toy_scorer
 
 RNG = np.random.default_rng(0)
@@ -35,17 +36,28 @@ def files(folder: Path, count: int) -> list[Path]:
     return paths
 
 
-@pytest.mark.parametrize("pooling", ["mean", "median"])
-def test_on_the_same_crops_quality_is_what_testing_predicts(pooling: str) -> None:
-    config = tiny({"evaluation.pooling": pooling})
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"evaluation.pooling": "mean"},
+        {"evaluation.pooling": "median"},
+        {"evaluation.pooling": "inverse", "evaluation.sampling": "activity"},
+        {"evaluation.pooling": "learned", "model.weighs_crops": True, "data.crops_per_image": 2},
+    ],
+    ids=lambda values: values["evaluation.pooling"],
+)
+def test_on_the_same_crops_quality_is_what_testing_predicts(values: dict[str, Any]) -> None:
+    config, pooling = tiny(values), values["evaluation.pooling"]
     dataset, scorer = toy_dataset(), toy_scorer(config)
     source, rows, px = CropSource(dataset, CPU), torch.arange(5), config.data.crop_px
     corners = protocol.windows(dataset, source, rows, config)
     quality = protocol.predict(scorer.judge, source, rows, corners, config, config.evaluation.crops)
     wanted = protocol.table(dataset, rows, quality, pooling)["prediction"]
     crops = [
-        np.stack([dataset.distorted_image(row)[t : t + px, s : s + px] for t, s in zip(*corner, strict=True)])
-        for row, corner in enumerate(zip(*corners, strict=True))
+        Crops(
+            np.stack([dataset.distorted_image(row)[t : t + px, s : s + px] for t, s in zip(top, left, strict=True)]), w
+        )
+        for row, (top, left, w) in enumerate(zip(*corners, strict=True))
     ]
     assert [score.quality for score in scorer.judged(crops)] == pytest.approx(wanted.tolist(), abs=1e-6)
 
@@ -53,7 +65,7 @@ def test_on_the_same_crops_quality_is_what_testing_predicts(pooling: str) -> Non
 def test_spread_is_the_standard_deviation_over_crops_and_none_for_one_crop() -> None:
     scorer = toy_scorer()
     crops = scorer.crops(picture())
-    each = [scorer.judged([crop[None]])[0] for crop in crops]
+    each = [scorer.judged([Crops(crop[None], crops.weight[:1])])[0] for crop in crops.pixels]
     (together,) = scorer.judged([crops])
     assert together.spread == pytest.approx(np.std([score.quality for score in each], ddof=1), abs=1e-6)
     assert {score.spread for score in each} == {0.0}
@@ -82,13 +94,13 @@ def test_crops_depend_on_the_size_of_an_image_alone_and_lie_inside_it() -> None:
     scorer = toy_scorer()
     rows, columns = np.indices((40, 30), dtype=np.uint8)
     image = np.dstack([rows, columns, rows])
-    first, second = scorer.crops(image), scorer.crops(image)
+    first, second = scorer.crops(image).pixels, scorer.crops(image).pixels
     assert np.array_equal(first, second)
     assert first.shape == (3, 16, 16, 3)
     for crop in first:
         top, left = crop[0, 0, :2]
         assert np.array_equal(crop, image[top : top + 16, left : left + 16])
-    assert scorer.crops(picture(16, 16)).shape == (3, 16, 16, 3)
+    assert scorer.crops(picture(16, 16)).pixels.shape == (3, 16, 16, 3)
 
 
 def test_an_image_smaller_than_a_crop_is_refused_with_both_sizes() -> None:

@@ -59,6 +59,7 @@ class CropSource:
             # The array may be a read-only view of shared memory; it is only ever read here.
             warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
             pixels = torch.from_numpy(dataset.pixels)
+        self.dataset = dataset
         self.device = device
         self.pixels = pixels.to(device)
         self.offsets = torch.from_numpy(dataset.offsets.copy())

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
@@ -71,6 +71,8 @@ class IqaDataset:
     """Whether `references` are images, or names of groups alone."""
     published: tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]] | None = None
     """Training, validation and test part of its authors, by names in `references`, where they published them."""
+    maps: dict[str, np.ndarray] = field(default_factory=dict)
+    """By kind, where crops are rather taken: uint8, flat, image after image; `sampling.maps` fills and reads it."""
 
     def __len__(self) -> int:
         return len(self.images)

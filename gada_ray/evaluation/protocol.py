@@ -5,34 +5,65 @@ Letters in shapes: m images, k crops of each, c crop side.
 
 from __future__ import annotations
 
+import math
+from typing import NamedTuple
+
 import pandas as pd
 import torch
 from torch import Tensor
 
 from gada_ray.config import TrainingConfig
+from gada_ray.data import sampling
 from gada_ray.data.crops import CropSource, generator_for
 from gada_ray.data.dataset import IqaDataset
+from gada_ray.data.sampling import Windows
 from gada_ray.model.discriminator import Discriminator
 
 CROPS_AT_ONCE = 256
+MIDDLE = 0.5
+"""Of the quality scale. Crops that are weighted by their chances add their difference from it, which leaves the
+expectation as it is and takes most of the weights' own variance out."""
 
 
-def windows(dataset: IqaDataset, source: CropSource, rows: Tensor, config: TrainingConfig) -> tuple[Tensor, Tensor]:
-    """Corners of the test crops, int64 [m, k] each.
+class CropScores(NamedTuple):
+    """What a judge says of the crops of some images, float32 `[m, k]` each."""
 
-    Random crops of an image depend on its name, the crop size and the grid only, so every trial sees the same ones.
+    quality: Tensor
+    weight: Tensor
+    """How much a crop counts by the pooling of the test; 1 where all are alike."""
+
+    def first(self, crops: int) -> CropScores:
+        """The first ones of every image."""
+        return CropScores(self.quality[:, :crops], self.weight[:, :crops])
+
+
+def windows(dataset: IqaDataset, source: CropSource, rows: Tensor, config: TrainingConfig) -> Windows:
+    """The test crops `[m, k]`.
+
+    Random crops of an image depend on its name, the crop size, the grid and how they are sampled only, so every trial
+    sees the same ones.
     """
     data, test = config.data, config.evaluation
     grid = test.crop_grid or data.crop_grid
-    corners = []
-    for row in rows:
+    sampler = None
+    if test.sampling != "uniform":
+        sampler = sampling.sampler(dataset, rows.numpy(), test.sampling, data.crop_px, grid, test.temperature)
+    found = []
+    for number, row in enumerate(rows):
         images = source.distorted(row).repeat(test.crops)
-        if test.placement == "even":
-            corners.append(source.spread(images, data.crop_px, grid))
+        random = generator_for("evaluation", dataset.images[int(row)], data.crop_px)
+        if sampler is not None:
+            draws = torch.rand(test.crops, generator=random, dtype=torch.float64)
+            found.append(sampler.windows(torch.full((test.crops,), number), draws))
         else:
-            random = generator_for("evaluation", dataset.images[int(row)], data.crop_px)
-            corners.append(source.windows(images, data.crop_px, random, grid))
-    return torch.stack([top for top, _ in corners]), torch.stack([left for _, left in corners])
+            even = test.placement == "even"
+            corners = (
+                source.spread(images, data.crop_px, grid)
+                if even
+                else source.windows(images, data.crop_px, random, grid)
+            )
+            found.append(Windows(*corners, torch.ones(test.crops, dtype=torch.float64)))
+    return Windows(*(torch.stack(parts) for parts in zip(*found, strict=True)))
 
 
 @torch.inference_mode()
@@ -40,31 +71,69 @@ def predict(
     judge: Discriminator,
     source: CropSource,
     rows: Tensor,
-    corners: tuple[Tensor, Tensor],
+    corners: Windows,
     config: TrainingConfig,
     crops: int,
-) -> Tensor:
-    """Predicted quality `[m, crops]` of the first `crops` crops of some distorted images, on the CPU.
+) -> CropScores:
+    """What a judge says of the first `crops` crops of some distorted images, on the CPU.
 
     Puts the judge into evaluation mode and leaves it there.
     """
     judge.eval()
     images = source.distorted(rows).repeat_interleave(crops)
-    top, left = (corner[:, :crops].flatten() for corner in corners)
+    top, left, rarity = (each[:, :crops].flatten() for each in corners)
     parts = []
     for part in torch.arange(len(images)).split(CROPS_AT_ONCE):
         batch = source.gather(images[part], top[part], left[part], config.data.crop_px)
         with torch.autocast(source.device.type, dtype=torch.bfloat16, enabled=config.precision == "bfloat16"):
             parts.append(judge.evaluate(batch))
-    return torch.cat(parts).cpu().view(len(rows), crops)
+    quality, learned = (torch.cat(each).cpu().view(len(rows), crops) for each in zip(*parts, strict=True))
+    match config.evaluation.pooling:
+        case "learned":
+            weight = learned
+        case "inverse":
+            weight = rarity.float().view_as(quality)
+        case _:
+            weight = torch.ones_like(quality)
+    return CropScores(quality, weight)
 
 
-def table(dataset: IqaDataset, rows: Tensor, quality: Tensor, pooling: str) -> pd.DataFrame:
-    """Predictions as a frame: image, reference, distortion, target, prediction (both quality).
+def pooled(scores: CropScores, pooling: str) -> Tensor:
+    """One quality `[m]` from those of an image's crops `[m, k]`."""
+    quality, weight = scores
+    match pooling:
+        case "median":
+            return quality.quantile(0.5, dim=1)
+        case "inverse":
+            return MIDDLE + (weight * (quality - MIDDLE)).mean(dim=1)
+        case "learned":
+            return (weight * quality).sum(dim=1) / weight.sum(dim=1)
+        case _:
+            return quality.mean(dim=1)
 
-    `quality` `[m, k]` is that of each image's crops, pooled by "mean" or "median".
+
+def spread(scores: CropScores, pooling: str) -> Tensor:
+    """The standard error `[m]` of `pooled` by the draw of the crops; of the mean also for the median.
+
+    It falls with the square root of the number of crops, so it says how many of them another spread would take.
     """
-    prediction = quality.quantile(0.5, dim=1) if pooling == "median" else quality.mean(dim=1)
+    quality, weight = scores
+    crops = quality.shape[1]
+    if crops == 1:
+        return torch.zeros(len(quality))
+    match pooling:
+        case "inverse":
+            return (weight * (quality - MIDDLE)).std(dim=1) / math.sqrt(crops)
+        case "learned":  # a ratio of means, to first order
+            off = weight * (quality - pooled(scores, pooling)[:, None])
+            return off.std(dim=1) / weight.mean(dim=1) / math.sqrt(crops)
+        case _:
+            return quality.std(dim=1) / math.sqrt(crops)
+
+
+def table(dataset: IqaDataset, rows: Tensor, scores: CropScores, pooling: str) -> pd.DataFrame:
+    """Predictions as a frame: image, reference, distortion, target, prediction (both quality), pooled from crops."""
+    prediction = pooled(scores, pooling)
     frame = dataset.frame().iloc[rows.numpy()].reset_index(drop=True)
     frame = frame.rename(columns={"quality": "target"})[["image", "reference", "distortion", "target"]]
     return frame.assign(prediction=prediction.double().numpy())

@@ -8,11 +8,16 @@ from __future__ import annotations
 import itertools
 from typing import NamedTuple
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gada_ray.config import ModelConfig
 from gada_ray.model import peers
 from gada_ray.model.layers import InputNormalisation, activation, convolution
+
+LEAST_WEIGHT = 1e-6
+"""Of a crop, so that an image always has some (Bosse et al. 2018)."""
 
 
 class Judgement(NamedTuple):
@@ -24,6 +29,8 @@ class Judgement(NamedTuple):
     """Logits [n, k] of the distortion classes (C)."""
     quality: Tensor
     """Quality [n], trained on [0, 1], not clipped (E)."""
+    weight: Tensor
+    """How much a crop counts among those of its image [n], above 0; 1 unless the evaluator weighs crops."""
 
 
 class Trunk(nn.Module):
@@ -86,7 +93,7 @@ def make_evaluator(config: ModelConfig, features: int) -> nn.Sequential:
         case "diqam":
             return peers.diqam_evaluator()
         case _:
-            return _two_layers(features, config.head_units, 1)
+            return _two_layers(features, config.head_units, 1 + config.weighs_crops)
 
 
 class Discriminator(nn.Module):
@@ -108,20 +115,25 @@ class Discriminator(nn.Module):
 
     def heads(self, features: Tensor) -> Judgement:
         """All three judgements of the trunk's features."""
-        source, distortion, quality = (
-            head(features).float() for head in (self.discriminator, self.classifier, self.evaluator)
+        source, distortion, evaluation = (
+            self._at_once(head(features)) for head in (self.discriminator, self.classifier, self.evaluator)
         )
-        if self.trunk.head == "dense":
-            source, distortion, quality = (output.mean(dim=1) for output in (source, distortion, quality))
-        return Judgement(source.squeeze(1), distortion, quality.squeeze(1))
+        return Judgement(source.squeeze(1), distortion, *_quality_and_weight(evaluation))
 
-    def evaluate(self, images: Tensor) -> Tensor:
-        """Quality `[n]` alone."""
-        quality = self.evaluator(self.trunk(images)).float()
-        if self.trunk.head == "dense":
-            quality = quality.mean(dim=1)
-        result: Tensor = quality.squeeze(1)
-        return result
+    def evaluate(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Quality `[n]` and weight `[n]` alone."""
+        return _quality_and_weight(self._at_once(self.evaluator(self.trunk(images))))
+
+    def _at_once(self, output: Tensor) -> Tensor:
+        """A head's output `[n, ...]` in float32; dense heads' is the mean over places."""
+        return output.float().mean(dim=1) if self.trunk.head == "dense" else output.float()
+
+
+def _quality_and_weight(evaluation: Tensor) -> tuple[Tensor, Tensor]:
+    """What an evaluator's output `[n, 1]` or `[n, 2]` means."""
+    quality = evaluation[:, 0]
+    weight = F.softplus(evaluation[:, 1]) + LEAST_WEIGHT if evaluation.shape[1] > 1 else torch.ones_like(quality)
+    return quality, weight
 
 
 class Gada(nn.Module):

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gada_ray.data import IqaDataset, Split, check_crops, choose_splits, load_dataset
+from gada_ray.data import IqaDataset, Split, check_crops, choose_splits, load_dataset, sampling
 from gada_ray.study.definition import Plan, Selection, StudyError, data_selections
 
 
@@ -42,11 +42,15 @@ def load_data(plan: Plan, root: Path | None, wish: str | None = None) -> Data:
         StudyError: for levels that need references on data that has none; names those that do not.
     """
     datasets, splits = {}, {}
+    configs = [level.config for level in plan.levels]
+    kinds = {c.data.sampling for c in configs} | {c.evaluation.sampling for c in configs}
     for place, config in data_selections(plan.levels).items():
         dataset = load_dataset(plan.dataset, root, config.data)
         datasets[place] = dataset
         check_references(plan, dataset)
         splits[place] = choose_splits(dataset, wish, plan.splits, plan.seed)
+        for kind in sorted(kinds - {"uniform"}):
+            sampling.maps(dataset, kind)
         check_crops(dataset, max(level.config.data.crop_px for level in plan.levels))
         assert dataset.fingerprint
     return Data(datasets, splits)

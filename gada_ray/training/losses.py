@@ -61,6 +61,12 @@ def quality_loss(form: str, predicted: Tensor, quality: Tensor) -> Tensor:
             return F.huber_loss(predicted, quality, delta=0.1)
 
 
+def weighted_quality(quality: Tensor, weight: Tensor, crops: int) -> Tensor:
+    """Quality of images `[n / crops]` from those of their crops `[n]`, which follow each other, and their weights."""
+    quality, weight = quality.view(-1, crops), weight.view(-1, crops)
+    return (weight * quality).sum(dim=1) / weight.sum(dim=1)
+
+
 def reconstruction_loss(distorted: Tensor, generated: Tensor) -> Tensor:
     """The L1 term of section 3.2 between distorted images y and G(z, x, c, q), both `[n, 3, h, w]` in [0, 1]."""
     return F.l1_loss(generated, distorted)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from gada_ray.config import PARTS, PhaseConfig, RateConfig, TrainingConfig
+from gada_ray.data import sampling
 from gada_ray.data.crops import CropSource, generator_for, seed_for
 from gada_ray.model.discriminator import Discriminator, Gada, Judgement
 from gada_ray.model.generator import Generator, make_generator
@@ -90,7 +91,14 @@ class Phase:
         rates = config.rates
         self.judge_optimiser = _adam(network, rates, rates.beta2, self.phase, [p for p in PARTS if p != "generator"])
         self.generator_optimiser = _adam(network, rates, rates.generator_beta2, self.phase, ["generator"])
-        self.batch = min(config.data.batch, len(rows))
+        data = config.data
+        self.images = min(data.batch // data.crops_per_image, len(rows))
+        self.batch = self.images * data.crops_per_image
+        self.sampler = None
+        if data.sampling != "uniform":
+            self.sampler = sampling.sampler(
+                source.dataset, rows.numpy(), data.sampling, data.crop_px, data.crop_grid, data.temperature
+            )
         self.drops = any(isinstance(part, nn.Dropout) for part in network.judge.modules())
 
     @property
@@ -184,9 +192,7 @@ class Phase:
             terms["class"] = losses.weighted(by_class, shares)
             total = total + weights.class_weight * terms["class"]
         if "evaluator" in phase.trains:
-            by_quality = [
-                losses.quality_loss(weights.quality, judgement.quality, batch.quality) for judgement, batch in pairs
-            ]
+            by_quality = [self._quality_loss(judgement, batch, judged[0][1]) for judgement, batch in pairs]
             terms["quality"] = losses.weighted(by_quality, shares)
             total = total + weights.quality_weight * terms["quality"]
         if "discriminator" in phase.trains and weights.adversarial_weight:
@@ -197,6 +203,14 @@ class Phase:
         for name in terms:
             terms[name] = terms[name].detach()
         return total
+
+    def _quality_loss(self, judgement: Judgement, batch: Batch, real: Batch | None) -> Tensor:
+        """L_E of crops; of images where crops are weighed. Generated crops stand each for itself."""
+        predicted, quality = judgement.quality, batch.quality
+        if self.config.model.weighs_crops and batch is real:
+            crops = self.config.data.crops_per_image
+            predicted, quality = losses.weighted_quality(predicted, judgement.weight, crops), quality[::crops]
+        return losses.quality_loss(self.config.losses.quality, predicted, quality)
 
     def _generator_loss(self, real: Batch, seen: Batch, judged: Judgement | None, terms: dict[str, Tensor]) -> Tensor:
         """The weighted sum for the generator, of its crops and what the judge in training says of them."""
@@ -235,20 +249,21 @@ class Phase:
 
     def _real_batch(self, number: int, seed: int, random: torch.Generator) -> Batch:
         """The real crops of a step. An epoch sees every training image once; incomplete batches are dropped."""
-        rows = self._rows(number, seed, "epoch")
-        top, left = self._windows(rows, random)
+        rows, top, left = self._windows(number, seed, "epoch", random)
         self._references = self.source.reference[rows], top, left
         return self._crops(rows, top, left)
 
-    def _rows(self, number: int, seed: int, order_of: str) -> Tensor:
-        """The training rows `[n]` of a step."""
-        epoch, position = divmod(number, max(1, len(self.rows) // self.batch))
-        order = torch.randperm(len(self.rows), generator=generator_for(seed, self.number, epoch, order_of))
-        return self.rows[order[position * self.batch : (position + 1) * self.batch]]
-
-    def _windows(self, rows: Tensor, random: torch.Generator) -> tuple[Tensor, Tensor]:
+    def _windows(self, number: int, seed: int, order_of: str, random: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """The training rows `[n]` of a step, those of one image one after another, and their crops' corners."""
         data = self.config.data
-        return self.source.windows(self.source.distorted(rows), data.crop_px, random, data.crop_grid)
+        epoch, position = divmod(number, max(1, len(self.rows) // self.images))
+        order = torch.randperm(len(self.rows), generator=generator_for(seed, self.number, epoch, order_of))
+        chosen = order[position * self.images : (position + 1) * self.images].repeat_interleave(data.crops_per_image)
+        rows = self.rows[chosen]
+        if self.sampler is None:
+            return rows, *self.source.windows(self.source.distorted(rows), data.crop_px, random, data.crop_grid)
+        windows = self.sampler.windows(chosen, torch.rand(len(chosen), generator=random, dtype=torch.float64))
+        return rows, windows.top, windows.left
 
     def _crops(self, rows: Tensor, top: Tensor, left: Tensor) -> Batch:
         """Real distorted crops with their labels."""
@@ -262,8 +277,7 @@ class Phase:
     def _generate(self, real: Batch, number: int, seed: int, random: torch.Generator) -> Batch:
         """Generated crops, as many as real ones, from the references of the batch, same windows; or a control's."""
         if self.phase.generated_by == "real_crops":
-            rows = self._rows(number, seed, "further crops")
-            return self._crops(rows, *self._windows(rows, random))
+            return self._crops(*self._windows(number, seed, "further crops", random))
         crop_px = self.config.data.crop_px
         references = self.source.gather(*self._references, crop_px)
         if self.phase.conditions == "paired":

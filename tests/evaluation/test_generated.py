@@ -36,7 +36,7 @@ class Knowing(Discriminator):
     def forward(self, images: Tensor) -> Judgement:
         distortion, quality = images[:, 0, 0, 0], images[:, 1, 0, 0]
         classes = torch.arange(len(DISTORTIONS)) / 10
-        return Judgement(quality, -(distortion[:, None] - classes).abs(), quality)
+        return Judgement(quality, -(distortion[:, None] - classes).abs(), quality, torch.ones_like(quality))
 
 
 class Writing(Obedient):

@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
+from gada_ray import with_values
+from gada_ray.data.sampling import Sampler
 from gada_ray.evaluation import protocol
+from gada_ray.evaluation.protocol import CropScores
 from gada_ray.training.phases import build
 from tests.toy import tiny, toy_dataset, toy_source
 
@@ -24,10 +28,15 @@ def predict(setting, rows, crops=3, config=None):
     return protocol.predict(judge, source, rows, corners, config, crops)
 
 
+def alike(quality):
+    """Scores of crops that count alike."""
+    return CropScores(quality, torch.ones_like(quality))
+
+
 def test_a_prediction_depends_neither_on_order_nor_on_the_other_images(setting):
     rows = torch.arange(12)
-    together, backwards = predict(setting, rows), predict(setting, rows.flip(0)).flip(0)
-    alone = torch.cat([predict(setting, row[None]) for row in rows])
+    together, backwards = predict(setting, rows).quality, predict(setting, rows.flip(0)).quality.flip(0)
+    alone = torch.cat([predict(setting, row[None]).quality for row in rows])
     torch.testing.assert_close(together, backwards)
     torch.testing.assert_close(together, alone)
 
@@ -50,20 +59,20 @@ def test_predicting_changes_nothing_of_the_judge(setting):
 def test_the_prediction_of_an_image_pools_those_of_its_crops(setting):
     dataset, source, judge, config = setting
     row = torch.tensor([4])
-    top, left = protocol.windows(dataset, source, row, config)
+    top, left, _ = protocol.windows(dataset, source, row, config)
     images = source.distorted(row).repeat(3)
     crops = source.gather(images, top[0], left[0], 16)
     with torch.no_grad():
-        each = judge.eval().evaluate(crops)
-    quality = predict(setting, row)
-    torch.testing.assert_close(quality, each[None])
+        each, _ = judge.eval().evaluate(crops)
+    scores = predict(setting, row)
+    torch.testing.assert_close(scores, alike(each[None]))
     for pooling, expected in (("mean", each.mean()), ("median", each.median())):
-        pooled = protocol.table(dataset, row, quality, pooling)["prediction"].item()
+        pooled = protocol.table(dataset, row, scores, pooling)["prediction"].item()
         assert pooled == pytest.approx(expected.item(), abs=1e-6)
 
 
 def test_the_median_of_an_even_number_of_crops_is_the_mean_of_the_middle_two(setting):
-    frame = protocol.table(setting[0], torch.tensor([4]), torch.tensor([[0.9, 0.1, 0.4, 0.2]]), "median")
+    frame = protocol.table(setting[0], torch.tensor([4]), alike(torch.tensor([[0.9, 0.1, 0.4, 0.2]])), "median")
     assert frame["prediction"].item() == pytest.approx(0.3, abs=1e-6)
 
 
@@ -81,10 +90,46 @@ def test_an_images_crops_depend_on_its_name_only(setting):
 def test_the_table_names_every_image_with_target_and_prediction(setting):
     dataset = setting[0]
     rows = torch.tensor([3, 20])
-    frame = protocol.table(dataset, rows, torch.tensor([[0.1, 0.3, 0.35], [0.5, 0.5, 0.5]]), "mean")
+    frame = protocol.table(dataset, rows, alike(torch.tensor([[0.1, 0.3, 0.35], [0.5, 0.5, 0.5]])), "mean")
     assert frame["prediction"].tolist() == pytest.approx([0.25, 0.5])
-    middle = protocol.table(dataset, rows, torch.tensor([[0.1, 0.3, 0.35], [0.5, 0.5, 0.5]]), "median")
+    middle = protocol.table(dataset, rows, alike(torch.tensor([[0.1, 0.3, 0.35], [0.5, 0.5, 0.5]])), "median")
     assert middle["prediction"].tolist() == pytest.approx([0.3, 0.5])
     assert list(frame.columns) == ["image", "reference", "distortion", "target", "prediction"]
     assert frame["image"].tolist() == [dataset.images[3], dataset.images[20]]
     assert frame["target"].tolist() == pytest.approx(dataset.quality[[3, 20]].tolist())
+
+
+def test_inverse_chances_give_the_mean_of_the_whole_image_and_a_plain_mean_does_not():
+    random = np.random.default_rng(1)
+    cells = random.integers(1, 255, (6, 7)).astype(np.uint8) // np.array([[9], [9], [9], [1], [1], [1]], np.uint8)
+    sampler = Sampler([cells], [(48, 56)], crop_px=16, grid=8, temperature=0.5)
+    quality = torch.linspace(0, 1, 5)[:, None].expand(5, 6)  # of every window, the lower the better
+    draws = torch.rand(40_000, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    windows = sampler.windows(torch.zeros(len(draws), dtype=torch.long), draws)
+    scores = CropScores(quality[windows.top // 8, windows.left // 8][None], windows.weight.float()[None])
+    error = protocol.spread(scores, "inverse").item()
+    assert protocol.pooled(scores, "inverse").item() == pytest.approx(0.5, abs=4 * error)
+    assert protocol.pooled(scores, "mean").item() > 0.5 + 20 * error
+
+
+def test_learned_weights_and_their_spread():
+    scores = CropScores(torch.tensor([[0.2, 0.8], [0.4, 0.4]]), torch.tensor([[3.0, 1.0], [1.0, 5.0]]))
+    assert protocol.pooled(scores, "learned").tolist() == pytest.approx([0.35, 0.4])
+    random = torch.Generator().manual_seed(0)
+    quality = torch.rand(4000, 30, generator=random)
+    many = CropScores(quality, 0.5 + quality + torch.rand(4000, 30, generator=random))
+    for pooling in ("mean", "learned"):
+        actual = protocol.pooled(many, pooling).std().item()
+        assert protocol.spread(many, pooling).mean().item() == pytest.approx(actual, rel=0.05)
+
+
+def test_sampling_in_a_test_is_alike_for_all_configurations_and_keeps_to_the_grid(setting):
+    dataset, source, _, config = setting
+    sampled = with_values(config, {"evaluation.sampling": "activity", "evaluation.crops": 40})
+    first = protocol.windows(dataset, source, torch.arange(6), sampled)
+    again = protocol.windows(
+        dataset, source, torch.arange(3, 6), with_values(sampled, {"evaluation.pooling": "inverse"})
+    )
+    assert all(torch.equal(one[3:], two) for one, two in zip(first, again, strict=True))
+    assert not ((first.top % 8).any() or (first.left % 8).any())
+    assert first.weight.std() > 0.1

@@ -45,7 +45,7 @@ def test_every_judge_judges_every_image_and_passes_gradients_to_it(head, norm, n
     assert all(p.grad is not None and p.grad.isfinite().all() for p in judge.parameters())
     judge.eval()
     with torch.no_grad():
-        torch.testing.assert_close(judge.evaluate(images), judge(images).quality)
+        torch.testing.assert_close(judge.evaluate(images)[0], judge(images).quality)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,9 @@ import torch
 
 from gada_ray import LITERAL, augmentation, continued, direct, finetuning, gada, gan
 from gada_ray.config import PARTS, ConfigError, TrainingConfig
+from gada_ray.data import sampling
 from gada_ray.model.generator import ModulatedGenerator
+from gada_ray.training import losses
 from gada_ray.training.averages import Average
 from gada_ray.training.phases import Phase, build
 from tests.toy import DISTORTIONS, tiny, toy_dataset, toy_source
@@ -321,7 +323,7 @@ def test_a_control_takes_the_place_of_the_generator_in_phase_2_and_changes_nothi
     elif made_by == "procedures":
         assert not torch.equal(made.images, references) and made.images.min() >= 0 and made.images.max() <= 1
     else:
-        rows = phase._rows(0, 5, "further crops")
+        rows, _, _ = phase._windows(0, 5, "further crops", torch.Generator())
         assert torch.equal(made.quality, phase.source.quality[rows])
         assert torch.equal(made.distortion, phase.source.distortion[rows])
         assert not torch.equal(made.images, real.images)
@@ -412,3 +414,46 @@ def test_a_generator_with_an_adversary_needs_it_among_the_parts_that_train():
     assert tiny({"phases.gan.trains": parts}).phases[0].trains == parts
     with pytest.raises(ConfigError, match="phase 'gan' trains the generator without the discriminator, its adversary"):
         paper({"phases.gan.trains": parts})
+
+
+def test_several_crops_of_an_image_follow_each_other_under_windows_of_their_own(dataset):
+    _, phase = start(dataset, tiny({"data.crops_per_image": 2}))
+    rows, top, left = phase._windows(0, 0, "epoch", torch.Generator().manual_seed(0))
+    assert len(rows) == 4
+    assert torch.equal(rows[::2], rows[1::2]) and len(set(rows.tolist())) == 2
+    assert not torch.equal(top[::2] * 100 + left[::2], top[1::2] * 100 + left[1::2])
+
+
+def test_sampled_crops_are_those_of_the_training_rows_maps(dataset):
+    rows = torch.arange(4, len(dataset))
+    busy = sampling.maps(dataset, "difference")
+    means = []
+    for kind in ("uniform", "difference"):
+        values = {"data.sampling": kind, "data.temperature": 0.05}
+        _, phase = start(dataset, tiny(values), rows=rows)
+        seen = []
+        for step in range(40):
+            chosen, top, left = phase._windows(step, 0, "epoch", torch.Generator().manual_seed(step))
+            assert not (top % 8).any() and set(chosen.tolist()) <= set(rows.tolist())
+            for row, t, s in zip(chosen.tolist(), (top // 8).tolist(), (left // 8).tolist(), strict=True):
+                seen.append(busy[row][t : t + 2, s : s + 2].mean() / busy[row].mean())
+        means.append(float(np.mean(seen)))
+    assert means[1] > 1.04 * means[0]
+
+
+def test_weighed_crops_learn_from_their_images_and_weights_move_by_that_alone(dataset):
+    values = {"data.crops_per_image": 2, "model.weighs_crops": True, "losses.class_weight": 0.0}
+    config = tiny(values, TrainingConfig(phases=(direct(3),)))
+    network, phase = start(dataset, config)
+    last = network.judge.evaluator[-1]
+    before = last.weight.clone()
+    terms = phase.step(0, 0)
+    assert (last.weight[1] != before[1]).any(), "the weights learn"
+    quality, weight = torch.tensor([0.1, 0.5, 0.2, 0.2]), torch.tensor([1.0, 3.0, 1.0, 1.0])
+    assert losses.weighted_quality(quality, weight, 2).tolist() == pytest.approx([0.4, 0.2])
+    assert terms["quality"].isfinite()
+
+
+def test_generated_crops_are_judged_each_for_itself_where_crops_are_weighed(dataset):
+    values = {"data.crops_per_image": 2, "model.weighs_crops": True, "evaluation.pooling": "learned"}
+    assert moved(dataset, tiny(values), number=1, steps=2) == {"trunk", "classifier", "evaluator"}

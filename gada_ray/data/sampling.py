@@ -1,0 +1,196 @@
+"""Where crops are taken: at random, or rather where an image is salient, busy, or differs from its reference.
+
+A map says how much the places of an image matter: one number for every cell of 8x8 pixels. The chance of a window grows
+with the mean of the map in it. Everything after the map is whole numbers, so that equal seeds give equal windows on all
+machines.
+
+Letters in shapes: n windows, m images, h and w the sides of an image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+from scipy.ndimage import gaussian_filter, uniform_filter
+from torch import Tensor
+
+from gada_ray.data.dataset import IqaDataset
+
+CELL_PX = 8
+UNIFORM_SHARE = 0.1
+"""Of the draws, whatever the map says: no place is out of reach, and the inverse of a chance is at most ten times its
+mean (a defensive mixture; Hesterberg, 1995)."""
+RESOLUTION = 2**16
+"""Of the chances of windows, in parts of their mean."""
+RESIDUAL_PX = 64
+"""Width at which the spectral residual is taken; its authors' own."""
+LUMA = np.array([0.299, 0.587, 0.114])
+
+
+class Windows(NamedTuple):
+    """Where crops lie, and how rarely such places are drawn; all of one shape."""
+
+    top: Tensor
+    """int64, in pixels."""
+    left: Tensor
+    weight: Tensor
+    """float64, 1 / (N p) for a window of chance p among N: 1 where all are alike, with mean 1 over draws."""
+
+
+def saliency(image: np.ndarray) -> np.ndarray:
+    """The spectral residual (Hou and Zhang, 2007) of an image uint8 `[h, w, 3]`, by cells."""
+    height, width = image.shape[:2]
+    grey = Image.fromarray(image).convert("L")
+    small = np.asarray(grey.resize((RESIDUAL_PX, max(8, round(height * RESIDUAL_PX / width))), Image.Resampling.BOX))
+    spectrum = np.fft.fft2(small.astype(np.float64))
+    amplitude = np.log(np.abs(spectrum) + 1e-3)
+    residual = amplitude - uniform_filter(amplitude, 3, mode="wrap")
+    found = np.abs(np.fft.ifft2(np.exp(residual + 1j * np.angle(spectrum)))) ** 2
+    smooth = gaussian_filter(found, 2.5, mode="nearest")
+    size = tuple(-(-side // CELL_PX) for side in (width, height))
+    resized = Image.fromarray(smooth.astype(np.float32)).resize(size, Image.Resampling.BILINEAR)
+    return np.asarray(resized, dtype=np.float64)
+
+
+def activity(image: np.ndarray) -> np.ndarray:
+    """The local contrast of an image uint8 `[h, w, 3]`: the standard deviation of its luminance in every cell."""
+    luma = image @ LUMA
+    return np.asarray(np.sqrt(np.maximum(_means(luma**2) - _means(luma) ** 2, 0)))
+
+
+def difference(image: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """The mean absolute difference of two images uint8 `[h, w, 3]` in every cell."""
+    return _means(np.abs(image.astype(np.int16) - reference).mean(axis=2))
+
+
+MAPS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {"saliency": saliency, "activity": activity}
+"""Maps of an image alone."""
+
+
+def _means(values: np.ndarray) -> np.ndarray:
+    """Means of `[h, w]` over cells; those at the right and lower edge may be smaller."""
+    rows, columns = (np.arange(0, side, CELL_PX) for side in values.shape)
+    sums = np.add.reduceat(np.add.reduceat(values, rows, axis=0), columns, axis=1)
+    sizes = np.outer(*(np.diff(np.append(at, side)) for at, side in zip((rows, columns), values.shape, strict=True)))
+    return np.asarray(sums / sizes)
+
+
+def _of_row(dataset: IqaDataset, kind: str) -> Callable[[int], np.ndarray]:
+    if kind == "difference":
+        return lambda row: difference(dataset.distorted_image(row), dataset.reference_image(row))
+    return lambda row: MAPS[kind](dataset.distorted_image(row))
+
+
+def levels(found: np.ndarray) -> np.ndarray:
+    """A map as uint8, 255 where it is greatest; flat where there is nothing."""
+    highest = found.max()
+    return np.full(found.shape, 255, np.uint8) if highest <= 0 else np.rint(255 * found / highest).astype(np.uint8)
+
+
+def maps(dataset: IqaDataset, kind: str) -> list[np.ndarray]:
+    """The maps uint8 `[h/8, w/8]` (rounded up) of all distorted images, made when they are first asked for.
+
+    Raises:
+        DataError: for "difference" in a database without references.
+    """
+    if kind not in dataset.maps:
+        of_row = _of_row(dataset, kind)
+        dataset.maps[kind] = np.concatenate([levels(of_row(row)).ravel() for row in range(len(dataset))])
+    sides = -(-dataset.shapes[dataset.first :] // CELL_PX)
+    ends = np.cumsum(sides.prod(axis=1))
+    return [part.reshape(side) for part, side in zip(np.split(dataset.maps[kind], ends[:-1]), sides, strict=True)]
+
+
+class Sampler:
+    """Draws windows of some images by their maps."""
+
+    def __init__(
+        self,
+        found: Iterable[np.ndarray],
+        shapes: Sequence[tuple[int, int]] | np.ndarray,
+        crop_px: int,
+        grid: int,
+        temperature: float,
+    ) -> None:
+        """Prepare for windows of `crop_px` on a grid of pixels.
+
+        Args:
+            found: a map for each of m images of `shapes`.
+            temperature: chances go with the mean of the map in a window to the power 1 / temperature: 1 in proportion,
+                more is nearer to uniform, less is nearer to the highest place alone.
+        """
+        self.grid = grid
+        chances, columns, steps = [], [], []
+        for cells, shape in zip(found, shapes, strict=True):
+            rows_in, columns_in = (_places(int(side) - crop_px, grid) for side in shape)
+            chance = _chances(cells, crop_px, len(rows_in), len(columns_in), temperature)
+            chances.append((chance * np.outer(rows_in, columns_in)).ravel())
+            columns.append(len(columns_in))
+            steps.append((chance, rows_in, columns_in))
+        ends = np.cumsum([len(each) for each in chances])
+        flat = np.concatenate(chances)
+        self._upto = torch.from_numpy(np.cumsum(flat))
+        """Whole numbers that rise by the chance of every square of 8x8 corners, image after image."""
+        self._start = torch.from_numpy(np.append(0, ends[:-1]))
+        self._columns = torch.tensor(columns)
+        self._one = torch.from_numpy(np.concatenate([each.ravel() for each, _, _ in steps]))
+        """The chance of each window in a square."""
+        self._wide = torch.from_numpy(np.concatenate([np.tile(c, len(r)) for _, r, c in steps]))
+        """How many corners a square has in a line."""
+        totals = torch.from_numpy(np.add.reduceat(flat, np.append(0, ends[:-1])))
+        self._total, self._before = totals, totals.cumsum(0) - totals
+        self._windows = torch.tensor([int(r.sum()) * int(c.sum()) for _, r, c in steps])
+
+    def windows(self, images: Tensor, draws: Tensor) -> Windows:
+        """Windows `[n]` of images `[n]`, by their number here, from float64 draws `[n]` in [0, 1)."""
+        total = self._total[images]
+        wanted = self._before[images] + torch.minimum((draws * total).long(), total - 1)
+        square = torch.searchsorted(self._upto, wanted, right=True)
+        one, wide = self._one[square], self._wide[square]
+        rest = (self._upto[square] - wanted - 1) // one
+        row, column = _divided(square - self._start[images], self._columns[images])
+        down, right = _divided(rest, wide)
+        top, left = (
+            -(-CELL_PX * at // self.grid) * self.grid + self.grid * within
+            for at, within in ((row, down), (column, right))
+        )
+        return Windows(top, left, total.double() / (self._windows[images] * one))
+
+
+def _divided(value: Tensor, by: Tensor) -> tuple[Tensor, Tensor]:
+    whole = value // by
+    return whole, value - whole * by
+
+
+def _places(room: int, grid: int) -> np.ndarray:
+    """How many corners on a grid lie in each stretch of 8 pixels, of those from 0 to `room`."""
+    return np.bincount(np.arange(0, room + 1, grid) // CELL_PX, minlength=room // CELL_PX + 1)
+
+
+def _chances(cells: np.ndarray, crop_px: int, rows: int, columns: int, temperature: float) -> np.ndarray:
+    """Chances int64 `[rows, columns]` of one window in every square of corners, `RESOLUTION` on the mean."""
+    side = -(-crop_px // CELL_PX)
+    sums = np.pad(cells.astype(np.int64), ((1, 0), (1, 0))).cumsum(0).cumsum(1)
+    top, left = np.arange(rows)[:, None], np.arange(columns)[None, :]
+    below, beyond = (np.minimum(at + side, most) for at, most in zip((top, left), cells.shape, strict=True))
+    mean = (sums[below, beyond] - sums[top, beyond] - sums[below, left] + sums[top, left]) / (
+        (below - top) * (beyond - left)
+    )
+    # One level more everywhere, so that no temperature keeps nothing at nothing.
+    power = ((mean + 1) / (mean.max() + 1)) ** (1 / temperature)
+    mixed = UNIFORM_SHARE + (1 - UNIFORM_SHARE) * power / power.mean()
+    return np.asarray(np.rint(RESOLUTION * mixed), dtype=np.int64)
+
+
+def sampler(
+    dataset: IqaDataset, rows: Sequence[int] | np.ndarray, kind: str, crop_px: int, grid: int, temperature: float
+) -> Sampler:
+    """A sampler of the windows of some distorted images, numbered as in `rows`."""
+    found = maps(dataset, kind)
+    return Sampler(
+        [found[row] for row in rows], dataset.shapes[dataset.first + np.asarray(rows)], crop_px, grid, temperature
+    )
