@@ -3,7 +3,8 @@
 (a) a training step against the same step on random tensors that are already in memory;
 (b) against an ordinary loop over the same network: PIL files, Dataset, DataLoader with two workers;
 (c) seconds that Ray Tune adds to a trial;
-(d) private memory of trials that run at the same time, against the pixels that they share.
+(d) private memory of trials that run at the same time, against the pixels that they share;
+(e) where crops are taken: drawing windows by maps, and making the maps, against a step of the direct baseline.
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ from torchvision.transforms.v2 import functional as transforms
 
 from benchmarks import outage, scale, utilisation
 from gada_ray import SMOKE, DataConfig, Preset, Study, TrainingConfig, direct, gada, with_values
-from gada_ray.data import IqaDataset, load_dataset, make_splits
-from gada_ray.data.crops import CropSource
+from gada_ray.data import IqaDataset, load_dataset, make_splits, sampling
+from gada_ray.data.crops import CropSource, generator_for
 from gada_ray.running import runner
 from gada_ray.store import Store
 from gada_ray.study.definition import data_selections, make_plan
@@ -232,6 +233,31 @@ def memory(dataset: IqaDataset) -> None:
     )
 
 
+def sampling_cost(dataset: IqaDataset) -> None:
+    """(e): draws of a step's windows, uniform and by maps, and the maps of all images."""
+    config = with_values(TrainingConfig(phases=(direct(1),)), {"data.crop_px": CROP_PX, "data.batch": BATCH})
+    source = CropSource(dataset, torch.device("cpu"))
+    since = time.perf_counter()
+    sampling.maps(dataset, "saliency")
+    made = time.perf_counter() - since
+    since = time.perf_counter()
+    by_maps = phase_on(source, with_values(config, {"data.sampling": "saliency"}), 0)
+    tables = time.perf_counter() - since
+    uniform = phase_on(source, config, 0)
+
+    def draw(phase: Phase) -> Callable[[int], object]:
+        return lambda n: phase._windows(n, 0, "epoch", generator_for(0, n))
+
+    mapped, plain = alternating(draw(by_maps), draw(uniform), 200)
+    step, _ = alternating(lambda n: uniform.step(n, 0), lambda n: None, 12)
+    share = dataset.maps["saliency"].nbytes / dataset.pixels.nbytes
+    console.print(
+        f"(e) windows of a step by maps {mapped * 1e3:.2f} ms, uniform {plain * 1e3:.2f} ms: "
+        f"{(mapped - plain) / step:+.2%} of a step; maps of {len(dataset)} images {made:.2f} s and a trial's tables "
+        f"{tables:.2f} s: {made / step:.0f} and {tables / step:.0f} steps; maps are {share:.2%} of the pixels"
+    )
+
+
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 app.command("scale")(scale.main)
 app.command("outage")(outage.main)
@@ -256,6 +282,7 @@ def main(
     )
     data_cost(dataset)
     loader_cost(dataset)
+    sampling_cost(dataset)
     torch.set_num_threads(1)
     runner.connect(None, runner.Resources())
     try:

@@ -71,7 +71,7 @@ class IqaDataset:
     """Whether `references` are images, or names of groups alone."""
     published: tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]] | None = None
     """Training, validation and test part of its authors, by names in `references`, where they published them."""
-    maps: dict[str, np.ndarray] = field(default_factory=dict)
+    maps: dict[str, np.ndarray] = field(default_factory=dict, init=False)
     """By kind, where crops are rather taken: uint8, flat, image after image; `sampling.maps` fills and reads it."""
 
     def __len__(self) -> int:

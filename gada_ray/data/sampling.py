@@ -124,36 +124,29 @@ class Sampler:
                 more is nearer to uniform, less is nearer to the highest place alone.
         """
         self.grid = grid
-        chances, columns, steps = [], [], []
+        chances, corners, sizes = [], [], []
         for cells, shape in zip(found, shapes, strict=True):
-            rows_in, columns_in = (_places(int(side) - crop_px, grid) for side in shape)
-            chance = _chances(cells, crop_px, len(rows_in), len(columns_in), temperature)
-            chances.append((chance * np.outer(rows_in, columns_in)).ravel())
-            columns.append(len(columns_in))
-            steps.append((chance, rows_in, columns_in))
-        ends = np.cumsum([len(each) for each in chances])
-        flat = np.concatenate(chances)
-        self._upto = torch.from_numpy(np.cumsum(flat))
+            rows, columns = (_corners(int(side) - crop_px, grid) for side in shape)
+            here = np.outer(rows, columns)
+            chances.append((_chances(cells, crop_px, len(rows), len(columns), temperature) * here).ravel())
+            corners.append(np.stack([here, np.broadcast_to(columns, here.shape)], axis=-1).reshape(-1, 2))
+            sizes.append((here.size, len(columns), here.sum(), chances[-1].sum()))
+        self._upto = torch.from_numpy(np.append(0, np.concatenate(chances).cumsum()))
         """Whole numbers that rise by the chance of every square of 8x8 corners, image after image."""
-        self._start = torch.from_numpy(np.append(0, ends[:-1]))
-        self._columns = torch.tensor(columns)
-        self._one = torch.from_numpy(np.concatenate([each.ravel() for each, _, _ in steps]))
-        """The chance of each window in a square."""
-        self._wide = torch.from_numpy(np.concatenate([np.tile(c, len(r)) for _, r, c in steps]))
-        """How many corners a square has in a line."""
-        totals = torch.from_numpy(np.add.reduceat(flat, np.append(0, ends[:-1])))
-        self._total, self._before = totals, totals.cumsum(0) - totals
-        self._windows = torch.tensor([int(r.sum()) * int(c.sum()) for _, r, c in steps])
+        self._corners = torch.from_numpy(np.concatenate(corners).astype(np.uint8))
+        """How many corners a square has on the grid, and how many of them in a line."""
+        squares, self._columns, self._windows, self._total = torch.from_numpy(np.array(sizes, dtype=np.int64)).T
+        self._first, self._before = squares.cumsum(0) - squares, self._total.cumsum(0) - self._total
 
     def windows(self, images: Tensor, draws: Tensor) -> Windows:
         """Windows `[n]` of images `[n]`, by their number here, from float64 draws `[n]` in [0, 1)."""
         total = self._total[images]
         wanted = self._before[images] + torch.minimum((draws * total).long(), total - 1)
-        square = torch.searchsorted(self._upto, wanted, right=True)
-        one, wide = self._one[square], self._wide[square]
-        rest = (self._upto[square] - wanted - 1) // one
-        row, column = _divided(square - self._start[images], self._columns[images])
-        down, right = _divided(rest, wide)
+        square = torch.searchsorted(self._upto, wanted, right=True) - 1
+        corners, wide = self._corners[square].long().T
+        one = (self._upto[square + 1] - self._upto[square]) // corners
+        row, column = _divided(square - self._first[images], self._columns[images])
+        down, right = _divided((wanted - self._upto[square]) // one, wide)
         top, left = (
             -(-CELL_PX * at // self.grid) * self.grid + self.grid * within
             for at, within in ((row, down), (column, right))
@@ -166,7 +159,7 @@ def _divided(value: Tensor, by: Tensor) -> tuple[Tensor, Tensor]:
     return whole, value - whole * by
 
 
-def _places(room: int, grid: int) -> np.ndarray:
+def _corners(room: int, grid: int) -> np.ndarray:
     """How many corners on a grid lie in each stretch of 8 pixels, of those from 0 to `room`."""
     return np.bincount(np.arange(0, room + 1, grid) // CELL_PX, minlength=room // CELL_PX + 1)
 
