@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from analysis.drawing import look, panels_of
+from analysis.statistics import ALPHA, WORTH
 from analysis.tables import ALL, OURS, number
 from gada_ray.pictures import COLOURS, FAINT, INK, SHADE, blank, style
 
@@ -21,17 +22,28 @@ PANEL_LETTERS = 38
 """Small letters that fit into the width of a panel."""
 
 
-def effects(pairs: pd.DataFrame, alpha: float = 0.05) -> Figure:
-    """Differences of SROCC between levels with their 95 % intervals; filled where Holm's p is under alpha."""
-    rows = pairs[pairs["metric"] == "srocc"].reset_index(drop=True)
+def effects(contrasts: pd.DataFrame, pairs: pd.DataFrame) -> Figure:
+    """Differences of SROCC between levels with their 95 % intervals; filled where Holm's p is under .05.
+
+    Contrasts stand first, and in another colour than the explored pairs; the band is what is not worth anything.
+    """
+    rows = pd.concat(
+        [
+            part[part["metric"] == "srocc"].assign(colour=colour)
+            for part, colour in ((contrasts, COLOURS[1]), (pairs, COLOURS[0]))
+            if len(part)
+        ],
+        ignore_index=True,
+    )
     figure = blank(7.2, 1.0 + 0.3 * len(rows))
     axes = figure.add_subplot()
+    axes.axvspan(-WORTH, WORTH, color=SHADE, zorder=0, linewidth=0)
     axes.axvline(0, color=FAINT, linewidth=1)
     for place, (_, row) in enumerate(rows.iterrows()):
-        sure = row["p_holm"] < alpha
-        axes.plot([row["low"], row["high"]], [place, place], color=COLOURS[0], linewidth=2 if sure else 1.2)
-        face = COLOURS[0] if sure else "#ffffff"
-        axes.plot(row["difference"], place, "o", markersize=6, color=COLOURS[0], markerfacecolor=face)
+        sure, colour = row["p_holm"] < ALPHA, row["colour"]
+        axes.plot([row["low"], row["high"]], [place, place], color=colour, linewidth=2 if sure else 1.2)
+        face = colour if sure else "#ffffff"
+        axes.plot(row["difference"], place, "o", markersize=6, color=colour, markerfacecolor=face)
     axes.set_yticks(range(len(rows)), [f"{row['first']}  −  {row['second']}" for _, row in rows.iterrows()])
     axes.set_ylim(len(rows) - 0.4, -0.6)
     style(axes, "")

@@ -20,6 +20,7 @@ from mlflow.exceptions import MlflowException
 
 from analysis import plans
 from analysis.plans import LoadError
+from gada_ray.study.contrasts import Contrast, from_text
 
 # MLflow reads these when it is first used. Without them, a call to a dead server blocks for four minutes.
 for _name, _value in (("MAX_RETRIES", "2"), ("BACKOFF_FACTOR", "1"), ("TIMEOUT", "10")):
@@ -55,7 +56,7 @@ class Runs:
     """The same for validation runs of a search; empty where nothing was searched."""
     configurations: pd.DataFrame
     """One row a configuration: key, run_id, name, level, stage, number, status, n, planned, diverged, oom,
-    device_hours, srocc_mean, dataset (short name), question."""
+    device_hours, srocc_mean, dataset (short name), question, contrasts (as text)."""
     configs: Mapping[str, Mapping[str, Any]]
     """Every leaf of a configuration by its dotted path, by key."""
     client: MlflowClient = field(repr=False)
@@ -65,6 +66,12 @@ class Runs:
     def levels(self) -> list[str]:
         """Names of the levels, in the order in which they were first run."""
         return list(self.splits["level"].drop_duplicates())
+
+    @property
+    def contrasts(self) -> tuple[Contrast, ...]:
+        """The comparisons that the study named; of a pair that was named twice, the words of the latest run."""
+        named = (one for text in self.configurations["contrasts"] for one in from_text(text))
+        return tuple({(one.first, one.second): one for one in named}.values())
 
     @property
     def of_levels(self) -> dict[str, Mapping[str, Any]]:
@@ -222,6 +229,7 @@ def _configuration(run: Run) -> dict[str, Any]:
         "srocc_mean": metrics.get("srocc_mean", float("nan")),
         "dataset": run.data.params.get("dataset", ""),
         "question": tags.get("question", ""),
+        "contrasts": tags.get("contrasts", ""),
     }
 
 

@@ -87,7 +87,8 @@ class Report:
 
     study: str
     question: str
-    verdict: str
+    verdict: Sequence[str]
+    """A paragraph each."""
     labels: str
     protocol: Mapping[str, str]
     sections: Sequence[Section]
@@ -122,7 +123,12 @@ def _html(report: Report) -> str:
 
 def _markdown(report: Report) -> str:
     """The same without figures, for documents."""
-    lines = [f"# {report.study}", report.question, f"**{report.verdict}**", f"Labels: {report.labels}."]
+    lines = [
+        f"# {report.study}",
+        report.question,
+        *(f"**{text}**" for text in report.verdict),
+        f"Labels: {report.labels}.",
+    ]
     lines.append(tables.markdown(["protocol", ""], [[name, value] for name, value in report.protocol.items()]))
     for section in report.sections:
         found = [part for part in section.parts if isinstance(part, Table)]

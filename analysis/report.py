@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 import pandas as pd
 
-from analysis import figures, load, paper, search_report, tables
+from analysis import comparisons, figures, load, paper, search_report, tables
 from analysis.load import Runs
 from analysis.page import Drawing, Report, Section, Table, write
 from analysis.verdict import protocol, verdict
@@ -25,18 +25,23 @@ def study_report(
     brisque: pd.DataFrame | None = None,
     elsewhere: pd.DataFrame | None = None,
     progress: load.Progress = load.silent,
+    tell: Callable[[str], None] = lambda text: None,
 ) -> list[Path]:
     """Read a study from MLflow and write its report into a folder; the files that were written, the page last.
 
     `dataset`, `preset`, `where` and `keys` choose among its runs, as for `load.read`. `brisque` holds that method's
     srocc and lcc by split, which MLflow does not know, as a second floor, and `elsewhere` what
-    the study's weights reached on other databases (`gada_ray.running.elsewhere.summary`).
+    the study's weights reached on other databases (`gada_ray.running.elsewhere.summary`). `tell` gets the verdict, a
+    text for each of its paragraphs.
 
     Raises:
         LoadError: for a study that MLflow does not have, or not in one version.
     """
     runs = load.read(uri, study, dataset, preset, where, keys, progress)
-    return write(make(runs, command, brisque, elsewhere), out, progress)
+    made = make(runs, command, brisque, elsewhere)
+    for text in made.verdict:
+        tell(text)
+    return write(made, out, progress)
 
 
 def make(
@@ -44,12 +49,14 @@ def make(
 ) -> Report:
     """Reckon tables and draw figures. `command` is what makes the report again; `brisque` is a second floor."""
     scores, pairs = tables.scores(tables.with_floor(runs.splits, brisque)), tables.pairs(runs.splits)
+    contrasts = tables.contrasts(runs.splits, runs.contrasts)
     distortions = [name for name in scores["distortion"].unique() if name != tables.ALL]
     everything = tables.with_paper(scores, paper.numbers(runs.study, distortions))
     questions = [text for text in runs.configurations["question"] if text]
     sections = [
         Section("Scores", [*_scores(everything), *_states(runs)], SCORES),
-        Section("Comparisons", _comparisons(pairs, runs), COMPARISONS),
+        comparisons.contrasts(contrasts),
+        comparisons.comparisons(contrasts, pairs, runs.splits),
         Section("Trained here, tested there", _elsewhere(elsewhere), ELSEWHERE),
         Section("Training and predictions", _training(runs, scores)),
         Section("The generator", _generator(runs), GENERATOR),
@@ -59,7 +66,7 @@ def make(
     return Report(
         study=runs.study,
         question=questions[0] if questions else "",
-        verdict=verdict(scores, pairs),
+        verdict=verdict(scores, pairs, contrasts, runs.contrasts),
         labels=str(runs.splits["labels"].iloc[0]),
         protocol=protocol(runs),
         sections=[section for section in sections if section.parts],
@@ -77,12 +84,6 @@ SCORES = (
     "distortions; the other columns are computed on the images of one distortion. The floor predicts the mean training "
     "score of an image’s distortion and never looks at the image; within one distortion it is constant and has no "
     "correlation. The paper’s numbers are quoted, not measured here; it does not say whether they are means or medians."
-)
-COMPARISONS = (
-    "Paired by split. Random splits share references, so that an ordinary paired t finds differences where there are "
-    "none; intervals and p values are those of the corrected t of Nadeau and Bengio, and Holm’s p allows for the "
-    "number of pairs. Won is the share of splits on which the first level is higher. Visible is the smallest true "
-    "difference that this study would have found at .05 with a power of 80 %."
 )
 GENERATOR = (
     "Means over splits, on crops of held-out references, asked for the class and quality of truly distorted ones under "
@@ -134,33 +135,6 @@ def _states(runs: Runs) -> list[Table]:
     return [
         Table("incomplete", title, ["level", "finished", "planned", "diverged", "out of memory"], rows, frame)
     ] * bool(rows)
-
-
-def _comparisons(pairs: pd.DataFrame, runs: Runs) -> list[Table | Drawing]:
-    parts: list[Table | Drawing] = []
-    if len(pairs):
-        caption = "Every pair of levels. A filled dot: Holm’s p is under .05."
-        parts.append(Drawing("effects", "Differences between levels", caption, figures.effects(pairs)))
-    caption = "A grey line joins the levels on one split; the bar is a level’s mean."
-    parts.append(Drawing("splits", "Every split", caption, figures.splits(runs.splits)))
-    for metric, name in (("srocc", "SROCC"), ("lcc", "LCC")) if len(pairs) else ():
-        family = pairs[pairs["metric"] == metric]
-        rows = [
-            [
-                f"{row['first']} − {row['second']}",
-                tables.signed(row["difference"]),
-                f"{tables.number(row['low'])} to {tables.number(row['high'])}",
-                tables.p_value(row["p"]),
-                tables.p_value(row["p_holm"]),
-                f"{row['won']:.0%} of {row['n']}",
-                tables.number(row["detectable"]),
-            ]
-            for _, row in family.iterrows()
-        ]
-        columns = ["levels", "difference", "95 % interval", "p", "p, Holm", "won", "visible"]
-        marks = ["sure" if p < 0.05 else "" for p in family["p_holm"]]
-        parts.append(Table(f"pairs-{metric}", f"Pairs of levels by {name}", columns, rows, family, marks=marks))
-    return parts
 
 
 def _training(runs: Runs, scores: pd.DataFrame) -> list[Table | Drawing]:

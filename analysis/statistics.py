@@ -6,6 +6,7 @@ are none, about four times too often. Nadeau and Bengio (2003) correct its varia
 
 from __future__ import annotations
 
+import bisect
 import itertools
 import math
 from collections.abc import Sequence
@@ -15,6 +16,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 from scipy import stats
+
+from gada_ray.study.contrasts import Contrast
+
+ALPHA, POWER = 0.05, 0.8
+WORTH = 0.01
+"""The smallest difference of correlations that a verdict counts as worth something."""
+MOST_SPLITS = 10_000
+"""Splits beyond which more are as good as infinitely many."""
 
 
 @dataclass(frozen=True)
@@ -33,14 +42,19 @@ class Paired:
     won: float
     """Share of splits on which the first level is higher."""
     detectable: float
-    """Smallest true difference that would be found at .05 with a power of 80 %."""
+    """Smallest true difference that would be found with a power of 80 %."""
+    p_worth: float
+    """One-sided, of the hypothesis that the first level is higher by `WORTH` or more."""
+    splits_for_worth: float
+    """Splits with which a true difference of `WORTH` would be found with a power of 80 %; infinite if none would do."""
 
 
-def paired(first: ArrayLike, second: ArrayLike, ratio: float) -> Paired:
+def paired(first: ArrayLike, second: ArrayLike, ratio: float, alpha: float = ALPHA) -> Paired:
     """Compare two levels by their scores on the same splits.
 
     `ratio` is the number of test references over that of training references. The standard error of the mean
-    difference is `sd * sqrt(1 / J + ratio)`, with J - 1 degrees of freedom.
+    difference is `sd * sqrt(1 / J + ratio)`, with J - 1 degrees of freedom. `alpha` is the level of the test whose
+    power is reckoned; the interval is always that of 95 %.
 
     Raises:
         ValueError: for fewer than two splits, or different numbers of them.
@@ -52,11 +66,41 @@ def paired(first: ArrayLike, second: ArrayLike, ratio: float) -> Paired:
     j = len(differences)
     mean, sd = float(differences.mean()), float(differences.std(ddof=1))
     error = sd * math.sqrt(1 / j + ratio)
-    quantile = float(stats.t.ppf(0.975, j - 1))
+    half = float(stats.t.ppf(0.975, j - 1)) * error
     p = float(2 * stats.t.sf(abs(mean) / error, j - 1)) if error > 0 else float(mean == 0)
-    detectable = (quantile + float(stats.t.ppf(0.8, j - 1))) * error
-    won = float((differences > 0).mean())
-    return Paired(j, mean, mean - quantile * error, mean + quantile * error, p, won, detectable)
+    p_worth = float(stats.t.cdf((mean - WORTH) / error, j - 1)) if error > 0 else float(mean >= WORTH)
+    return Paired(
+        n=j,
+        difference=mean,
+        low=mean - half,
+        high=mean + half,
+        p=p,
+        won=float((differences > 0).mean()),
+        detectable=detectable(sd, j, ratio, alpha),
+        p_worth=p_worth,
+        splits_for_worth=splits_for(WORTH, sd, ratio, alpha),
+    )
+
+
+def detectable(sd: float, splits: float, ratio: float, alpha: float = ALPHA) -> float:
+    """The smallest true difference that a test at `alpha` finds with a power of 80 %, by the corrected t.
+
+    `sd` is the standard deviation of the differences over splits, `ratio` as for `paired`.
+    """
+    quantiles = stats.t.ppf([1 - alpha / 2, POWER], splits - 1)
+    return float(quantiles.sum()) * sd * math.sqrt(1 / splits + ratio)
+
+
+def splits_for(difference: float, sd: float, ratio: float, alpha: float = ALPHA) -> float:
+    """How many splits would do to find a true difference; infinite where none would.
+
+    Splits of the same references overlap: however many there are, their mean keeps an error of `sd * sqrt(ratio)`.
+    """
+    if detectable(sd, MOST_SPLITS, ratio, alpha) > difference:
+        return math.inf
+    return float(
+        bisect.bisect_left(range(2, MOST_SPLITS), -difference, key=lambda j: -detectable(sd, j, ratio, alpha)) + 2
+    )
 
 
 def holm(p: Sequence[float]) -> list[float]:
@@ -71,17 +115,36 @@ def holm(p: Sequence[float]) -> list[float]:
 
 
 def comparisons(frame: pd.DataFrame, metric: str = "srocc") -> pd.DataFrame:
-    """All pairs of levels: first, second, and the fields of `Paired` with p_holm.
+    """All pairs of levels, with Holm over all: first, second, and the fields of `Paired` with p_holm.
 
     `frame` has the columns level, split, references_train, references_held_out and the metric.
     """
+    levels = list(frame["level"].drop_duplicates())
+    return _compared(frame, list(itertools.combinations(levels, 2)), metric, ALPHA)
+
+
+def contrasts(frame: pd.DataFrame, named: Sequence[Contrast], metric: str = "srocc") -> pd.DataFrame:
+    """The contrasts of a study, with Holm over them alone: question, and the columns of `comparisons`.
+
+    Both p and p_worth are corrected, p_holm and p_worth_holm. Powers are those of tests at .05 over the number of
+    contrasts, which is what Holm asks of the first of them.
+    """
+    pairs = {(one.first, one.second): one.question for one in named}
+    table = _compared(frame, list(pairs), metric, ALPHA / max(1, len(pairs)))
+    if table.empty:
+        return table
+    table.insert(0, "question", [pairs[pair] for pair in zip(table["first"], table["second"], strict=True)])
+    return table.assign(p_worth_holm=holm(table["p_worth"].tolist()))
+
+
+def _compared(frame: pd.DataFrame, pairs: Sequence[tuple[str, str]], metric: str, alpha: float) -> pd.DataFrame:
+    """Pairs of levels with two splits or more that both have."""
     scores = frame.pivot(index="split", columns="level", values=metric)
     ratio = float((frame["references_held_out"] / frame["references_train"]).mean())
-    levels = list(frame["level"].drop_duplicates())
     rows = []
-    for first, second in itertools.combinations(levels, 2):
-        both = scores[[first, second]].dropna()
+    for first, second in pairs:
+        both = scores.reindex(columns=[first, second]).dropna()
         if len(both) > 1:
-            rows.append({"first": first, "second": second} | vars(paired(both[first], both[second], ratio)))
+            rows.append({"first": first, "second": second} | vars(paired(both[first], both[second], ratio, alpha)))
     table = pd.DataFrame(rows)
     return table.assign(p_holm=holm(table["p"].tolist())) if len(table) else table

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
 from analysis import statistics
+from gada_ray.study.contrasts import Contrast
 from gada_ray.study.summary import interval
 
 METRICS = ("srocc", "lcc")
@@ -88,6 +90,22 @@ def pairs(splits: pd.DataFrame) -> pd.DataFrame:
     parts = [statistics.comparisons(splits, metric) for metric in METRICS]
     found = [part.assign(metric=metric) for part, metric in zip(parts, METRICS, strict=True) if len(part)]
     return pd.concat(found, ignore_index=True) if found else pd.DataFrame()
+
+
+def contrasts(splits: pd.DataFrame, named: Sequence[Contrast]) -> pd.DataFrame:
+    """`statistics.contrasts` of SROCC and then of LCC, each with Holm over its own family."""
+    parts = [statistics.contrasts(splits, named, metric) for metric in METRICS]
+    found = [part.assign(metric=metric) for part, metric in zip(parts, METRICS, strict=True) if len(part)]
+    return pd.concat(found, ignore_index=True) if found else pd.DataFrame()
+
+
+def explored(pairs: pd.DataFrame, contrasts: pd.DataFrame) -> pd.DataFrame:
+    """The pairs of levels that are no contrasts."""
+    if contrasts.empty:
+        return pairs
+    named = {frozenset(pair) for pair in zip(contrasts["first"], contrasts["second"], strict=True)}
+    other = [frozenset(pair) not in named for pair in zip(pairs["first"], pairs["second"], strict=True)]
+    return pairs[other].reset_index(drop=True)
 
 
 GENERATOR = (

@@ -1,20 +1,70 @@
-"""What a study says, in one sentence; and the facts without which its numbers mean nothing."""
+"""What a study says, in a sentence a question; and the facts without which its numbers mean nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from analysis.load import Runs
+from analysis.statistics import ALPHA, WORTH
 from analysis.tables import ALL, OURS, number, p_value, signed
+from gada_ray.study.contrasts import Contrast
 
-ALPHA = 0.05
 UNKNOWN = "not recorded"
 
 
-def verdict(scores: pd.DataFrame, pairs: pd.DataFrame) -> str:
+def verdict(
+    scores: pd.DataFrame, pairs: pd.DataFrame, contrasts: pd.DataFrame, named: Sequence[Contrast]
+) -> tuple[str, ...]:
+    """A sentence or two for each of a study's contrasts; where it names none, on its best level.
+
+    `scores`, `pairs` and `contrasts` are those of `tables`.
+    """
+    if not named:
+        return (best(scores, pairs),)
+    family = contrasts[contrasts["metric"] == "srocc"] if len(contrasts) else contrasts
+    rows = {(row["first"], row["second"]): row for _, row in family.iterrows()}
+    return tuple(
+        answer(rows[one.first, one.second], len(family))
+        if (one.first, one.second) in rows
+        else f"{one.question} Nothing can be concluded yet: “{one.first}” and “{one.second}” have fewer than two "
+        "splits in common."
+        for one in named
+    )
+
+
+def kind(row: pd.Series[Any]) -> str:
+    """What a contrast comes to: "yes", "reverse" (the second level is better), "no" or "open".
+
+    "No" means that the first level is not better by WORTH or more: its interval lies below, and does so after Holm.
+    """
+    if row["p_holm"] < ALPHA:
+        return "yes" if row["difference"] > 0 else "reverse"
+    return "no" if row["p_worth_holm"] < ALPHA / 2 else "open"
+
+
+def answer(row: pd.Series[Any], family: int) -> str:
+    """The answer to a contrast's question: difference, interval, corrected p, and what could have been seen."""
+    worth = number(WORTH, 2)
+    words = {
+        "yes": "Yes, but by less than " + worth if row["high"] < WORTH else "Yes",
+        "reverse": "No, the other way round",
+        "no": f"No, not by {worth} or more",
+        "open": "That cannot be told",
+    }[kind(row)]
+    visible = f"A difference of {number(row['detectable'])} could have been seen"
+    needed = row["splits_for_worth"]
+    if row["detectable"] > WORTH:
+        more = "no number of splits of these references would do" if math.isinf(needed) else f"{needed:.0f} splits"
+        visible += f"; for {worth}, {more}"
+    effect = _effect(row, str(row["first"]), family, "contrasts")
+    return f"{row['question']} {words}: “{row['first']}” less “{row['second']}” is {effect}. {visible}."
+
+
+def best(scores: pd.DataFrame, pairs: pd.DataFrame) -> str:
     """The best level, how far it is above the next, and whether that is more than chance, by SROCC on all images.
 
     `scores` and `pairs` are those of `tables`. The best one is chosen after the test, so that Holm's p over all pairs
@@ -22,8 +72,8 @@ def verdict(scores: pd.DataFrame, pairs: pd.DataFrame) -> str:
     """
     own = scores[(scores["source"] == OURS) & (scores["metric"] == "srocc") & (scores["distortion"] == ALL)]
     means = own.set_index("level")["mean"].sort_values(ascending=False)
-    best = str(means.index[0])
-    reached = f"“{best}” reaches a mean test SROCC of {number(means.iloc[0])}"
+    top = str(means.index[0])
+    reached = f"“{top}” reaches a mean test SROCC of {number(means.iloc[0])}"
     if len(means) == 1:
         low, high = own.iloc[0][["low", "high"]]
         spread = "" if low != low else f" (95 % interval {number(low)} to {number(high)})"
@@ -31,23 +81,23 @@ def verdict(scores: pd.DataFrame, pairs: pd.DataFrame) -> str:
     family = pairs[pairs["metric"] == "srocc"] if len(pairs) else pairs
     if not len(family):
         return f"{reached}, the most of {len(means)} levels, on one split, from which nothing can be concluded."
-    rivals = {str(row["second" if row["first"] == best else "first"]): row for row in _with(family, best)}
+    rivals = {str(row["second" if row["first"] == top else "first"]): row for row in _with(family, top)}
     next_best = next(str(level) for level in means.index[1:] if level in rivals)
     worse = [
         level
         for level, row in rivals.items()
-        if row["p_holm"] < ALPHA and (row["difference"] > 0) == (row["first"] == best)
+        if row["p_holm"] < ALPHA and (row["difference"] > 0) == (row["first"] == top)
     ]
-    effect = _effect(rivals[next_best], best, len(family))
+    effect = _effect(rivals[next_best], top, len(family), "pairs")
     if len(worse) == len(rivals):
-        return f"“{best}” is better than {_others(len(rivals))}: {effect} against the next, “{next_best}”."
+        return f"“{top}” is better than {_others(len(rivals))}: {effect} against the next, “{next_best}”."
     unseen = f"a difference under {number(rivals[next_best]['detectable'])} could hardly have been seen"
     if worse:
         return (
-            f"“{best}” is better than {len(worse)} of {len(rivals)} other levels, but cannot be told from the next, "
+            f"“{top}” is better than {len(worse)} of {len(rivals)} other levels, but cannot be told from the next, "
             f"“{next_best}”: {effect}; {unseen}."
         )
-    return f"No level can be told from the best, “{best}”: {effect} against the next, “{next_best}”; {unseen}."
+    return f"No level can be told from the best, “{top}”: {effect} against the next, “{next_best}”; {unseen}."
 
 
 def _with(family: pd.DataFrame, level: str) -> list[pd.Series[Any]]:
@@ -58,11 +108,11 @@ def _others(count: int) -> str:
     return "the other level" if count == 1 else f"all {count} other levels"
 
 
-def _effect(row: pd.Series[Any], best: str, family: int) -> str:
-    """The effect in favour of one level of a pair, with interval and p."""
+def _effect(row: pd.Series[Any], best: str, family: int, of: str) -> str:
+    """The effect in favour of one level of a pair, with interval and p, corrected over a family of pairs."""
     sign = 1 if row["first"] == best else -1
     low, high = sorted((sign * row["low"], sign * row["high"]))
-    holm = f" after Holm over {family} pairs" if family > 1 else ""
+    holm = f" after Holm over {family} {of}" if family > 1 else ""
     p = p_value(row["p_holm"])
     return (
         f"{signed(sign * row['difference'])} SROCC (95 % interval {number(low)} to {number(high)}, "

@@ -27,6 +27,7 @@ from gada_ray.recipes import (
     literal,
     real_only,
 )
+from gada_ray.study.contrasts import Contrast
 from gada_ray.study.definition import Choice, LogUniform, Preset, Study, Uniform
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "SHORT",
     "SMOKE",
     "Choice",
+    "Contrast",
     "DataConfig",
     "EvaluationConfig",
     "LogUniform",

@@ -6,7 +6,7 @@ presets had by habit. Expected: crops on JPEG's grid are worth more than anythin
 rate than the paper's 1e-4 at this length.
 """
 
-from gada_ray import NARROW, SMOKE, Choice, LogUniform, Preset, Study, TrainingConfig, direct
+from gada_ray import NARROW, SMOKE, Choice, Contrast, LogUniform, Preset, Study, TrainingConfig, direct
 
 SPACE = {
     "data.crop_grid": Choice(1, 8),
@@ -22,6 +22,10 @@ STUDY = Study(
     base=TrainingConfig(phases=(direct(30_000),)),
     levels={"by habit": HABIT, "as by default": {}, "searched": {}},
     searched=("searched",),
+    contrasts=(
+        Contrast("as by default", "by habit", "Are our defaults better than the values by habit?"),
+        Contrast("searched", "as by default", "Does a search find better values than our defaults?"),
+    ),
     presets={
         "smoke": Preset(
             cost="trainings of seconds; shows that it runs, nothing else",

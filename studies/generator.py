@@ -11,7 +11,7 @@ the identity does as well, phase 2 is a regulariser at best.
 from collections.abc import Mapping
 from typing import Any
 
-from gada_ray import NARROW, SMOKE, Preset, Study, TrainingConfig, finetuning, gada
+from gada_ray import NARROW, SMOKE, Contrast, Preset, Study, TrainingConfig, finetuning, gada
 
 
 def levels(base: TrainingConfig) -> Mapping[str, Mapping[str, Any]]:
@@ -34,6 +34,20 @@ STUDY = Study(
     question="Is the generator doing anything in phase 2, or would any further image do?",
     base=gada(gan_steps=30_000, augmentation_steps=10_000, finetuning_steps=5_000),
     levels=levels,
+    contrasts=(
+        Contrast(
+            "generator",
+            "reference itself",
+            "Does the generator help more than the bare reference, labelled as asked?",
+        ),
+        Contrast("generator", "hand-made distortions", "Does the generator help more than hand-made distortions?"),
+        Contrast("generator", "real crops again", "Does the generator help more than further real crops?"),
+        Contrast(
+            "generator",
+            "no phase 2, longer phase 3",
+            "Does phase 2 help more than a phase 3 that is longer by its steps?",
+        ),
+    ),
     presets={
         "smoke": Preset(cost="6 trainings of seconds; shows that it runs, nothing else", splits=1, values=SMOKE),
         "small": Preset(

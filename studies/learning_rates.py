@@ -6,7 +6,7 @@ whole training part and tested, beside the paper's rates. Expected: the trunk's 
 since all heads share it; the gain over the paper's rates is within the noise of the splits.
 """
 
-from gada_ray import NARROW, SMOKE, LogUniform, Preset, Study, gada
+from gada_ray import NARROW, SMOKE, Contrast, LogUniform, Preset, Study, gada
 
 RATES = {f"rates.{part}": LogUniform(1e-5, 5e-3) for part in ("discriminator", "generator", "classifier", "evaluator")}
 
@@ -15,6 +15,7 @@ STUDY = Study(
     base=gada(gan_steps=30_000, augmentation_steps=10_000, finetuning_steps=5_000),
     levels={"paper's rates": {}, "searched rates": {}},
     searched=("searched rates",),
+    contrasts=(Contrast("searched rates", "paper's rates", "Do searched learning rates beat those of the paper?"),),
     presets={
         "smoke": Preset(
             cost="trainings of seconds; shows that it runs, nothing else",

@@ -7,7 +7,7 @@ average or by its weights in training. Expected: the quality heads care little f
 of the generator itself is the question of the study `obedience`.
 """
 
-from gada_ray import SHORT, SMOKE, Preset, Study, gada
+from gada_ray import SHORT, SMOKE, Contrast, Preset, Study, gada
 
 ADVERSARY = {"losses.adversarial_weight": 0.05}
 
@@ -31,6 +31,12 @@ STUDY = Study(
         "taught by the judge in training": {"losses.generator_learns_from": "judge"},
         "generator without L_C and L_E": {"losses.generator_class_weight": 0.0, "losses.generator_quality_weight": 0.0},
     },
+    contrasts=(
+        Contrast("adversary", "as by default", "Does an adversary help?"),
+        Contrast(
+            "generated crops count a tenth", "as by default", "Do generated crops help more when they count a tenth?"
+        ),
+    ),
     presets={
         "smoke": Preset(cost="13 trainings of seconds; shows that it runs, nothing else", splits=1, values=SMOKE),
         "small": Preset(

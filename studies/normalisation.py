@@ -6,12 +6,16 @@ On the live20 subset a prototype of the direct baseline reached in 200 steps wit
 paper's length the gap closes, and "both" is safer where a distortion changes mean or contrast (TID2013 #16, #17).
 """
 
-from gada_ray import NARROW, SMOKE, Preset, Study, gada
+from gada_ray import NARROW, SMOKE, Contrast, Preset, Study, gada
 
 STUDY = Study(
     question="Should the trunk see raw pixels, locally normalised ones, or both?",
     base=gada(gan_steps=30_000, augmentation_steps=10_000, finetuning_steps=5_000),
     levels={kind: {"model.normalisation": kind} for kind in ("none", "mscn", "both")},
+    contrasts=(
+        Contrast("mscn", "none", "Does local normalisation beat raw pixels?"),
+        Contrast("both", "mscn", "Do raw pixels beside the normalised ones beat these alone?"),
+    ),
     presets={
         "smoke": Preset(cost="3 trainings of seconds; shows that it runs, nothing else", splits=1, values=SMOKE),
         "small": Preset(

@@ -8,12 +8,15 @@ runs the control that the paper lacks: the same steps and rates on real images o
     python tune.py --study paper_live --preset paper --dataset live --data-root FOLDER
 """
 
-from gada_ray import SMOKE, Preset, Study, gada, literal, real_only
+from gada_ray import SMOKE, Contrast, Preset, Study, gada, literal, real_only
 
 STUDY = Study(
     question="Does GADA reach the paper's numbers on LIVE, with the paper's protocol?",
     base=literal(gada(gan_steps=30_000, augmentation_steps=10_000, finetuning_steps=5_000)),
     levels=lambda base: {"GADA": {}, "baseline, all steps": {"phases": real_only(base.phases)}},
+    contrasts=(
+        Contrast("GADA", "baseline, all steps", "Does GADA beat the same steps and rates on real images alone?"),
+    ),
     presets={
         "smoke": Preset(cost="2 trainings of seconds; shows that it runs, nothing else", splits=1, values=SMOKE),
         "small": Preset(

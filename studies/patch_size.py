@@ -6,7 +6,7 @@ with its area; thirty small crops may cover as much. Expected: SROCC rises from 
 is largest for local distortions.
 """
 
-from gada_ray import NARROW, SMOKE, LogUniform, Preset, Study, gada
+from gada_ray import NARROW, SMOKE, Contrast, LogUniform, Preset, Study, gada
 
 RATES = {f"rates.{part}": LogUniform(1e-5, 2e-3) for part in ("discriminator", "generator", "classifier", "evaluator")}
 
@@ -14,6 +14,11 @@ STUDY = Study(
     question="Which patch size gives GADA the best SROCC, at an equal number of steps?",
     base=gada(gan_steps=30_000, augmentation_steps=10_000, finetuning_steps=5_000),
     levels={f"{px} px": {"data.crop_px": px} for px in (32, 64, 96, 128)},
+    contrasts=(
+        Contrast("64 px", "32 px", "Are patches of 64 pixels better than those of 32?"),
+        Contrast("96 px", "64 px", "Are patches of 96 pixels better than those of 64?"),
+        Contrast("128 px", "64 px", "Are patches of 128 pixels better than those of 64?"),
+    ),
     presets={
         "smoke": Preset(
             cost="2 trainings of seconds; shows that it runs, nothing else",

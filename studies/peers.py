@@ -12,7 +12,7 @@ baseline; generated data help little.
 from collections.abc import Mapping
 from typing import Any
 
-from gada_ray import NARROW, SMOKE, Preset, Study, TrainingConfig, direct, gada, real_only
+from gada_ray import NARROW, SMOKE, Contrast, Preset, Study, TrainingConfig, direct, gada, real_only
 
 PATCHES = {"data.crop_px": 32, "data.batch": 64, "losses.quality": "l1"}
 KANG = {
@@ -51,6 +51,14 @@ STUDY = Study(
     question="How do other shallow networks do on the same splits, and does generated data help them too?",
     base=gada(gan_steps=30_000, augmentation_steps=10_000, finetuning_steps=5_000),
     levels=levels,
+    contrasts=(
+        Contrast("GADA", "baseline", "Do generated data help the paper’s network?"),
+        Contrast(
+            "GADA, trunk of Kang", "CNN of Kang", "Do generated data and the three phases help the network of Kang?"
+        ),
+        Contrast("GADA, trunk of DIQaM", "DIQaM-NR", "Do generated data and the three phases help DIQaM-NR?"),
+        Contrast("baseline", "DIQaM-NR", "Does the paper’s network alone beat DIQaM-NR?"),
+    ),
     presets={
         "smoke": Preset(cost="6 trainings of seconds; shows that it runs, nothing else", splits=1, values=SMOKE),
         "small": Preset(

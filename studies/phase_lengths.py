@@ -8,7 +8,7 @@ phase 1 needs most of it, since the generator starts from nothing; phase 3 needs
 from collections.abc import Mapping
 from typing import Any
 
-from gada_ray import NARROW, SMOKE, Preset, Study, TrainingConfig, gada
+from gada_ray import NARROW, SMOKE, Contrast, Preset, Study, TrainingConfig, gada
 
 SHARES = {"80 : 10 : 10": (8, 1, 1), "60 : 20 : 20": (6, 2, 2), "40 : 40 : 20": (4, 4, 2), "40 : 20 : 40": (4, 2, 4)}
 
@@ -26,6 +26,10 @@ STUDY = Study(
     question="How should a budget of steps be shared among the three phases?",
     base=gada(gan_steps=30_000, augmentation_steps=10_000, finetuning_steps=5_000),
     levels=levels,
+    contrasts=(
+        Contrast("80 : 10 : 10", "40 : 40 : 20", "Are steps better spent on phase 1 than on phase 2?"),
+        Contrast("80 : 10 : 10", "40 : 20 : 40", "Are steps better spent on phase 1 than on phase 3?"),
+    ),
     presets={
         "smoke": Preset(cost="4 trainings of seconds; shows that it runs, nothing else", splits=1, values=SMOKE),
         "small": Preset(

@@ -9,7 +9,7 @@ phases and real images only, and phases 1+3, with phase 3 as long as 2 and 3 tog
 from collections.abc import Mapping
 from typing import Any
 
-from gada_ray import SMOKE, Preset, Study, TrainingConfig, direct, finetuning, gada, real_only
+from gada_ray import SMOKE, Contrast, Preset, Study, TrainingConfig, direct, finetuning, gada, real_only
 
 
 def levels(base: TrainingConfig) -> Mapping[str, Mapping[str, Any]]:
@@ -29,6 +29,18 @@ STUDY = Study(
     question="Which phase of GADA helps, and is it the generated images or the longer training?",
     base=gada(gan_steps=30_000, augmentation_steps=10_000, finetuning_steps=5_000),
     levels=levels,
+    contrasts=(
+        Contrast(
+            "phases 1+2+3",
+            "baseline, all steps",
+            "Do the three phases beat the same steps and rates on real images alone?",
+        ),
+        Contrast(
+            "phases 1+2+3",
+            "phases 1+3",
+            "Do the generated images of phase 2 add to a phase 3 that is longer by its steps?",
+        ),
+    ),
     presets={
         "smoke": Preset(
             cost="6 trainings of seconds; shows that it runs, nothing else",

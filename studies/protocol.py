@@ -11,7 +11,7 @@ copies, which any network recognises, raise every number.
 from collections.abc import Mapping
 from typing import Any
 
-from gada_ray import SHORT, SMOKE, Preset, Study, gada
+from gada_ray import SHORT, SMOKE, Contrast, Preset, Study, gada
 
 TESTS: Mapping[str, Mapping[str, Any]] = {
     "30 random crops, mean": {},
@@ -34,6 +34,16 @@ STUDY = Study(
     question="How much of a number is the protocol, with the training left as it is?",
     base=gada(gan_steps=30_000, augmentation_steps=10_000, finetuning_steps=5_000),
     levels={**TESTS, **DATA},
+    contrasts=(
+        Contrast("30 random crops, mean", "10 crops", "Are 30 test crops better than 10?"),
+        Contrast("30 random crops, mean", "weights of the last step", "Do averaged weights raise the number?"),
+        Contrast("30 random crops, mean", "crops anywhere", "Do test crops on the grid of JPEG raise the number?"),
+        Contrast(
+            "LIVE with copies of references",
+            "30 random crops, mean",
+            "Do undistorted copies among the images raise the number?",
+        ),
+    ),
     presets={
         "smoke": Preset(
             cost="1 training of seconds, tested in 9 ways; shows that it runs, nothing else",

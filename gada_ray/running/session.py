@@ -41,7 +41,7 @@ MLFLOW_S = 4.0
 """For MLflow, when a signal has ended the study; `--sync` writes what is left."""
 
 Report = Callable[..., list[Path]]
-"""Writes a report to a folder: `analysis.report.study_report`, which the library does not know."""
+"""Writes a report to a folder, and tells its verdict: `analysis.report.study_report`, unknown to the library."""
 
 
 @dataclass(frozen=True)
@@ -276,12 +276,14 @@ class Session:
         }
         command = f"python -m analysis report --study {plan.study} --preset {plan.preset}"
         place = store.root / "reports" / f"{plan.study}-{plan.preset}-{plan.dataset}"
+        told: list[str] = []
         try:
             floors = {"brisque": self._brisque}
             if self._elsewhere is not None:
                 floors["elsewhere"] = elsewhere.summary(self._elsewhere)
             with console.status("making the report"), tempfile.TemporaryDirectory() as folder:
-                for file in self._report(self.uri, plan.study, Path(folder), keys=keys, command=command, **floors):
+                more = {"keys": keys, "command": command, "tell": told.append, **floors}
+                for file in self._report(self.uri, plan.study, Path(folder), **more):
                     write_whole(place / file.name, file.read_bytes())
                 dataset, splits = self.data.first
                 save_splits(splits, Path(folder) / "splits.json", dataset)
@@ -291,6 +293,8 @@ class Session:
         except Exception as error:
             views.warn(f"the report is not complete ({first_line(error)}); make it later with '{command}'")
         else:
+            for text in told:
+                views.say(text, style="bold")
             views.say(f"report: {place / 'report.html'}")
 
 

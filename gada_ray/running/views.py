@@ -110,6 +110,8 @@ def show_plan(plan: Plan, made: Estimate, found: Reuse, data: Data, line: Timeli
             cost.source,
         )
     console.print(view)
+    for one in plan.contrasts:
+        say(f"to be answered: {one.question} (“{one.first}” less “{one.second}”)")
     shared = sum(cost.shared for cost in made.levels)
     start = f"; {shared} to do start from the weights of another" if shared else ""
     say(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +13,7 @@ from optuna.trial import create_trial
 from gada_ray.config import ConfigError, TrainingConfig, flatten, with_values
 from gada_ray.errors import UserError
 from gada_ray.recipes import direct
+from gada_ray.study.contrasts import Contrast
 from gada_ray.study.racing import Racing
 
 Values = Mapping[str, Any]
@@ -67,6 +68,8 @@ class Study:
     """Values of every level, by its name; as a function where they depend on the base, such as its phase lengths."""
     presets: Mapping[str, Preset]
     """"smoke", "small" and "paper"."""
+    contrasts: tuple[Contrast, ...] = ()
+    """The comparisons that answer the question, few; the verdict is about them, and all others are explored."""
     searched: tuple[str, ...] | None = None
     """The levels that a preset's space is searched for; all by default."""
     racing: Racing = field(default_factory=Racing)
@@ -100,6 +103,8 @@ class Plan:
     seed: int
     racing: Racing | None
     """None trains every proposal on every split."""
+    contrasts: tuple[Contrast, ...] = ()
+    """Those of the study whose levels both take part."""
 
 
 class StudyError(UserError, ValueError):
@@ -124,8 +129,8 @@ def make_plan(
     that take part, where not all shall.
 
     Raises:
-        StudyError: for an unknown preset or level, a setting that the study varies itself, or a space that cannot be
-            searched.
+        StudyError: for an unknown preset or level, a setting that the study varies itself, a space that cannot be
+            searched, or a contrast of levels that are not there.
         ConfigError: for a field or value that cannot be.
     """
     if preset not in study.presets:
@@ -136,6 +141,7 @@ def make_plan(
     unknown = [level for level in (*only, *(size.levels or ()), *(study.searched or ())) if level not in levels]
     if unknown:
         raise StudyError(f"study '{name}' has no level '{unknown[0]}'; available: {', '.join(levels)}")
+    _check_contrasts(name, study.contrasts, levels)
     chosen = {level: levels[level] for level in only or size.levels or levels}
     # Levels that are a function of the base take a setting into account; fixed ones would overwrite it in silence.
     fixed = {} if callable(study.levels) else chosen
@@ -175,6 +181,7 @@ def make_plan(
         splits or size.splits,
         seed,
         study.racing if racing else None,
+        tuple(one for one in study.contrasts if {one.first, one.second} <= chosen.keys()),
     )
 
 
@@ -186,6 +193,22 @@ def _base(name: str, study: Study, size: Preset, settings: Values) -> TrainingCo
         raise StudyError(f"study '{name}' makes its lists of phases itself, so phases=direct cannot be set")
     given = with_values(study.base, size.values)
     return with_values(given, {**settings, "phases": (direct(given.steps),)})
+
+
+def _check_contrasts(name: str, contrasts: Sequence[Contrast], levels: Collection[str]) -> None:
+    """Make sure that contrasts are of two levels that there are, each pair once."""
+    pairs = set()
+    for one in contrasts:
+        what = f"contrast '{one.question}' of study '{name}'"
+        for level in (one.first, one.second):
+            if level not in levels:
+                raise StudyError(f"{what} names a level '{level}'; available: {', '.join(levels)}")
+        if one.first == one.second:
+            raise StudyError(f"{what} compares level '{one.first}' with itself; name two levels")
+        pair = frozenset((one.first, one.second))
+        if pair in pairs:
+            raise StudyError(f"{what} compares '{one.first}' and '{one.second}' a second time; name a pair once")
+        pairs.add(pair)
 
 
 def _check_space(level: str, space: Mapping[str, BaseDistribution], values: Values, config: TrainingConfig) -> None:

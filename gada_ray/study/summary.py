@@ -20,6 +20,7 @@ from scipy import stats
 from gada_ray.config import PhaseConfig, TrainingConfig, digest
 from gada_ray.data.dataset import DataError
 from gada_ray.store import Folder, Result, Store
+from gada_ray.study.contrasts import Contrast
 
 HEADLINE = ("srocc", "lcc")
 OTHERS = ("krcc", "rmse", "lcc_fitted")
@@ -49,6 +50,8 @@ class ConfigurationRun:
     seed: int
     question: str = ""
     """What the study asks, for people."""
+    contrasts: tuple[Contrast, ...] = ()
+    """The comparisons that answer it."""
 
     @property
     def name(self) -> str:
@@ -94,7 +97,7 @@ def read_trial(folder: Folder) -> Trial:
 
 
 def configuration_key(run: ConfigurationRun, trial: Trial) -> str:
-    """What makes two configuration runs the same one. Neither proposal's number nor planned splits nor question do."""
+    """What makes two configuration runs the same one: not the proposal's number, planned splits or what is asked."""
     return digest(
         {
             "study": run.study,

@@ -30,6 +30,7 @@ from gada_ray import pictures
 from gada_ray.config import CODE_VERSION, digest
 from gada_ray.errors import UserError, first_line
 from gada_ray.store import Folder, Result
+from gada_ray.study.contrasts import to_text
 from gada_ray.study.definition import Plan
 from gada_ray.study.summary import (
     ConfigurationRun,
@@ -308,6 +309,9 @@ def _reconcile(
     if "n" not in parent.data.metrics:
         client.log_batch(parent_id, params=[Param(*item) for item in parameters(run).items()], synchronous=True)
         client.log_text(parent_id, run.config.model_dump_json(indent=1), "config.json")
+    contrasts = to_text(run.contrasts)
+    if run.contrasts and parent.data.tags.get("contrasts") != contrasts:
+        client.set_tag(parent_id, "contrasts", contrasts)
 
     wanted = {trial.result.signature: trial for trial in trials}
     splits: dict[str, Run] = {}

@@ -18,6 +18,7 @@ from analysis import load, page, report
 from analysis.plans import LoadError
 from gada_ray.data.splits import make_splits
 from gada_ray.store import Store
+from gada_ray.study.contrasts import Contrast
 from gada_ray.study.summary import ConfigurationRun
 from gada_ray.tracking import runs
 from gada_ray.trial import Trial, run_trial
@@ -214,9 +215,27 @@ def test_a_level_that_was_run_twice_is_refused_with_the_way_to_choose(trained, u
 def test_one_split_gives_a_report_that_concludes_nothing(trained, uri, tmp_path):
     runs.sync(uri, "short", [entry for number, entry in enumerate(trained[1]) if number % 2 == 0])
     made = report.make(load.read(uri, "short"))
-    assert "nothing can be concluded" in made.verdict
+    assert "nothing can be concluded" in made.verdict[0]
     page.write(made, tmp_path / "out")
     assert not (tmp_path / "out" / "pairs-srocc.csv").exists()
+
+
+def test_a_report_answers_the_contrasts_of_its_study_and_calls_all_else_explored(trained, uri, tmp_path):
+    contrast = Contrast("batch <8> & more", "batch 4", "Are batches of eight & more better?")
+    entries = [(replace(run, contrasts=(contrast,)), folder) for run, folder in trained[1]]
+    runs.sync(uri, "asked", trained[1])
+    runs.sync(uri, "asked", entries)  # named later: the same runs
+    assert load.read(uri, "asked").contrasts == (contrast,)
+    told: list[str] = []
+    files = {path.name: path for path in report.study_report(uri, "asked", tmp_path, tell=told.append)}
+    assert {"contrasts-srocc.csv", "contrasts-lcc.csv", "effects.svg"} <= set(files)
+    assert not {"pairs-srocc.csv", "pairs-lcc.csv"} & set(files)
+    (text,) = told
+    assert text.startswith(contrast.question) and text in files["report.md"].read_text()
+    words = " ".join("".join(Page(files["report.html"].read_text()).text).split())
+    assert text in words and "Contrasts by SROCC" in words and "splits for .01" in words
+    table = pd.read_csv(files["contrasts-srocc.csv"])
+    assert list(table[["first", "second", "n"]].iloc[0]) == ["batch <8> & more", "batch 4", 2]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
 from statsmodels.stats.weightstats import DescrStatsW
 
-from analysis.statistics import comparisons, holm, paired
+from analysis.statistics import comparisons, contrasts, detectable, holm, paired, splits_for
+from gada_ray.study.contrasts import Contrast
 
 
 def test_with_disjoint_tests_of_no_weight_it_is_the_ordinary_paired_t():
@@ -60,6 +61,57 @@ def test_the_smallest_visible_difference_is_found_with_the_power_that_statsmodel
     visible = paired(difference, np.zeros(splits), 0.0).detectable
     power = TTestPower().power(visible / difference.std(ddof=1), splits, 0.05)
     assert power == pytest.approx(0.8, abs=0.03)
+
+
+@pytest.mark.parametrize("sd", [0.004, 0.01, 0.03])
+@pytest.mark.parametrize("alpha", [0.05, 0.05 / 4])
+def test_without_overlap_the_splits_that_are_needed_are_those_of_statsmodels(sd, alpha):
+    theirs = TTestPower().solve_power(0.01 / sd, None, alpha, 0.8)
+    assert splits_for(0.01, sd, 0.0, alpha) == pytest.approx(math.ceil(theirs), abs=1)
+
+
+def test_the_splits_that_are_needed_are_the_fewest_that_do_and_none_does_where_overlap_alone_is_too_much():
+    needed = int(splits_for(0.01, 0.006, 0.25))
+    assert detectable(0.006, needed, 0.25) <= 0.01 < detectable(0.006, needed - 1, 0.25)
+    limit = 0.01 / (stats.norm.ppf([0.975, 0.8]).sum() * math.sqrt(0.25))
+    assert splits_for(0.01, 1.01 * limit, 0.25) == math.inf
+    assert splits_for(0.01, 0.0, 0.25) == 2
+
+
+@pytest.mark.parametrize("true", [0.0, 0.01])
+def test_a_difference_of_that_size_is_found_as_often_as_the_power_says(true):
+    """Without overlap, at the number of splits that is said to do."""
+    random, sd = np.random.default_rng(3), 0.012
+    needed = int(splits_for(0.01, sd, 0.0))
+    found = [paired(true + random.normal(0, sd, needed), np.zeros(needed), 0.0).p < 0.05 for _ in range(600)]
+    assert np.mean(found) == pytest.approx(0.8 if true else 0.05, abs=0.04)
+
+
+def test_that_a_level_is_not_worth_it_is_the_one_sided_t_of_scipy_and_agrees_with_the_interval():
+    random = np.random.default_rng(4)
+    for middle in np.linspace(-0.02, 0.02, 9):
+        differences = middle + random.normal(0, 0.01, 12)
+        ours = paired(differences, np.zeros(12), 0.0)
+        assert ours.p_worth == pytest.approx(stats.ttest_1samp(differences, 0.01, alternative="less").pvalue)
+        corrected = paired(differences, np.zeros(12), 0.25)
+        assert (corrected.p_worth < 0.025) == (corrected.high < 0.01)
+
+
+def test_contrasts_have_holm_over_themselves_their_own_direction_and_the_power_that_this_leaves():
+    random = np.random.default_rng(5)
+    rows = [(level, split, random.random()) for level in "abcd" for split in range(6)]
+    frame = pd.DataFrame(rows, columns=["level", "split", "srocc"]).assign(references_train=16, references_held_out=4)
+    named = (Contrast("c", "a", "c?"), Contrast("b", "d", "b?"))
+    table = contrasts(frame, named)
+    assert list(table["question"]) == ["c?", "b?"]
+    assert list(table["p_holm"]) == pytest.approx(multipletests(table["p"], method="holm")[1])
+    assert list(table["p_worth_holm"]) == pytest.approx(multipletests(table["p_worth"], method="holm")[1])
+    explored = comparisons(frame).set_index(["first", "second"])
+    assert table["difference"][0] == pytest.approx(-explored["difference"]["a", "c"])
+    assert (table["detectable"].to_numpy() > explored["detectable"][[("a", "c"), ("b", "d")]].to_numpy()).all()
+    alone = contrasts(frame, named[:1])
+    assert alone["detectable"][0] == pytest.approx(explored["detectable"]["a", "c"])
+    assert contrasts(frame[frame["level"] != "c"], named[:1]).empty
 
 
 def test_holm_agrees_with_statsmodels():

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from gada_ray import Choice, LogUniform, Preset, Study, finetuning, gada, gan
+from gada_ray import Choice, Contrast, LogUniform, Preset, Study, finetuning, gada, gan
 from gada_ray.config import ConfigError
 from gada_ray.study.definition import StudyError, data_selections, make_plan
 from tests.toy import TINY
@@ -76,6 +76,31 @@ def test_a_preset_may_leave_levels_out_and_may_not_name_one_that_is_not_there():
     assert [level.name for level in make_plan("toy", of, "few", "demo", {}).levels] == ["b"]
     with pytest.raises(StudyError, match="has no level 'c'; available: a, b"):
         make_plan("toy", of, "bad", "demo", {})
+
+
+def test_contrasts_are_of_levels_that_take_part():
+    presets = {"all": Preset(cost="-", splits=1), "few": Preset(cost="-", splits=1, levels=("a", "c"))}
+    named = (Contrast("a", "b", "Does a help?"), Contrast("c", "a", "Does c?"))
+    of = Study(question="?", base=gada(3, 2, 1), levels={**LEVELS, "c": {}}, presets=presets, contrasts=named)
+    assert make_plan("toy", of, "all", "demo", {}).contrasts == named
+    assert make_plan("toy", of, "few", "demo", {}).contrasts == named[1:]
+    assert make_plan("toy", of, "all", "demo", {}, only=["a", "b"]).contrasts == named[:1]
+
+
+@pytest.mark.parametrize(
+    ("contrasts", "words"),
+    [
+        ([("a", "d", "Is d?")], "contrast 'Is d?' of study 'toy' names a level 'd'; available: a, b"),
+        ([("a", "a", "Is a?")], "contrast 'Is a?' of study 'toy' compares level 'a' with itself"),
+        ([("a", "b", "Is a?"), ("b", "a", "Is b?")], "contrast 'Is b?' of study 'toy' compares 'b' and 'a' a second"),
+    ],
+)
+def test_a_contrast_that_cannot_be_is_named(contrasts, words):
+    presets = {"few": Preset(cost="-", splits=1, levels=("a",))}
+    named = tuple(Contrast(*one) for one in contrasts)
+    of = Study(question="?", base=gada(3, 2, 1), levels=LEVELS, presets=presets, contrasts=named)
+    with pytest.raises(StudyError, match=re.escape(words)):
+        make_plan("toy", of, "few", "demo", {})
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,27 @@
+"""The comparisons that a study's verdict is about: few, each of two levels, and named before anything is run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import astuple, dataclass
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """Two levels, and the question that their difference answers."""
+
+    first: str
+    second: str
+    question: str
+    """In words, such that "yes" means that the first level reaches more than the second."""
+
+
+def to_text(contrasts: Iterable[Contrast]) -> str:
+    """Contrasts as JSON, for a tracking service to keep."""
+    return json.dumps([astuple(one) for one in contrasts], ensure_ascii=False)
+
+
+def from_text(text: str) -> tuple[Contrast, ...]:
+    """The contrasts of `to_text`; none for an empty text."""
+    return tuple(Contrast(*one) for one in json.loads(text or "[]"))

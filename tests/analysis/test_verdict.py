@@ -1,0 +1,94 @@
+"""What a study says: an answer to each of its contrasts, that is wrong as rarely as it promises."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis import tables
+from analysis.verdict import kind, verdict
+from gada_ray.study.contrasts import Contrast
+
+A, B = "GADA", "baseline"
+NAMED = (Contrast(A, B, "Does GADA help?"),)
+
+
+def frame(differences, test=4, train=16):
+    """Two levels whose scores differ by some amounts on as many splits."""
+    sides = {"references_held_out": test, "references_train": train, "lcc": 0.5}
+    rows = [
+        {"level": level, "split": split, "srocc": 0.8 + (difference if level == A else 0), **sides}
+        for level in (B, A)
+        for split, difference in enumerate(differences)
+    ]
+    return pd.DataFrame(rows)
+
+
+def said(differences, named=NAMED, **sides):
+    splits = frame(differences, **sides)
+    return verdict(tables.scores(splits), tables.pairs(splits), tables.contrasts(splits, named), named)
+
+
+@pytest.mark.parametrize(
+    ("middle", "noise", "words"),
+    [
+        (0.03, 0.004, ["Yes: “GADA” less “baseline” is +.030 SROCC (95 % interval", "10 splits)."]),
+        (0.004, 0.0005, ["Yes, but by less than .01: "]),
+        (-0.03, 0.004, ["No, the other way round: “GADA” less “baseline” is −.030"]),
+        (-0.001, 0.004, ["No, not by .01 or more: ", "A difference of"]),
+        (0.008, 0.012, ["That cannot be told: ", "no number of splits of these references would do."]),
+        (0.005, 0.006, ["That cannot be told: ", "; for .01, ", " splits."]),
+    ],
+)
+def test_a_verdict_is_yes_no_or_that_it_cannot_be_told_in_the_words_of_the_question(middle, noise, words):
+    random = np.random.default_rng(0).normal(0, 1, 10)
+    (text,) = said(middle + noise * (random - random.mean()) / random.std(ddof=1))
+    assert text.startswith("Does GADA help? ")
+    for word in words:
+        assert word in text, text
+
+
+def test_one_split_concludes_nothing_and_says_so():
+    assert said([0.1]) == (
+        "Does GADA help? Nothing can be concluded yet: “GADA” and “baseline” have fewer than two splits in common.",
+    )
+
+
+def test_the_verdict_is_corrected_for_contrasts_alone_and_pairs_for_all_pairs():
+    splits = pd.concat(
+        [frame([0.011, 0.008, 0.012, 0.007, 0.01])]
+        + [frame([0, 0.01, -0.01, 0, 0.01]).query("level == @A").assign(level=f"other {n}") for n in range(4)]
+    )
+    contrasts, pairs = tables.contrasts(splits, NAMED), tables.pairs(splits)
+    own = contrasts[contrasts["metric"] == "srocc"].iloc[0]
+    assert own["p_holm"] == own["p"]
+    same = pairs[(pairs["metric"] == "srocc") & (pairs["first"] == B) & (pairs["second"] == A)].iloc[0]
+    assert same["p"] == pytest.approx(own["p"])
+    assert same["p_holm"] == pytest.approx(min(1, 15 * own["p"]))
+    other = tables.explored(pairs, contrasts)
+    assert len(other) == len(pairs) - 2
+    assert not ((other["first"] == B) & (other["second"] == A)).any()
+
+
+@pytest.mark.parametrize(("true", "wrong"), [(0.0, ("yes", "reverse")), (0.01, ("no", "reverse")), (-0.004, ("yes",))])
+def test_of_three_contrasts_hardly_ever_one_is_answered_wrongly(true, wrong):
+    """29 references, 6 tested, 10 splits: every reference has an effect of its own on each difference."""
+    random, studies, mistakes = np.random.default_rng(2), 300, 0
+    named = tuple(Contrast(level, "base", "?") for level in "abc")
+    for _ in range(studies):
+        tests = [random.permutation(29)[:6] for _ in range(10)]
+        columns = {"base": np.zeros(10)}
+        for level in "abc":
+            effect = random.normal(true, 0.012, 29)
+            columns[level] = np.array([effect[test].mean() for test in tests])
+        splits = pd.DataFrame(columns).rename_axis("split").reset_index().melt("split", var_name="level")
+        splits = splits.rename(columns={"value": "srocc"}).assign(references_held_out=6, references_train=23, lcc=0.0)
+        found = tables.contrasts(splits, named)
+        mistakes += any(kind(row) in wrong for _, row in found[found["metric"] == "srocc"].iterrows())
+    assert mistakes / studies <= 0.06
+
+
+def test_without_contrasts_the_verdict_is_about_the_best_level():
+    (text,) = said([0.03, 0.031, 0.029, 0.032], named=())
+    assert text.startswith("“GADA” is better than the other level: +.03")
