@@ -59,6 +59,7 @@ def make(
         comparisons.comparisons(contrasts, pairs, runs.splits),
         Section("Trained here, tested there", _elsewhere(elsewhere), ELSEWHERE),
         Section("Training and predictions", _training(runs, scores)),
+        Section("The draw of the test crops", _draws(runs), DRAWS),
         Section("The generator", _generator(runs), GENERATOR),
         search_report.section(runs),
         Section("Cost", _cost(runs)),
@@ -84,6 +85,11 @@ SCORES = (
     "distortions; the other columns are computed on the images of one distortion. The floor predicts the mean training "
     "score of an image’s distortion and never looks at the image; within one distortion it is constant and has no "
     "correlation. The paper’s numbers are quoted, not measured here; it does not say whether they are means or medians."
+)
+DRAWS = (
+    "Other crops of the same images would have given other predictions: by how much, as a standard error in quality, "
+    "root mean square over test images and splits. It falls with the square root of the number of crops, which gives "
+    "how many of them a level would need to be as steady as the first."
 )
 GENERATOR = (
     "Means over splits, on crops of held-out references, asked for the class and quality of truly distorted ones under "
@@ -162,6 +168,17 @@ def _ends(config: Mapping[str, object]) -> dict[str, int]:
     steps = {path.split(".")[1]: int(str(value)) for path, value in config.items() if path.endswith(".steps")}
     total = pd.Series(steps, dtype="int64").cumsum()
     return {str(name): int(end) for name, end in total.items()}
+
+
+def _draws(runs: Runs) -> list[Table | Drawing]:
+    crops = {level: int(config.get("evaluation.crops", 0)) for level, config in runs.of_levels.items()}
+    frame = tables.crop_draws(runs.splits, crops)
+    rows = [
+        [str(row["level"]), f"{row['crops']}", tables.number(row["spread"], 4), tables.number(row["crops_needed"], 1)]
+        for row in frame.to_dict("records")
+    ]
+    columns = ["level", "crops of an image", "spread", "crops for the first level’s spread"]
+    return [Table("crop-draws", "Predictions by other crops", columns, rows, frame)] * bool(rows)
 
 
 def _generator(runs: Runs) -> list[Table | Drawing]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -40,6 +40,21 @@ def scores(splits: pd.DataFrame) -> pd.DataFrame:
                 floors = splits.groupby("split")[f"{prefix}_{metric}"].first()
                 rows += _row((FLOOR, level, metric, ALL), floors, ratio)
     return pd.DataFrame(rows)
+
+
+def crop_draws(splits: pd.DataFrame, crops: Mapping[str, int]) -> pd.DataFrame:
+    """How much predictions depend on the draw of the test crops, by level: columns level, crops, spread, crops_needed.
+
+    `splits` has crop_spread, the standard error of a prediction by that draw, where it was recorded; `crops` says how
+    many crops of an image a level takes. `crops_needed` is how many would have the first level's spread.
+    """
+    if "crop_spread" not in splits:
+        return pd.DataFrame(columns=["level", "crops", "spread", "crops_needed"])
+    spread = splits.groupby("level", sort=False)["crop_spread"].agg(lambda each: float(np.sqrt((each**2).mean())))
+    frame = pd.DataFrame({"level": spread.index, "crops": [crops[level] for level in spread.index], "spread": spread})
+    frame = frame.reset_index(drop=True)
+    first = frame["spread"].iloc[0]
+    return frame.assign(crops_needed=frame["crops"] * (frame["spread"] / first) ** 2 if first > 0 else np.nan)
 
 
 def with_floor(splits: pd.DataFrame, brisque: pd.DataFrame | None) -> pd.DataFrame:

@@ -14,6 +14,8 @@ from analysis.tables import ALL, OURS, number, p_value, signed
 from gada_ray.study.contrasts import Contrast
 
 UNKNOWN = "not recorded"
+NOT_SAMPLED = {UNKNOWN: "uniform"}
+"""Of runs from before there was a choice."""
 
 
 def verdict(
@@ -142,9 +144,10 @@ def protocol(runs: Runs) -> dict[str, str]:
         "Undistorted copies": of("data.include_reference_copies", {"True": "among the images", "False": "left out"}),
         "Splits": f"{splits['split'].nunique()}, by reference, {sides} references trained on and tested",
         "Hash of the splits": ", ".join(value[:16] for value in same("splits_hash").split(", ")),
-        "Crops in training": f"{of('data.crop_px')} px, batches of {of('data.batch')}, grid {of('data.crop_grid')} px",
+        "Crops in training": f"{of('data.crop_px')} px, batches of {of('data.batch')}, grid {of('data.crop_grid')} px; "
+        f"taken: {of('data.sampling', NOT_SAMPLED)}",
         "Crops in the test": f"{of('evaluation.crops')} an image, their {of('evaluation.pooling')}; placed: "
-        f"{of('evaluation.placement', {UNKNOWN: 'random'})}",
+        f"{of('evaluation.placement', {UNKNOWN: 'random'})}; taken: {of('evaluation.sampling', NOT_SAMPLED)}",
         "Input of the trunk": of("model.normalisation"),
         "Selection": _selection(runs),
         "Budget, in steps": _by_level({level: _budget(config) for level, config in configs.items()}, "\n"),

@@ -111,7 +111,7 @@ def test_curves_and_predictions_have_every_point_of_every_run(uri):
 
 def test_a_report_is_a_page_with_figures_and_tables_beside_it(written):
     figures = {"effects", "splits", "curves", "predictions", "distortions", "cost"}
-    tables = {"scores-srocc", "scores-lcc", "pairs-srocc", "pairs-lcc", "generator", "cost"}
+    tables = {"scores-srocc", "scores-lcc", "pairs-srocc", "pairs-lcc", "crop-draws", "generator", "cost"}
     expected = {f"{name}.{suffix}" for name in figures for suffix in ("svg", "png")}
     expected |= {f"{name}.csv" for name in tables}
     expected |= {"figure1.png", "generated_by_quality.png", "report.html", "report.md"}
