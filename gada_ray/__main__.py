@@ -45,6 +45,7 @@ def check(
     include_reference_copies: Annotated[bool, typer.Option(help="LIVE: keep the 203 copies of references.")] = False,
     dmos: Annotated[Literal["original", "realigned"], typer.Option(help="LIVE: which scores.")] = "original",
     drop_artificial_reference: Annotated[bool, typer.Option(help="TID2013: leave out i25.")] = False,
+    demo_local: Annotated[bool, typer.Option(help="Demo: add two local distortions.")] = False,
 ) -> None:
     """Examine a dataset: files, sizes, scores and their direction, copies, splits. Exit code 2 with problems."""
     config = DataConfig(
@@ -53,6 +54,7 @@ def check(
         include_reference_copies=include_reference_copies,
         dmos=dmos,
         drop_artificial_reference=drop_artificial_reference,
+        demo_local=demo_local,
     )
     console = Console()
     with console.status(f"examining {dataset}"):

@@ -54,6 +54,8 @@ class DataConfig(Frozen):
     """TID2013 only: leave out the computer-made reference i25."""
     shorter_side: PositiveInt | None = None
     """Shrink images, while they are read, to at most this many pixels on their shorter side; None leaves them."""
+    demo_local: bool = False
+    """Demo only: two local distortions besides the five, patches of another intensity and misplaced ones."""
 
 
 class ModelConfig(Frozen):

@@ -62,7 +62,7 @@ def load_dataset(name: str, root: Path | None, config: DataConfig) -> IqaDataset
     if name == "demo":
         if config.shorter_side is not None:
             raise DataError("data.shorter_side does not apply to demo, whose images are small as they are")
-        return load_demo(root)
+        return load_demo(root, config.demo_local)
     if name not in _ON_DISK:
         raise DataError(f"unknown dataset '{name}'; available: {', '.join(DATASETS)}")
     if root is None:

@@ -1,4 +1,4 @@
-"""Pictures of the demo dataset: photographs that come inside two wheels, seeded textures, and LIVE's five distortions.
+"""Pictures of the demo dataset: photographs that come inside two wheels, seeded textures, and how they are distorted.
 
 Letters in shapes: h height, w width.
 """
@@ -18,6 +18,8 @@ from scipy.ndimage import gaussian_filter
 from gada_ray.data.dataset import DataError
 
 HEIGHT, WIDTH = 160, 192
+PATCH_PX, MISPLACED_PX = 16, 12
+"""Sides of the squares of local distortions: about as large in the picture as TID2013's."""
 
 PHOTOGRAPHS = {
     "astronaut": ("skimage", "data/astronaut.png", 1.0),
@@ -150,6 +152,39 @@ def ff_like(image: np.ndarray, severity: float, rng: np.random.Generator) -> np.
     return damaged
 
 
+def patches(image: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
+    """Patches of another intensity, after TID2013's type 15: squares of 16 pixels, brighter where dark, else darker.
+
+    The severity sets both the share of the picture that they would cover side by side, 1 % to 20 %, and the change of
+    their pixels, 12 to 120 of 255.
+    """
+    extent, strength = _extent_and_strength(severity, rng)
+    shifted, change = image.astype(np.float64), _between(12, 120, strength)
+    for _ in range(_count(_between(0.01, 0.2, extent), PATCH_PX)):
+        top, left = int(rng.integers(HEIGHT - PATCH_PX + 1)), int(rng.integers(WIDTH - PATCH_PX + 1))
+        patch = np.s_[top : top + PATCH_PX, left : left + PATCH_PX]
+        shifted[patch] = image[patch] + (change if image[patch].mean() < 128 else -change)
+    return _uint8(shifted)
+
+
+def misplaced(image: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
+    """Patches out of place, after TID2013's type 14: squares of 12 pixels that show what lies some pixels away.
+
+    The severity sets both the share of the picture that they would cover side by side, 2 % to 30 %, and how far away
+    their pixels are taken from, 3 to 24 pixels in any direction.
+    """
+    extent, strength = _extent_and_strength(severity, rng)
+    out, distance = image.copy(), _between(3, 24, strength)
+    for _ in range(_count(_between(0.02, 0.3, extent), MISPLACED_PX)):
+        angle = 2 * math.pi * rng.random()
+        down, right = round(distance * math.sin(angle)), round(distance * math.cos(angle))
+        top = int(rng.integers(max(0, -down), HEIGHT - MISPLACED_PX - max(0, down) + 1))
+        left = int(rng.integers(max(0, -right), WIDTH - MISPLACED_PX - max(0, right) + 1))
+        there = image[top + down :, left + right :][:MISPLACED_PX, :MISPLACED_PX]
+        out[top : top + MISPLACED_PX, left : left + MISPLACED_PX] = there
+    return out
+
+
 DISTORTIONS: dict[str, Callable[[np.ndarray, float, np.random.Generator], np.ndarray]] = {
     "jp2k": jp2k,
     "jpeg": jpeg,
@@ -158,6 +193,23 @@ DISTORTIONS: dict[str, Callable[[np.ndarray, float, np.random.Generator], np.nda
     "ff_like": ff_like,
 }
 """LIVE's five types: each distorts an image, uint8 `[h, w, 3]`, with a severity in [0, 1]."""
+
+WITH_LOCAL = DISTORTIONS | {"patches": patches, "misplaced": misplaced}
+"""The same, and two more that leave most of a picture as it is."""
+
+
+def _extent_and_strength(severity: float, rng: np.random.Generator) -> tuple[float, float]:
+    """Two severities in [0, 1] whose mean is the one given: some pictures have few, strong faults, others the reverse.
+
+    Both grow with the severity for the same state of `rng`.
+    """
+    tilt = float(2 * rng.random() - 1) * min(severity, 1 - severity)
+    return severity + tilt, severity - tilt
+
+
+def _count(share: float, px: int) -> int:
+    """How many squares of a side cover a share of the picture, side by side; at least one."""
+    return max(1, round(share * HEIGHT * WIDTH / px**2))
 
 
 def _between(low: float, high: float, severity: float) -> float:

@@ -18,7 +18,7 @@ from gada_ray.study.racing import Racing
 
 Values = Mapping[str, Any]
 """Values of a configuration by dotted path."""
-Selection = tuple[bool, str, bool, int | None]
+Selection = tuple[bool, str, bool, int | None, bool]
 """What decides which images and scores of a database are loaded; see `selection`."""
 
 
@@ -237,4 +237,10 @@ def data_selections(levels: Sequence[LevelPlan]) -> dict[Selection, TrainingConf
 def selection(config: TrainingConfig) -> Selection:
     """What of a configuration decides which images and scores are loaded."""
     data = config.data
-    return data.include_reference_copies, data.dmos, data.drop_artificial_reference, data.shorter_side
+    return (
+        data.include_reference_copies,
+        data.dmos,
+        data.drop_artificial_reference,
+        data.shorter_side,
+        data.demo_local,
+    )

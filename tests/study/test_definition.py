@@ -119,3 +119,5 @@ def test_a_level_that_cannot_be_is_named_with_field_and_rule(levels, words):
 def test_levels_on_the_same_images_share_a_selection_of_the_database():
     of = plan(levels={**LEVELS, "realigned": {"data.dmos": "realigned"}, "both": {"data.dmos": "realigned"}})
     assert len(data_selections(of.levels)) == 2
+    of = plan(levels={**LEVELS, "local": {"data.demo_local": True}})
+    assert len(data_selections(of.levels)) == 2
