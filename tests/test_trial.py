@@ -263,7 +263,8 @@ def test_the_signature_depends_on_everything_that_changes_the_numbers_and_on_not
     changed = {
         "data.crop_px": 24, "data.crop_grid": 4, "data.batch": 5, "data.include_reference_copies": True,
         "data.dmos": "realigned", "data.drop_artificial_reference": True, "data.shorter_side": 40,
-        "data.demo_local": True,
+        "data.demo_local": True, "data.crops_per_image": 4, "data.sampling": "saliency", "evaluation.sampling": "activity",
+        "model.weighs_crops": {"model.weighs_crops": True, "data.crops_per_image": 2},
         "model.network": "kang", "model.normalisation": "none",
         "model.trunk_widths": (4, 8, 9), "model.feature_maps": 17, "model.head": "dense", "model.head_units": 9,
         "model.norm": "none", "model.generator_widths": (4, 8, 9), "model.condition_at": "both",
@@ -278,7 +279,8 @@ def test_the_signature_depends_on_everything_that_changes_the_numbers_and_on_not
         if path.startswith("phases.") and not isinstance(value, (int, float)):
             continue
         assert new is not None, path
-        others.append(dataclasses.replace(trial, config=with_values(trial.config, {path: new})))
+        values = new if isinstance(new, dict) else {path: new}
+        others.append(dataclasses.replace(trial, config=with_values(trial.config, values)))
     others.append(toy_trial(dataset, tiny(config=TrainingConfig(phases=(gan(6),)))))
     signatures = [other.signature for other in [trial, *others]]
     assert len(set(signatures)) == len(signatures)
