@@ -263,7 +263,8 @@ def test_the_signature_depends_on_everything_that_changes_the_numbers_and_on_not
     changed = {
         "data.crop_px": 24, "data.crop_grid": 4, "data.batch": 5, "data.include_reference_copies": True,
         "data.dmos": "realigned", "data.drop_artificial_reference": True, "data.shorter_side": 40,
-        "data.demo_local": True, "data.crops_per_image": 4, "data.sampling": "saliency", "evaluation.sampling": "activity",
+        "data.demo_local": True, "data.crops_per_image": 4,
+        "data.sampling": "saliency", "evaluation.sampling": "activity",
         "model.weighs_crops": {"model.weighs_crops": True, "data.crops_per_image": 2},
         "model.network": "kang", "model.normalisation": "none",
         "model.trunk_widths": (4, 8, 9), "model.feature_maps": 17, "model.head": "dense", "model.head_units": 9,
