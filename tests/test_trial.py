@@ -263,6 +263,7 @@ def test_the_signature_depends_on_everything_that_changes_the_numbers_and_on_not
     changed = {
         "data.crop_px": 24, "data.crop_grid": 4, "data.batch": 5, "data.include_reference_copies": True,
         "data.dmos": "realigned", "data.drop_artificial_reference": True, "data.shorter_side": 40,
+        "data.rated_images": 9, "data.rated_by": "random",
         "model.network": "kang", "model.normalisation": "none",
         "model.trunk_widths": (4, 8, 9), "model.feature_maps": 17, "model.head": "dense", "model.head_units": 9,
         "model.norm": "none", "model.generator_widths": (4, 8, 9), "model.condition_at": "both",

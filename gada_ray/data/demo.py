@@ -24,6 +24,7 @@ from pathlib import Path
 import numpy as np
 
 from gada_ray.data.dataset import DataError, IqaDataset
+from gada_ray.data.files import cache_folder
 
 VERSION = 1
 """Raised when the demo changes; part of the cache file's name."""
@@ -47,7 +48,7 @@ def load_demo(cache: Path | None = None) -> IqaDataset:
     Raises:
         DataError: when the cache cannot be written.
     """
-    folder = cache or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gada-ray"
+    folder = cache or cache_folder()
     path = folder / f"demo-v{VERSION}.npz"
     try:
         return _dataset(**_read(path))
