@@ -9,7 +9,7 @@ evaluator has learned to weigh them, from four crops of an image in a step. Expe
 difference and by learned weights, global ones pay little; what testing by saliency gains, inverse chances lose again.
 """
 
-from gada_ray import NARROW, SMOKE, Preset, Study, TrainingConfig, direct
+from gada_ray import NARROW, SMOKE, Contrast, Preset, Study, TrainingConfig, direct
 
 FOUR = {"data.crops_per_image": 4}
 LEARNED = {**FOUR, "model.weighs_crops": True, "evaluation.pooling": "learned"}
@@ -31,6 +31,12 @@ STUDY = Study(
         "learned weights": LEARNED,
         "learned weights, trained by difference": {**LEARNED, "data.sampling": "difference"},
     },
+    contrasts=(
+        Contrast("trained by saliency", "uniform", "Does training where the image is salient help?"),
+        Contrast("trained by difference", "uniform", "Does training where the image differs from its reference help?"),
+        Contrast("tested by saliency", "uniform", "Does testing where the image is salient raise the number?"),
+        Contrast("learned weights", "four crops of an image", "Do learned weights of crops help?"),
+    ),
     presets={
         "smoke": Preset(
             cost="7 trainings of seconds; shows that it runs, nothing else",

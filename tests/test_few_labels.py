@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from gada_ray import DataConfig
-from gada_ray.data.crops import Pictures
+from gada_ray.data.crops import CropSource, Pictures
 from gada_ray.data.dataset import Photographs
 from gada_ray.data.rated import rated_rows
 from gada_ray.store import Store
@@ -85,15 +85,14 @@ def test_training_gathers_rated_images_and_the_references_that_it_may(
     dataset, tmp_path, monkeypatch, values, own, extra
 ):
     """Distorted images are rated ones alone; held-out references and extra photographs are never among the rated."""
-    gathered: dict[str, list[tuple[object, int]]] = {}
+    gathered: dict[str, list[tuple[str, int]]] = {}
     now: list[str] = []
     gather, step = Pictures.gather, Phase.step
 
     def noted_gather(self, images, *arguments):
         if now:
-            gathered.setdefault(now[0], []).extend(
-                (self._extra if hasattr(self, "_extra") else "extra", int(i)) for i in images
-            )
+            kind = "own" if isinstance(self, CropSource) else "extra"
+            gathered.setdefault(now[0], []).extend((kind, int(image)) for image in images)
         return gather(self, images, *arguments)
 
     def noted_step(self, *arguments):
@@ -123,7 +122,7 @@ def test_few_rated_images_fill_a_batch_with_several_crops_of_each(dataset, tmp_p
     step = Phase.step
 
     def noted(self, *arguments):
-        seen.append((self.batch, len(self.rows), sorted(np.bincount(self._rows(0, 0, "epoch"))[self.rows].tolist())))
+        seen.append((self.batch, len(self.rows), sorted(np.bincount(self._chosen(0, 0, "epoch")).tolist())))
         return step(self, *arguments)
 
     monkeypatch.setattr(Phase, "step", noted)
