@@ -57,11 +57,23 @@ def scenes(dataset: IqaDataset, names: Sequence[str]) -> list[Scene]:
         return list(pool.map(lambda one: scene(one[0], dataset.image(one[1]), with_features), wanted))
 
 
-def shown(here: Sequence[Scene], photographs: Photographs) -> dict[str, str]:
-    """Names of photographs that show a scene of `here`, each with the latter's name; however many there are."""
+def of_photographs(photographs: Photographs) -> list[Scene]:
+    """The scenes of photographs."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         numbers = range(len(photographs))
-        there = list(pool.map(lambda one: scene(photographs.names[one], photographs.image(one)), numbers))
+        return list(pool.map(lambda one: scene(photographs.names[one], photographs.image(one)), numbers))
+
+
+def trained_on(dataset: IqaDataset, references: Sequence[str], with_photographs: bool) -> list[Scene]:
+    """The scenes of a training: its references, and photographs where it distorts them."""
+    extra = of_photographs(dataset.extra) if with_photographs and dataset.extra else []
+    return [*scenes(dataset, references), *extra]
+
+
+def shown(here: Sequence[Scene], photographs: Photographs) -> dict[str, str]:
+    """Names of photographs that show a scene of `here`, each with the latter's name; however many there are."""
+    there = of_photographs(photographs)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
         # One at a time, whatever `MOST` says: none of these may be missed.
         found = pool.map(lambda one: shared(here, [one]), there)
         return {name: same for one in found for name, same in one.items()}
