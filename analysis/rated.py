@@ -29,8 +29,13 @@ TEXT = (
 
 
 def section(runs: Runs, predictions: pd.DataFrame) -> Section:
-    """The figure and its table; empty where all levels have as many rated images."""
-    numbers = {level: config.get(FIELD) for level, config in runs.of_levels.items()}
+    """The figure and its table; empty where all levels have as many rated images.
+
+    Levels of fewer steps than others are left out: others start from them, and they would compare lengths.
+    """
+    steps = {level: _steps(config) for level, config in runs.of_levels.items()}
+    whole_length = {level: runs.of_levels[level] for level in steps if steps[level] == max(steps.values())}
+    numbers = {level: config.get(FIELD) for level, config in whole_length.items()}
     if len(set(numbers.values())) < 2:
         return Section("Rated images", [])
     against = next((one.second for one in runs.contrasts if one.second in numbers), next(iter(numbers)))
@@ -107,6 +112,10 @@ def draw(frame: pd.DataFrame, whole: float | None) -> Figure:
     handles, names = left.get_legend_handles_labels()
     figure.legend(handles, names, loc="outside upper center", ncols=6, fontsize=8, frameon=False, labelcolor=INK)
     return figure
+
+
+def _steps(config: Mapping[str, Any]) -> int:
+    return sum(value for path, value in config.items() if path.endswith(".steps"))
 
 
 def _all(splits: pd.DataFrame, predictions: pd.DataFrame) -> float:
