@@ -50,6 +50,9 @@ def main(
     ] = "demo",
     data_root: Annotated[Path | None, typer.Option(help="Folder that holds the dataset.")] = None,
     splits: Annotated[str | None, typer.Option(help="Number of splits, a file of them, or published.")] = None,
+    extra_references: Annotated[
+        Path | None, typer.Option(help="Folder of photographs that nobody rated, to be distorted in phase 2.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of splits, weights and crops.")] = 0,
     storage: Annotated[
         str, typer.Option(help="Folder of results, shared by all nodes of a cluster, or s3://bucket/prefix.")
@@ -99,8 +102,14 @@ def main(
     if simulate is not None:
         return views.show_simulation(chosen, simulate)
     count, wish = (int(splits), None) if splits and splits.isdigit() else (None, splits)
+    photographs = None
+    if extra_references is not None:
+        from gada_ray.data.photos import load_photographs
+
+        photographs = load_photographs(extra_references)
+    extra = photographs.fingerprint if photographs else None
     decided = make_plan(
-        study, chosen, preset, dataset, parse_settings(settings or []), count, seed, racing, level or ()
+        study, chosen, preset, dataset, parse_settings(settings or []), count, seed, racing, level or (), extra
     )
     with views.console.status("loading"):
         from gada_ray.running import session
@@ -121,7 +130,7 @@ def main(
     if best:
         return print(session.best_model(decided, how))
     with views.console.status(f"loading {dataset}"):
-        data = load_data(decided, data_root, wish)
+        data = load_data(decided, data_root, wish, photographs)
     this = session.Session(decided, data, how, write_report, interruption)
     if plan:
         return this.show_plan()

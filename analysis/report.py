@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis import comparisons, figures, load, paper, search_report, tables
+from analysis import comparisons, figures, load, paper, rated, search_report, tables
 from analysis.load import Runs
 from analysis.page import Drawing, Report, Section, Table, write
 from analysis.verdict import protocol, verdict
@@ -52,13 +52,15 @@ def make(
     contrasts = tables.contrasts(runs.splits, runs.contrasts)
     distortions = [name for name in scores["distortion"].unique() if name != tables.ALL]
     everything = tables.with_paper(scores, paper.numbers(runs.study, distortions))
+    predictions = runs.predictions()
     questions = [text for text in runs.configurations["question"] if text]
     sections = [
         Section("Scores", [*_scores(everything), *_states(runs)], SCORES),
+        rated.section(runs, predictions),
         comparisons.contrasts(contrasts),
         comparisons.comparisons(contrasts, pairs, runs.splits),
         Section("Trained here, tested there", _elsewhere(elsewhere), ELSEWHERE),
-        Section("Training and predictions", _training(runs, scores)),
+        Section("Training and predictions", _training(runs, scores, predictions)),
         Section("The draw of the test crops", _draws(runs), DRAWS),
         Section("The generator", _generator(runs), GENERATOR),
         search_report.section(runs),
@@ -143,7 +145,7 @@ def _states(runs: Runs) -> list[Table]:
     ] * bool(rows)
 
 
-def _training(runs: Runs, scores: pd.DataFrame) -> list[Table | Drawing]:
+def _training(runs: Runs, scores: pd.DataFrame, predicted: pd.DataFrame) -> list[Table | Drawing]:
     parts: list[Table | Drawing] = []
     curve = runs.curve("curve/srocc")
     if len(curve):
@@ -153,7 +155,6 @@ def _training(runs: Runs, scores: pd.DataFrame) -> list[Table | Drawing]:
             "was used to choose anything."
         )
         parts.append(Drawing("curves", "Learning curves by phase", caption, figures.learning(curve, ends)))
-    predicted = runs.predictions()
     if len(predicted):
         caption = "Every test image of every split; an image stands in for as many dots as splits held it out."
         parts.append(Drawing("predictions", "Prediction against target", caption, figures.predictions(predicted)))

@@ -144,6 +144,8 @@ def protocol(runs: Runs) -> dict[str, str]:
         "Undistorted copies": of("data.include_reference_copies", {"True": "among the images", "False": "left out"}),
         "Splits": f"{splits['split'].nunique()}, by reference, {sides} references trained on and tested",
         "Hash of the splits": ", ".join(value[:16] for value in same("splits_hash").split(", ")),
+        "Rated images": _rated(configs),
+        "Photographs without scores": _photographs(configs),
         "Crops in training": f"{of('data.crop_px')} px, batches of {of('data.batch')}, grid {of('data.crop_grid')} px; "
         f"taken: {of('data.sampling', NOT_SAMPLED)}",
         "Crops in the test": f"{of('evaluation.crops')} an image, their {of('evaluation.pooling')}; placed: "
@@ -157,6 +159,27 @@ def protocol(runs: Runs) -> dict[str, str]:
         "Device": f"{same('device')}, {of('precision')}",
         "Versions": f"{same('versions')}; code {same('code_version')}",
     }
+
+
+def _rated(configs: Mapping[str, Mapping[str, Any]]) -> str:
+    """Which distorted images of the training part training may use."""
+    texts = {}
+    for level, config in configs.items():
+        number = config.get("data.rated_images")
+        how = {"reference": "reference by reference", "random": "at random"}[config.get("data.rated_by", "reference")]
+        texts[level] = "all of the training part" if number is None else f"{number}, chosen {how}"
+    return _by_level(texts)
+
+
+def _photographs(configs: Mapping[str, Mapping[str, Any]]) -> str:
+    """Fingerprints of photographs that nobody rated and a phase distorts."""
+    return _by_level(
+        {
+            level: ", ".join(str(v)[:16] for path, v in config.items() if path.endswith(".extra_fingerprint") and v)
+            or "none"
+            for level, config in configs.items()
+        }
+    )
 
 
 def _selection(runs: Runs) -> str:

@@ -56,6 +56,11 @@ class DataConfig(Frozen):
     """Shrink images, while they are read, to at most this many pixels on their shorter side; None leaves them."""
     demo_local: bool = False
     """Demo only: two local distortions besides the five, patches of another intensity and misplaced ones."""
+    rated_images: PositiveInt | None = None
+    """Distorted images of the training part that training may use; None takes all. Fewer are among more, with every
+    class as far as the number allows; of the others neither score nor pixels are used."""
+    rated_by: Literal["reference", "random"] = "reference"
+    """Which images these are: all of one reference before the next one's, or any."""
 
 
 class ModelConfig(Frozen):
@@ -158,6 +163,11 @@ class PhaseConfig(Frozen):
     generated_by: Literal["generator", "identity", "procedures", "real_crops"] = "generator"
     """What makes the generated images: the generator, or, as controls in phases that do not train it, nothing (the
     reference itself, labelled as asked), hand-made distortions, or further real crops with their own labels."""
+    generated_from: Literal["rated", "training", "extra"] = "rated"
+    """What is distorted: the references of the batch, under its windows; any reference of the training part, whether
+    images of it are rated or not; or any of these and of photographs that nobody rated (tune.py --extra-references)."""
+    extra_fingerprint: str | None = None
+    """The sha256, in hex, of those photographs; filled in from the files."""
     generated_weight: float = Field(default=1.0, ge=0)
     """Weight of generated crops in L_C and L_E against 1 for real crops, in phases that see both."""
     rate_factor: float = Field(default=1.0, gt=0)
@@ -178,6 +188,16 @@ class PhaseConfig(Frozen):
             raise ValueError(
                 f"phase '{self.name}' trains the generator, so its images must be generated_by='generator', "
                 f"got {self.generated_by!r}"
+            )
+        if self.generated_from != "rated" and ("generator" in self.trains or not self.uses_references):
+            raise ValueError(
+                f"phase '{self.name}' distorts no references but those of the batch: it trains the generator, which is "
+                f"compared with their true distortions, or distorts none; got generated_from={self.generated_from!r}"
+            )
+        if self.extra_fingerprint is not None and self.generated_from != "extra":
+            raise ValueError(
+                f"phase '{self.name}' names photographs in extra_fingerprint, which only generated_from='extra' "
+                f"distorts, got {self.generated_from!r}"
             )
         if "discriminator" in self.trains and self.images != "both":
             raise ValueError(f"phase '{self.name}' trains the discriminator, which needs images='both'")
@@ -296,6 +316,11 @@ class TrainingConfig(Frozen):
                 f"location to normalise after halving it {generator_halvings} times, got {crop}"
             )
         return self
+
+    @property
+    def uses_extra(self) -> bool:
+        """Whether any phase distorts photographs that nobody rated."""
+        return any(phase.generated_from == "extra" for phase in self.phases)
 
     @property
     def uses_references(self) -> bool:

@@ -27,6 +27,7 @@ import torch
 from gada_ray.config import CODE_VERSION, DataConfig, EvaluationConfig, ModelConfig, TrainingConfig, digest
 from gada_ray.data.crops import CropSource, seed_for
 from gada_ray.data.dataset import IqaDataset
+from gada_ray.data.rated import rated_rows
 from gada_ray.data.splits import Fold
 from gada_ray.evaluation import generated, protocol
 from gada_ray.evaluation.metrics import by_distortion, content_blind
@@ -111,11 +112,11 @@ class Trial:
 def independent_judge(trial: Trial) -> Trial:
     """The trial of a judge that says what a trial's generated crops show and never meets its generator.
 
-    A direct training on the same references and crop size with first weights of its own, the same for all
-    configurations.
+    A direct training on the same references, all rated, and crop size with first weights of its own, the same for
+    all configurations.
     """
     data = trial.config.data
-    usual = {name: getattr(DataConfig(), name) for name in CROPPING}
+    usual = {name: getattr(DataConfig(), name) for name in (*CROPPING, "rated_images", "rated_by")}
     values = {
         "data": data.model_copy(update=usual | {"batch": JUDGE_BATCH}),
         "model": ModelConfig(trunk_widths=JUDGE_WIDTHS[:-1], feature_maps=JUDGE_WIDTHS[-1]),
@@ -169,7 +170,8 @@ def run_trial(
     "diverged" or "oom" and the cause.
 
     Raises:
-        ValueError: if the dataset is not the one that the trial names.
+        ValueError: if the dataset, or the photographs that it has besides, are not those that the trial names.
+        DataError: for fewer images of the training part than shall be rated.
         StoreError: if the trial's stored result cannot be trusted.
         EndedError: if `execution` asks for the end; the trial goes on from its checkpoint when it is run again.
     """
@@ -178,6 +180,11 @@ def run_trial(
     result = store.result(trial.signature)
     if result is not None:
         return result
+    here = dataset.extra.fingerprint if dataset.extra and trial.config.uses_extra else None
+    for phase in trial.config.phases:
+        if phase.generated_from == "extra" and (here is None or phase.extra_fingerprint != here):
+            wanted = (phase.extra_fingerprint or "none")[:12]
+            raise ValueError(f"phase '{phase.name}' distorts photographs {wanted}, given are {(here or 'none')[:12]}")
     torch.set_num_threads(execution.threads)
     keep_freed_memory()
     training = _Training(trial, dataset, store, execution, report)
@@ -209,7 +216,9 @@ class _Training:
         """Everything from the first step, or the last checkpoint, to the result."""
         trial, config = self.trial, self.config
         self.source = CropSource(self.dataset, self.device)
-        self.train_rows = torch.from_numpy(self.dataset.rows_of(trial.fold.train))
+        rated = rated_rows(self.dataset, trial.fold.train, config.data, trial.seed, trial.fold.split)
+        self.train_rows = torch.from_numpy(rated)
+        self.references = torch.from_numpy(np.flatnonzero(np.isin(self.dataset.references, trial.fold.train)))
         self.held_out = torch.from_numpy(self.dataset.rows_of(trial.fold.held_out))
         self.corners = protocol.windows(self.dataset, self.source, self.held_out, config)
         # Equal for all configurations on a split, so that comparisons are paired.
@@ -231,7 +240,7 @@ class _Training:
         """Train the current phase to its end, test, and move on to the next."""
         state, config = self.state, self.config
         number, settings = state.phase, config.phases[state.phase]
-        phase = Phase(self.network, self.source, self.train_rows, config, number, self.average)
+        phase = Phase(self.network, self.source, self.train_rows, config, number, self.average, self.references)
         for name, saved in optimisers.items():
             phase.optimisers[name].load_state_dict(saved)
         before = sum(p.steps for p in config.phases[:number])
@@ -427,7 +436,8 @@ class _Training:
             files["patches.npz"] = generated.patches(
                 self._generator, self.source, self.dataset, self.train_rows, self.held_out, self.config.data
             )
-        floor = content_blind(self.dataset.frame(), self.trial.fold.train, self.trial.fold.held_out)
+        known = self.dataset.frame().iloc[torch.cat([self.train_rows, self.held_out]).sort().values.numpy()]
+        floor = content_blind(known, self.trial.fold.train, self.trial.fold.held_out)
         metrics = self.state.phases[-1]["metrics"] | {f"floor_{name}": floor[name] for name in ("srocc", "lcc")}
         return self._commit("finished", None, metrics, files)
 

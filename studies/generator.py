@@ -5,7 +5,8 @@ take it over. What differs is where the generated images of phase 2 come from. T
 The controls: the reference itself under the label that was asked for (a generator that does nothing), hand-made
 distortions (augmentation as one would do it without a GAN), a second batch of real crops (more real data a step,
 nothing new), and no phase 2 but a phase 3 that is longer by its steps. If the generator helps, it beats all four; if
-the identity does as well, phase 2 is a regulariser at best.
+the identity does as well, phase 2 is a regulariser at best. With `--extra-references`, a level distorts photographs
+that nobody rated besides the references.
 """
 
 from collections.abc import Mapping
@@ -25,6 +26,7 @@ def levels(base: TrainingConfig) -> Mapping[str, Mapping[str, Any]]:
     return {
         "phase 1": {"phases": (one,)},
         "generator": {},
+        "generator, extra photographs": {"phases.augmentation.generated_from": "extra"},
         **{name: {"phases.augmentation.generated_by": maker} for name, maker in controls.items()},
         "no phase 2, longer phase 3": {"phases": (one, finetuning(two.steps + three.steps))},
     }
@@ -46,6 +48,9 @@ STUDY = Study(
             "generator",
             "no phase 2, longer phase 3",
             "Does phase 2 help more than a phase 3 that is longer by its steps?",
+        ),
+        Contrast(
+            "generator, extra photographs", "generator", "Does the generator help more where it has more photographs?"
         ),
     ),
     presets={

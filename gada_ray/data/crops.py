@@ -6,12 +6,13 @@ Letters in shapes: n crops, c crop side in pixels, r references, m distorted ima
 from __future__ import annotations
 
 import warnings
+from functools import cached_property
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from gada_ray.data.dataset import IqaDataset
+from gada_ray.data.dataset import IqaDataset, Photographs
 
 
 def seed_for(*parts: int | str) -> int:
@@ -51,24 +52,18 @@ def corners(shapes: Tensor, places: Tensor, crop_px: int, grid: int) -> tuple[Te
     return found[:, 0], found[:, 1]
 
 
-class CropSource:
-    """The pixels and labels of a dataset on a device. Images are in [0, 1], quality is higher for better."""
+class Pictures:
+    """Pixels on a device, as images in [0, 1]."""
 
-    def __init__(self, dataset: IqaDataset, device: torch.device) -> None:
+    def __init__(self, images: IqaDataset | Photographs, device: torch.device) -> None:
         with warnings.catch_warnings():
             # The array may be a read-only view of shared memory; it is only ever read here.
             warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-            pixels = torch.from_numpy(dataset.pixels)
-        self.dataset = dataset
+            pixels = torch.from_numpy(images.pixels)
         self.device = device
         self.pixels = pixels.to(device)
-        self.offsets = torch.from_numpy(dataset.offsets.copy())
-        self.shapes = torch.from_numpy(dataset.shapes.copy())
-        self.reference = torch.from_numpy(dataset.reference.copy())
-        self.distortion = torch.from_numpy(dataset.distortion.copy())
-        self.quality = torch.from_numpy(dataset.quality.copy())
-        self.first = dataset.first
-        self.distortions = dataset.distortions
+        self.offsets = torch.from_numpy(images.offsets.copy())
+        self.shapes = torch.from_numpy(images.shapes.copy())
 
     def windows(self, images: Tensor, crop_px: int, generator: torch.Generator, grid: int = 1) -> tuple[Tensor, Tensor]:
         """Uniform random corners (top, left), int64 [n] each, of crops of some images, on a grid of pixels."""
@@ -88,6 +83,25 @@ class CropSource:
         crops = self.pixels[index].view(len(images), crop_px, crop_px, 3)
         # Channels stay last in memory, which convolutions prefer on CPU and on GPU.
         return crops.permute(0, 3, 1, 2).to(torch.float32).div_(255)
+
+
+class CropSource(Pictures):
+    """The pixels and labels of a dataset on a device. Images are in [0, 1], quality is higher for better."""
+
+    def __init__(self, dataset: IqaDataset, device: torch.device) -> None:
+        super().__init__(dataset, device)
+        self.dataset = dataset
+        self.reference = torch.from_numpy(dataset.reference.copy())
+        self.distortion = torch.from_numpy(dataset.distortion.copy())
+        self.quality = torch.from_numpy(dataset.quality.copy())
+        self.first = dataset.first
+        self.distortions = dataset.distortions
+
+    @cached_property
+    def extra(self) -> Pictures:
+        """Photographs that nobody rated, where the dataset has any; on the device from their first use."""
+        assert self.dataset.extra is not None
+        return Pictures(self.dataset.extra, self.device)
 
     def distorted(self, rows: Tensor) -> Tensor:
         """Image numbers of distorted rows, int64 [n]."""

@@ -30,6 +30,34 @@ def raw_score(quality: float, score_range: tuple[float, float], direction: str) 
 
 
 @dataclass(frozen=True, eq=False)
+class Photographs:
+    """Pictures that nobody rated, to be distorted; laid out as in `IqaDataset`."""
+
+    names: tuple[str, ...]
+    pixels: np.ndarray
+    """uint8, flat."""
+    offsets: np.ndarray
+    """int64 [n + 1]."""
+    shapes: np.ndarray
+    """int64 [n, 2], height and width."""
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """The sha256, in hex, of pixels and shapes."""
+        sha = hashlib.sha256(np.ascontiguousarray(self.pixels).data)
+        sha.update(np.ascontiguousarray(self.shapes).data)
+        return sha.hexdigest()
+
+    def image(self, number: int) -> np.ndarray:
+        """One picture `[h, w, 3]`, uint8, as a view."""
+        height, width = self.shapes[number]
+        return self.pixels[self.offsets[number] : self.offsets[number + 1]].reshape(height, width, 3)
+
+
+@dataclass(frozen=True, eq=False)
 class IqaDataset:
     """Distorted images, their references and their scores.
 
@@ -71,6 +99,8 @@ class IqaDataset:
     """Whether `references` are images, or names of groups alone."""
     published: tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]] | None = None
     """Training, validation and test part of its authors, by names in `references`, where they published them."""
+    extra: Photographs | None = None
+    """Photographs that a study distorts besides; no part of the database, nor of its fingerprint."""
     maps: dict[str, np.ndarray] = field(default_factory=dict, init=False)
     """By kind, where crops are rather taken: uint8, flat, image after image; `sampling.maps` fills and reads it."""
 

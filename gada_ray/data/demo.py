@@ -25,6 +25,7 @@ from pathlib import Path
 import numpy as np
 
 from gada_ray.data.dataset import DataError, IqaDataset
+from gada_ray.data.files import cache_folder
 
 VERSION = 1
 """Raised when the demo changes; part of the cache file's name."""
@@ -49,7 +50,7 @@ def load_demo(cache: Path | None = None, local: bool = False) -> IqaDataset:
     Raises:
         DataError: when the cache cannot be written.
     """
-    folder = cache or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gada-ray"
+    folder = cache or cache_folder()
     name, stem = ("demo with local distortions", "demo-local") if local else ("demo", "demo")
     path = folder / f"{stem}-v{VERSION}.npz"
     try:

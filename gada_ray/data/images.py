@@ -102,7 +102,7 @@ def load_images(
         f"{image.name}: score {image.score} is no finite number" for image in images if not np.isfinite(image.score)
     ]
     with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
-        sizes = list(pool.map(_attempt(_size), paths))
+        sizes = list(pool.map(attempt(header_size), paths))
         for image, size in zip(images if references else (), sizes[first:], strict=bool(references)):
             wanted = sizes[numbers[image.reference]]
             if not isinstance(size, DataError) and not isinstance(wanted, DataError) and size != wanted:
@@ -125,7 +125,7 @@ def load_images(
                 image = np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC))
             pixels[offsets[number] : offsets[number + 1]] = image.ravel()
 
-        filled = pool.map(_attempt(fill), range(len(paths)))
+        filled = pool.map(attempt(fill), range(len(paths)))
         problems += [str(outcome) for outcome in filled if isinstance(outcome, DataError)]
     if problems:
         raise DataError("\n".join(problems))
@@ -157,16 +157,16 @@ def _said(found: np.ndarray, shapes: np.ndarray, shorter_side: int | None) -> tu
     return (f"{smaller} of {len(found)} images were shrunk to {shorter_side} pixels on their shorter side (bicubic)",)
 
 
-def _attempt(function: Callable[[In], Out]) -> Callable[[In], Out | DataError]:
+def attempt(function: Callable[[In], Out]) -> Callable[[In], Out | DataError]:
     """The same function with its DataError returned, so that one bad file does not hide the others."""
 
-    def attempt(value: In) -> Out | DataError:
+    def attempted(value: In) -> Out | DataError:
         try:
             return function(value)
         except DataError as error:
             return error
 
-    return attempt
+    return attempted
 
 
 def read(file: Path | BinaryIO, name: object, take: Callable[[Image.Image], Out]) -> Out:
@@ -192,7 +192,7 @@ def read(file: Path | BinaryIO, name: object, take: Callable[[Image.Image], Out]
         raise DataError(f"{name}: damaged or unreadable ({error})") from None
 
 
-def _size(path: Path) -> tuple[int, int]:
+def header_size(path: Path) -> tuple[int, int]:
     """Height and width of an image file, from its header."""
     return read(path, path, lambda image: (image.height, image.width))
 

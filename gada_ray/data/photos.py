@@ -16,13 +16,15 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps
 
-from gada_ray.data.dataset import DataError
-from gada_ray.data.images import EIGHT_BIT, read, rgb
+from gada_ray.data import memory
+from gada_ray.data.dataset import DataError, Photographs
+from gada_ray.data.images import EIGHT_BIT, attempt, header_size, read, rgb
 
 
 def decode_photo(file: Path | bytes, name: object | None = None) -> np.ndarray:
@@ -52,6 +54,43 @@ def _upright(image: Image.Image) -> np.ndarray:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return rgb(image)
+
+
+def load_photographs(folder: Path, workers: int | None = None) -> Photographs:
+    """All images below a folder, as `decode_photo` reads them, in the order of their names; other files are left alone.
+
+    Raises:
+        DataError: for no folder, one without images, more than there is memory for, or a line for every image that
+            cannot be read.
+    """
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no folder; --extra-references takes a folder of photographs")
+    found = list(find_photos([folder]))
+    problems = [str(one) for one in found if isinstance(one, DataError)]
+    known = Image.registered_extensions()
+    files = [one for one in found if isinstance(one, Path) and one.suffix.lower() in known]
+    if not files and not problems:
+        raise DataError(f"{folder}: no images in it; --extra-references takes a folder of photographs")
+    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
+        sizes = [size for size in pool.map(attempt(header_size), files) if not isinstance(size, DataError)]
+        # Images one by one, and then in one array.
+        needed, room = 2 * memory.size(np.array(sizes or [(0, 0)])), memory.free()
+        if needed > memory.SPARE * room:
+            raise DataError(
+                f"{folder}: {len(sizes)} photographs take {memory.gib(needed)} of memory, {memory.gib(room)} are free "
+                f"here; give fewer or smaller ones"
+            )
+        images = list(pool.map(attempt(decode_photo), files))
+    problems += [str(image) for image in images if isinstance(image, DataError)]
+    if problems:
+        raise DataError("\n".join(problems))
+    pictures = [image for image in images if not isinstance(image, DataError)]
+    return Photographs(
+        names=tuple(file.relative_to(folder).as_posix() for file in files),
+        pixels=np.concatenate([image.ravel() for image in pictures]),
+        offsets=np.cumsum([0, *(image.size for image in pictures)], dtype=np.int64),
+        shapes=np.array([image.shape[:2] for image in pictures], dtype=np.int64),
+    )
 
 
 def find_photos(paths: Iterable[Path]) -> Iterator[Path | DataError]:

@@ -19,13 +19,15 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from gada_ray.data.dataset import IqaDataset
+from gada_ray.data.dataset import IqaDataset, Photographs
 
 SIDE = 384
 """Longer side, in pixels, to which a picture is shrunk before its features are found."""
 AGREEING = 6
 """Features that must agree. Between different pictures of live20 at most 3 did; of a quarter, 9 and more,
 but for one of a sky."""
+VERSION = 1
+"""Raised when the same pictures would be compared in another way."""
 MOST = 100_000
 """Pairs of pictures that are compared by features; beyond, only the same pixels are found."""
 
@@ -53,6 +55,28 @@ def scenes(dataset: IqaDataset, names: Sequence[str]) -> list[Scene]:
     with_features = len(wanted) ** 2 <= MOST
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         return list(pool.map(lambda one: scene(one[0], dataset.image(one[1]), with_features), wanted))
+
+
+def of_photographs(photographs: Photographs) -> list[Scene]:
+    """The scenes of photographs."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        numbers = range(len(photographs))
+        return list(pool.map(lambda one: scene(photographs.names[one], photographs.image(one)), numbers))
+
+
+def trained_on(dataset: IqaDataset, references: Sequence[str], with_photographs: bool) -> list[Scene]:
+    """The scenes of a training: its references, and photographs where it distorts them."""
+    extra = of_photographs(dataset.extra) if with_photographs and dataset.extra else []
+    return [*scenes(dataset, references), *extra]
+
+
+def shown(here: Sequence[Scene], photographs: Photographs) -> dict[str, str]:
+    """Names of photographs that show a scene of `here`, each with the latter's name; however many there are."""
+    there = of_photographs(photographs)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        # One at a time, whatever `MOST` says: none of these may be missed.
+        found = pool.map(lambda one: shared(here, [one]), there)
+        return {name: same for one in found for name, same in one.items()}
 
 
 def scene(name: str, image: np.ndarray, with_features: bool = True) -> Scene:

@@ -59,15 +59,16 @@ def plan_tests(
     trained_on: Callable[[Result], IqaDataset],
 ) -> Iterator[Test]:
     """The tests of finished trials on other databases, with the scenes that each one's training shared with them."""
-    known: dict[tuple[str, str], dict[str, str]] = {}
+    known: dict[tuple[str, str, bool], dict[str, str]] = {}
     for name, other in others.items():
         present = scenes.scenes(other, other.references)
         for job, result in finished:
             training = trained_on(result)
-            place = (training.fingerprint, name)
+            place = (training.fingerprint, name, result.config.uses_extra)
             if place not in known:
-                known[place] = scenes.shared(scenes.scenes(training, training.references), present)
-            seen = {there: here for there, here in known[place].items() if here in result.fold.train}
+                known[place] = scenes.shared(scenes.trained_on(training, training.references, place[2]), present)
+            held_out = set(training.references) - set(result.fold.train)
+            seen = {there: here for there, here in known[place].items() if here not in held_out}
             yield Test(job, result, name, seen)
 
 

@@ -334,7 +334,8 @@ def _scenes(result: Result, data: Data) -> bytes:
     """A file by which a model knows the scenes of its training again."""
     from gada_ray.evaluation import scenes
 
-    return scenes.to_bytes(scenes.scenes(data.datasets[selection(result.config)], result.fold.train))
+    dataset = data.datasets[selection(result.config)]
+    return scenes.to_bytes(scenes.trained_on(dataset, result.fold.train, result.config.uses_extra))
 
 
 def best_model(plan: Plan, options: Options) -> str:

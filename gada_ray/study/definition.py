@@ -121,16 +121,18 @@ def make_plan(
     seed: int = 0,
     racing: bool = True,
     only: Sequence[str] = (),
+    extra: str | None = None,
 ) -> Plan:
     """Decide everything but the results.
 
     `settings` change the base after the preset has. They cannot change what the study compares or searches. Of
     `phases`, "direct" is the baseline with all steps of the base, which needs no references. `only` names the levels
-    that take part, where not all shall.
+    that take part, where not all shall. `extra` is the fingerprint of photographs that nobody rated; without it, levels
+    that distort such are left out.
 
     Raises:
         StudyError: for an unknown preset or level, a setting that the study varies itself, a space that cannot be
-            searched, or a contrast of levels that are not there.
+            searched, a contrast of levels that are not there, or photographs that are missing or not wanted.
         ConfigError: for a field or value that cannot be.
     """
     if preset not in study.presets:
@@ -160,6 +162,10 @@ def make_plan(
             config = with_values(base, values)
         except ConfigError as error:
             raise ConfigError(f"level '{level}' of study '{name}': {error}") from None
+        if config.uses_extra:
+            if extra is None and level not in only:
+                continue
+            config = _with_photographs(f"level '{level}' of study '{name}'", config, extra)
         if searched:
             _check_space(f"level '{level}' of study '{name}'", size.space, values, config)
         plans.append(
@@ -172,6 +178,8 @@ def make_plan(
                 size.generation,
             )
         )
+    _check_photographs(name, plans, extra)
+    taking_part = {level.name for level in plans}
     return Plan(
         name,
         preset,
@@ -181,7 +189,7 @@ def make_plan(
         splits or size.splits,
         seed,
         study.racing if racing else None,
-        tuple(one for one in study.contrasts if {one.first, one.second} <= chosen.keys()),
+        tuple(one for one in study.contrasts if {one.first, one.second} <= taking_part),
     )
 
 
@@ -193,6 +201,30 @@ def _base(name: str, study: Study, size: Preset, settings: Values) -> TrainingCo
         raise StudyError(f"study '{name}' makes its lists of phases itself, so phases=direct cannot be set")
     given = with_values(study.base, size.values)
     return with_values(given, {**settings, "phases": (direct(given.steps),)})
+
+
+def _with_photographs(level: str, config: TrainingConfig, extra: str | None) -> TrainingConfig:
+    """A configuration that names the photographs which it distorts."""
+    if extra is None:
+        raise StudyError(
+            f"{level} distorts photographs that nobody rated; give a folder of them, --extra-references DIR"
+        )
+    phases = [phase.name for phase in config.phases if phase.generated_from == "extra"]
+    return with_values(config, {f"phases.{phase}.extra_fingerprint": extra for phase in phases})
+
+
+def _check_photographs(name: str, levels: Sequence[LevelPlan], extra: str | None) -> None:
+    """Make sure that photographs are given where all levels distort them, and distorted where they are given."""
+    if not levels:
+        raise StudyError(
+            f"all levels of study '{name}' distort photographs that nobody rated; give a folder of them, "
+            f"--extra-references DIR"
+        )
+    if extra is not None and not any(level.config.uses_extra for level in levels):
+        raise StudyError(
+            f"--extra-references: no level of study '{name}' distorts photographs that nobody rated; leave them out, "
+            f"or --set phases.augmentation.generated_from=extra"
+        )
 
 
 def _check_contrasts(name: str, contrasts: Sequence[Contrast], levels: Collection[str]) -> None:

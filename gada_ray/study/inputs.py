@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from gada_ray.data import IqaDataset, Split, check_crops, choose_splits, load_dataset, sampling
+from gada_ray.config import digest
+from gada_ray.data import DataError, IqaDataset, Split, check_crops, choose_splits, load_dataset, sampling
+from gada_ray.data.dataset import Photographs
+from gada_ray.data.files import cache_folder
+from gada_ray.data.rated import rated_rows
+from gada_ray.store import StoreError, write_whole
 from gada_ray.study.definition import Plan, Selection, StudyError, data_selections
 
 
@@ -34,11 +41,14 @@ class Data:
         return self.datasets[place], self.splits[place]
 
 
-def load_data(plan: Plan, root: Path | None, wish: str | None = None) -> Data:
+def load_data(plan: Plan, root: Path | None, wish: str | None = None, extra: Photographs | None = None) -> Data:
     """Decode every image once, and divide the references: at random, or as a file or its authors ("published") do.
 
+    `extra` are photographs that nobody rated; they go where the datasets go.
+
     Raises:
-        DataError: for data or splits that cannot be used.
+        DataError: for data or splits that cannot be used, fewer images than shall be rated, and photographs that show
+            what is tested on.
         StudyError: for levels that need references on data that has none; names those that do not.
     """
     datasets, splits = {}, {}
@@ -46,14 +56,67 @@ def load_data(plan: Plan, root: Path | None, wish: str | None = None) -> Data:
     kinds = {c.data.sampling for c in configs} | {c.evaluation.sampling for c in configs}
     for place, config in data_selections(plan.levels).items():
         dataset = load_dataset(plan.dataset, root, config.data)
-        datasets[place] = dataset
+        dataset = datasets[place] = replace(dataset, extra=extra) if extra else dataset
         check_references(plan, dataset)
         splits[place] = choose_splits(dataset, wish, plan.splits, plan.seed)
         for kind in sorted(kinds - {"uniform"}):
             sampling.maps(dataset, kind)
         check_crops(dataset, max(level.config.data.crop_px for level in plan.levels))
+        check_rated(plan, dataset, splits[place])
+        if extra:
+            check_photographs(plan, extra, dataset, splits[place])
         assert dataset.fingerprint
     return Data(datasets, splits)
+
+
+def check_rated(plan: Plan, dataset: IqaDataset, splits: Sequence[Split]) -> None:
+    """Make sure that every training part has as many images as levels want rated.
+
+    Raises:
+        DataError: with what there is.
+    """
+    for level in plan.levels:
+        for split in splits:
+            fold = split.for_selection() if level.space else split.for_test()
+            rated_rows(dataset, fold.train, level.config.data, plan.seed, split.index)
+
+
+def check_photographs(plan: Plan, extra: Photographs, dataset: IqaDataset, splits: Sequence[Split]) -> None:
+    """Make sure that crops fit into photographs which nobody rated, and that none shows what is tested on.
+
+    Pictures are compared once, which takes about a second for each photograph, and the outcome is kept beside the demo.
+
+    Raises:
+        DataError: names the photographs.
+    """
+    from gada_ray.evaluation import scenes
+
+    crop_px = max(level.config.data.crop_px for level in plan.levels if level.config.uses_extra)
+    small = [name for name, shape in zip(extra.names, extra.shapes, strict=True) if min(shape) < crop_px]
+    if small:
+        raise DataError(
+            f"--extra-references: crops of {crop_px}x{crop_px} pixels do not fit into {_some(small)}; take them out"
+        )
+    searched = any(level.space for level in plan.levels)
+    held_out = sorted({name for split in splits for name in (*split.test, *(split.validation if searched else ()))})
+    key = digest([dataset.fingerprint, held_out, extra.fingerprint, extra.names])
+    kept = cache_folder() / f"scenes-{scenes.VERSION}-{key[:32]}.json"
+    try:
+        found = json.loads(kept.read_text())
+    except (OSError, ValueError):
+        found = scenes.shown(scenes.scenes(dataset, held_out), extra)
+        with contextlib.suppress(StoreError):
+            write_whole(kept, json.dumps(found).encode())
+    if found:
+        shown = [f"{name} (shows {reference})" for name, reference in found.items()]
+        raise DataError(
+            f"--extra-references: a photograph must not show what is tested on, but these do: {_some(shown)}; "
+            f"take them out"
+        )
+
+
+def _some(names: Sequence[str], most: int = 20) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def check_references(plan: Plan, dataset: IqaDataset) -> None:

@@ -55,7 +55,9 @@ def rest_kind(config: TrainingConfig) -> str:
 
 
 def _shapes(config: TrainingConfig) -> dict[str, object]:
-    return config.model_dump(include={"data", "model", "precision"})
+    # How many images are rated costs nothing.
+    few = {"data": {"rated_images", "rated_by"}}
+    return config.model_dump(include={"data", "model", "precision"}, exclude=few)
 
 
 def price(config: TrainingConfig, seconds: Mapping[str, float]) -> Price | None:

@@ -105,7 +105,8 @@ def configuration_key(run: ConfigurationRun, trial: Trial) -> str:
             "dataset": [run.dataset, trial.result.dataset.fingerprint],
             "level": run.level,
             "stage": run.stage,
-            "config": run.config.model_dump(mode="json"),
+            # Without defaults, so that a new field orphans no run; CODE_VERSION stands for them.
+            "config": run.config.model_dump(mode="json", exclude_defaults=True),
             "scheme": run.scheme,
             "seed": run.seed,
             "code_version": trial.result.code_version,

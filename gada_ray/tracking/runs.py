@@ -160,7 +160,9 @@ def log_study(
                 "study": plan.study,
                 "preset": plan.preset,
                 "dataset": [plan.dataset, *sorted(fingerprints)],
-                "levels": {level.name: level.config.model_dump(mode="json") for level in plan.levels},
+                "levels": {
+                    level.name: level.config.model_dump(mode="json", exclude_defaults=True) for level in plan.levels
+                },
                 "scheme": scheme,
                 "seed": plan.seed,
                 "code_version": CODE_VERSION,

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from gada_ray.config import PARTS, PhaseConfig, RateConfig, TrainingConfig
 from gada_ray.data import sampling
-from gada_ray.data.crops import CropSource, generator_for, seed_for
+from gada_ray.data.crops import CropSource, corners, generator_for, random_places, seed_for
 from gada_ray.model.discriminator import Discriminator, Gada, Judgement
 from gada_ray.model.generator import Generator, make_generator
 from gada_ray.model.layers import local_mean, normalised_contrast
@@ -79,10 +79,12 @@ class Phase:
         config: TrainingConfig,
         number: int,
         average: Average | None = None,
+        references: Tensor | None = None,
     ) -> None:
         """Start phase `number` of a configuration on training rows `[m]` of the source's dataset.
 
-        `average` is the network's moving average so far; without it, one begins here.
+        `average` is the network's moving average so far; without it, one begins here. `references` are numbers of the
+        references that generated images may start from; without them, those of the rows.
         """
         self.network, self.source, self.rows, self.config = network, source, rows, config
         self.average = average or Average(network, config.average_decay)
@@ -91,8 +93,12 @@ class Phase:
         rates = config.rates
         self.judge_optimiser = _adam(network, rates, rates.beta2, self.phase, [p for p in PARTS if p != "generator"])
         self.generator_optimiser = _adam(network, rates, rates.generator_beta2, self.phase, ["generator"])
+        self.references = source.reference[rows].unique() if references is None else references
         data = config.data
-        self.images = min(data.batch // data.crops_per_image, len(rows))
+        self.images = data.batch // data.crops_per_image
+        # A few rated images fill a batch with several crops of each, so that any number of them trains as long.
+        if data.rated_images is None:
+            self.images = min(self.images, len(rows))
         self.batch = self.images * data.crops_per_image
         self.sampler = None
         if data.sampling != "uniform":
@@ -253,12 +259,20 @@ class Phase:
         self._references = self.source.reference[rows], top, left
         return self._crops(rows, top, left)
 
+    def _chosen(self, number: int, seed: int, order_of: str) -> Tensor:
+        """Images of a step, as places in the training rows."""
+        if self.images > len(self.rows):
+            random = generator_for(seed, self.number, number, order_of)
+            rounds = -(-self.images // len(self.rows))
+            return torch.cat([torch.randperm(len(self.rows), generator=random) for _ in range(rounds)])[: self.images]
+        epoch, position = divmod(number, max(1, len(self.rows) // self.images))
+        order = torch.randperm(len(self.rows), generator=generator_for(seed, self.number, epoch, order_of))
+        return order[position * self.images : (position + 1) * self.images]
+
     def _windows(self, number: int, seed: int, order_of: str, random: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """The training rows `[n]` of a step, those of one image one after another, and their crops' corners."""
         data = self.config.data
-        epoch, position = divmod(number, max(1, len(self.rows) // self.images))
-        order = torch.randperm(len(self.rows), generator=generator_for(seed, self.number, epoch, order_of))
-        chosen = order[position * self.images : (position + 1) * self.images].repeat_interleave(data.crops_per_image)
+        chosen = self._chosen(number, seed, order_of).repeat_interleave(data.crops_per_image)
         rows = self.rows[chosen]
         if self.sampler is None:
             return rows, *self.source.windows(self.source.distorted(rows), data.crop_px, random, data.crop_grid)
@@ -275,11 +289,11 @@ class Phase:
         return Batch(images, distortion.to(device), quality.to(device))
 
     def _generate(self, real: Batch, number: int, seed: int, random: torch.Generator) -> Batch:
-        """Generated crops, as many as real ones, from the references of the batch, same windows; or a control's."""
+        """Generated crops, as many as real ones, from references; or a control's."""
         if self.phase.generated_by == "real_crops":
             return self._crops(*self._windows(number, seed, "further crops", random))
         crop_px = self.config.data.crop_px
-        references = self.source.gather(*self._references, crop_px)
+        references = self._bare(random)
         if self.phase.conditions == "paired":
             asked = real
         else:
@@ -298,6 +312,23 @@ class Phase:
         with torch.set_grad_enabled(self.trains_generator), self._autocast():
             images = generator(noise, references, asked.distortion, asked.quality)
         return Batch(images, asked.distortion, asked.quality)
+
+    def _bare(self, random: torch.Generator) -> Tensor:
+        """Crops to distort, as many as real ones: of the batch's references, same windows, or of any that may be."""
+        source, data = self.source, self.config.data
+        if self.phase.generated_from == "rated":
+            return source.gather(*self._references, data.crop_px)
+        own, shapes = len(self.references), source.shapes[self.references]
+        if self.phase.generated_from == "extra":
+            shapes = torch.cat([shapes, source.extra.shapes])
+        chosen = torch.randint(len(shapes), (self.batch,), generator=random).sort().values  # own references first
+        top, left = corners(shapes[chosen], random_places(self.batch, random), data.crop_px, data.crop_grid)
+        n = int((chosen < own).sum())
+        crops = source.gather(self.references[chosen[:n]], top[:n], left[:n], data.crop_px)
+        if n < self.batch:
+            extra = source.extra.gather(chosen[n:] - own, top[n:], left[n:], data.crop_px)
+            crops = torch.cat([crops, extra])
+        return crops
 
     def _severity(self, quality: Tensor) -> Tensor:
         """Qualities as shares of the training range, 0 at its best and 1 at its worst."""

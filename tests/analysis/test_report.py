@@ -16,6 +16,7 @@ from axe_core_python.selenium import Axe
 
 from analysis import load, page, report
 from analysis.plans import LoadError
+from gada_ray import TrainingConfig, direct
 from gada_ray.data.splits import make_splits
 from gada_ray.store import Store
 from gada_ray.study.contrasts import Contrast
@@ -210,6 +211,40 @@ def test_a_level_that_was_run_twice_is_refused_with_the_way_to_choose(trained, u
     with pytest.raises(LoadError, match=r"several values of seed.* --where seed=0 or --where seed=3"):
         load.read(uri, "twice")
     assert len(load.read(uri, "twice", where={"seed": "3"}).splits) == 2
+
+
+def test_levels_with_few_rated_images_get_a_figure_and_are_named_in_the_protocol(tmp_path):
+    dataset, store = toy_dataset(), Store(tmp_path / "store")
+    levels: dict[str, dict[str, object]] = {
+        f"{method}, {number or 'all'} rated": {**values, "data.rated_images": number}
+        for number in (6, None)
+        for method, values in (("batch 4", {}), ("batch 8", {"data.batch": 8}))
+    }
+    contrast = Contrast("batch 8, 6 rated", "batch 4, 6 rated", "Are larger batches better for few?")
+    entries = []
+    for level, values in levels.items():
+        config = tiny({**values, "evaluation.curve_points": 0}, direct_only())
+        run = ConfigurationRun(
+            study="few", preset="smoke", dataset="toy", level=level, stage="test", number=0, values=values,
+            config=config, splits=(0, 1), scheme="s", seed=0, contrasts=(contrast,),
+        )  # fmt: skip
+        for split in make_splits(dataset.references, 2):
+            result = run_trial(Trial(config, split.for_test(), 0, dataset.fingerprint), dataset, store)
+            entries.append((run, store.folder(result.signature)))
+    place = runs.default_uri(tmp_path)
+    runs.sync(place, "few", entries)
+    files = {path.name: path for path in report.study_report(place, "few", tmp_path / "out")}
+    table = pd.read_csv(files["rated.csv"])
+    assert list(table["method"]) == ["batch 4", "batch 8"] * 2
+    assert list(table["rated"]) == [6, 6, 45, 45]
+    assert list(table["difference"].notna()) == [False, True, False, True]
+    words = " ".join("".join(Page(files["report.html"].read_text()).text).split())
+    assert "6, chosen reference by reference (“batch 4, 6 rated”" in words and "all of the training part" in words
+    assert {"rated.svg", "rated.png", "contrasts-srocc.csv"} <= set(files)
+
+
+def direct_only():
+    return TrainingConfig(phases=(direct(6),))
 
 
 def test_one_split_gives_a_report_that_concludes_nothing(trained, uri, tmp_path):

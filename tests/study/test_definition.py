@@ -121,3 +121,41 @@ def test_levels_on_the_same_images_share_a_selection_of_the_database():
     assert len(data_selections(of.levels)) == 2
     of = plan(levels={**LEVELS, "local": {"data.demo_local": True}})
     assert len(data_selections(of.levels)) == 2
+
+
+EXTRA = {"with photographs": {"phases.augmentation.generated_from": "extra"}}
+OF_PHOTOGRAPHS = (Contrast("with photographs", "a", "Do they help?"), Contrast("b", "a", "Is b?"))
+
+
+def with_photographs(extra, only=(), settings=None, levels=None):
+    presets = {"p": Preset(cost="-", splits=1, values={"data.crop_px": 16})}
+    levels = {"a": {}, "b": {}, **EXTRA} if levels is None else levels
+    contrasts = OF_PHOTOGRAPHS if len(levels) > 1 else ()
+    of = Study(question="?", base=gada(3, 2, 1), levels=levels, presets=presets, contrasts=contrasts)
+    return make_plan("toy", of, "p", "demo", settings or {}, only=only, extra=extra)
+
+
+def test_levels_that_distort_photographs_take_part_where_there_are_some_and_name_them():
+    without = with_photographs(None)
+    assert [level.name for level in without.levels] == ["a", "b"]
+    assert without.contrasts == OF_PHOTOGRAPHS[1:]
+    made = with_photographs("f" * 64)
+    assert [level.name for level in made.levels] == ["a", "b", "with photographs"]
+    assert made.contrasts == OF_PHOTOGRAPHS
+    named = [[phase.extra_fingerprint for phase in level.config.phases] for level in made.levels]
+    assert named == [[None] * 3, [None] * 3, [None, "f" * 64, None]]
+    one, _, other = (level.config for level in made.levels)
+    assert one.phases[0] == other.phases[0]  # so that phase 1 is trained once
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"extra": None, "only": ["with photographs"]}, "level 'with photographs' of study 'toy' distorts photographs"),
+        ({"extra": "f", "only": ["a"]}, "--extra-references: no level of study 'toy' distorts photographs"),
+        ({"extra": None, "levels": EXTRA}, "all levels of study 'toy' distort photographs that nobody rated; give"),
+    ],
+)
+def test_photographs_that_are_missing_or_not_wanted_are_named(arguments, words):
+    with pytest.raises(StudyError, match=re.escape(words)):
+        with_photographs(**arguments)

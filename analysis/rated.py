@@ -1,0 +1,136 @@
+"""What levels reach with few rated images: SROCC against their number, a line a method."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from analysis import tables
+from analysis.drawing import look
+from analysis.load import Runs
+from analysis.page import Drawing, Section, Table
+from analysis.statistics import paired
+from gada_ray.pictures import FAINT, INK, blank, style
+from gada_ray.study.summary import interval
+
+FIELD = "data.rated_images"
+SHIFT = 1.035
+"""Factor between methods on the axis of images, so that their intervals do not hide each other."""
+TEXT = (
+    "Left: mean test SROCC over splits against the number of distorted images of the training part that are rated, "
+    "with its 95 % interval, which holds how much easier one split is than another. Right: the difference from "
+    "“{against}” with as many rated images, paired by split, and the interval of that, which does not. Both allow for "
+    "splits that overlap, and neither for the number of comparisons: the verdict is about the contrasts."
+)
+
+
+def section(runs: Runs, predictions: pd.DataFrame) -> Section:
+    """The figure and its table; empty where all levels have as many rated images.
+
+    Levels of fewer steps than others are left out: others start from them, and they would compare lengths.
+    """
+    steps = {level: _steps(config) for level, config in runs.of_levels.items()}
+    whole_length = {level: runs.of_levels[level] for level in steps if steps[level] == max(steps.values())}
+    numbers = {level: config.get(FIELD) for level, config in whole_length.items()}
+    if len(set(numbers.values())) < 2:
+        return Section("Rated images", [])
+    against = next((one.second for one in runs.contrasts if one.second in numbers), next(iter(numbers)))
+    frame = by_method(runs.splits, numbers, _all(runs.splits, predictions), method(against))
+    columns = sorted(frame["rated"].unique())
+    whole = max(columns) if None in numbers.values() else None
+    rows = []
+    for name, part in frame.groupby("method", sort=False):
+        cells = part.set_index("rated").reindex(columns)
+        rows.append([str(name), *(_cell(row) for _, row in cells.iterrows())])
+    heads = [_name(number, whole) for number in columns]
+    title = "SROCC by number of rated images, and the difference from " + f"“{method(against)}”"
+    return Section(
+        "Rated images",
+        [
+            Drawing("rated", "SROCC against the number of rated images", "A line a method.", draw(frame, whole)),
+            Table("rated", title, ["rated images", *heads], rows, frame),
+        ],
+        TEXT.format(against=method(against)),
+    )
+
+
+def method(level: str) -> str:
+    """The method of a level, which is named before its last comma."""
+    return level.rpartition(", ")[0] or level
+
+
+def by_method(splits: pd.DataFrame, numbers: Mapping[str, int | None], everything: float, against: str) -> pd.DataFrame:
+    """One row a level: method, rated, n, mean, low, high, and of the difference from a method: difference and its ends.
+
+    `numbers` are those of rated images by level; None is `everything`.
+    """
+    ratio = float((splits["references_held_out"] / splits["references_train"]).mean())
+    scores = splits.pivot(index="split", columns="level", values="srocc")
+    other = {numbers[level]: level for level in numbers if method(level) == against}
+    rows = []
+    for level, number in numbers.items():
+        values = scores[level].dropna().to_numpy()
+        row: dict[str, Any] = {"method": method(level), "rated": everything if number is None else float(number)}
+        row |= {"n": len(values), "mean": values.mean()}
+        row["low"], row["high"] = interval(values, ratio) if len(values) > 1 else (np.nan, np.nan)
+        both = scores[[level, other[number]]].dropna() if number in other and other[number] != level else scores[:0]
+        if len(both) > 1:
+            found = paired(both[level], both[other[number]], ratio)
+            row |= {"difference": found.difference, "difference_low": found.low, "difference_high": found.high}
+        rows.append(row)
+    names = ["difference", "difference_low", "difference_high"]
+    return pd.DataFrame(rows).reindex(columns=["method", "rated", "n", "mean", "low", "high", *names])
+
+
+def draw(frame: pd.DataFrame, whole: float | None) -> Figure:
+    """The rows of `by_method`; `whole` is the number of all images."""
+    figure = blank(9.6, 4.2)
+    left, right = figure.subplots(1, 2)
+    right.axhline(0, color=FAINT, linewidth=1)
+    methods = list(dict.fromkeys(frame["method"]))
+    ticks = sorted(frame["rated"].unique())
+    for place, name in enumerate(methods):
+        part, (colour, marker) = frame[frame["method"] == name].sort_values("rated"), look(place)
+        x = part["rated"] * SHIFT ** (place - (len(methods) - 1) / 2)
+        panels = ((left, "mean", "low", "high"), (right, "difference", "difference_low", "difference_high"))
+        for axes, middle, low, high in panels:
+            if part[middle].notna().any():
+                ends = np.abs(part[[low, high]].to_numpy(dtype=float).T - part[middle].to_numpy(dtype=float))
+                style_ = {"color": colour, "marker": marker, "markersize": 5, "linewidth": 1.6, "elinewidth": 1}
+                axes.errorbar(x, part[middle], np.nan_to_num(ends), label=name, capsize=2, **style_)
+    for axes, label in ((left, "test SROCC"), (right, "difference of SROCC")):
+        axes.set_xscale("log")
+        style(axes, "")
+        axes.set_xticks(ticks, [_name(tick, whole) for tick in ticks])
+        axes.minorticks_off()
+        axes.set_xlabel("rated images")
+        axes.set_ylabel(label)
+    handles, names = left.get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside upper center", ncols=6, fontsize=8, frameon=False, labelcolor=INK)
+    return figure
+
+
+def _steps(config: Mapping[str, Any]) -> int:
+    return sum(value for path, value in config.items() if path.endswith(".steps"))
+
+
+def _all(splits: pd.DataFrame, predictions: pd.DataFrame) -> float:
+    """Images of a whole training part, mean over splits."""
+    tested = predictions.groupby(["level", "split"]).size()
+    return float(splits["images"].astype(int).iloc[0] - tested.mean())
+
+
+def _name(number: float, whole: float | None) -> str:
+    return f"all, {number:.0f}" if number == whole else f"{number:.0f}"
+
+
+def _cell(row: pd.Series[Any]) -> str:
+    """Mean, and below it the difference with its interval."""
+    if row["difference"] != row["difference"]:
+        return tables.number(row["mean"])
+    low, high = (tables.number(row[name]) for name in ("difference_low", "difference_high"))
+    return f"{tables.number(row['mean'])}\n{tables.signed(row['difference'])} ({low} to {high})"

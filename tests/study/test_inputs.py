@@ -1,0 +1,121 @@
+"""Data that a plan cannot train on: too few images to rate, photographs that are too small or show what is tested."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+from skimage import data
+
+from gada_ray import Preset, Study, gada
+from gada_ray.data import DataError, make_splits
+from gada_ray.data.dataset import Photographs
+from gada_ray.data.photos import load_photographs
+from gada_ray.evaluation import scenes
+from gada_ray.study import inputs
+from gada_ray.study.definition import make_plan
+from tests.toy import TINY, toy_dataset
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def photographs(*pictures):
+    return Photographs(
+        names=tuple(f"{n}.png" for n in range(len(pictures))),
+        pixels=np.concatenate([picture.ravel() for picture in pictures]),
+        offsets=np.cumsum([0, *(picture.size for picture in pictures)]),
+        shapes=np.array([picture.shape[:2] for picture in pictures]),
+    )
+
+
+def plan(values=None, extra="f" * 64):
+    presets = {"p": Preset(cost="-", splits=2, values=TINY)}
+    levels = {"with": {"phases.augmentation.generated_from": "extra"}, "few": values or {}}
+    return make_plan("toy", Study(question="?", base=gada(3, 2, 1), levels=levels, presets=presets), "p", "toy", {},
+                     extra=extra)  # fmt: skip
+
+
+def loaded(monkeypatch, extra=None, values=None):
+    monkeypatch.setattr(inputs, "load_dataset", lambda *_: toy_dataset())
+    return inputs.load_data(plan(values), None, None, extra)
+
+
+def test_photographs_go_where_the_dataset_goes_and_are_no_part_of_it(monkeypatch):
+    noise = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+    dataset, _ = loaded(monkeypatch, photographs(noise)).first
+    assert dataset.extra is not None and (dataset.extra.image(0) == noise).all()
+    assert dataset.fingerprint == toy_dataset().fingerprint
+    assert "0.png" not in (*dataset.references, *dataset.images)
+
+
+def test_a_photograph_of_a_scene_that_is_tested_is_refused_by_name_each_time(monkeypatch):
+    dataset = toy_dataset()
+    split = make_splits(dataset.references, 2)[1]
+    tested = dataset.image(dataset.references.index(split.test[0]))
+    noise = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+    for _ in range(2):  # the second time from what was kept
+        with pytest.raises(
+            DataError, match=rf"must not show what is tested on, but these do: 1\.png \(shows {split.test[0]}\)"
+        ):
+            loaded(monkeypatch, photographs(noise, tested))
+        monkeypatch.setattr(scenes, "shown", None)
+
+
+def test_of_the_training_part_alone_it_may_show_a_scene(monkeypatch):
+    dataset = toy_dataset()
+    tested = {name for split in make_splits(dataset.references, 2) for name in split.test}
+    free = next(name for name in dataset.references if name not in tested)
+    assert loaded(monkeypatch, photographs(dataset.image(dataset.references.index(free)).copy()))
+
+
+def test_a_crop_of_a_tested_picture_is_found_however_many_photographs_there_are(monkeypatch):
+    monkeypatch.setattr(scenes, "MOST", 1)
+    coffee = data.coffee()
+    here = [scenes.scene("coffee", coffee)]
+    found = scenes.shown(here, photographs(data.rocket(), np.ascontiguousarray(coffee[40:360, 100:520])))
+    assert found == {"1.png": "coffee"}
+
+
+def test_photographs_that_are_smaller_than_a_crop_are_named(monkeypatch):
+    with pytest.raises(DataError, match=re.escape("crops of 16x16 pixels do not fit into 0.png; take them out")):
+        loaded(monkeypatch, photographs(np.zeros((15, 40, 3), np.uint8)))
+
+
+def test_more_rated_images_than_there_are_is_refused_before_anything_is_trained(monkeypatch):
+    with pytest.raises(DataError, match=r"data\.rated_images is 46, but a training part of toy has 45 images"):
+        loaded(monkeypatch, photographs(np.zeros((40, 40, 3), np.uint8)), {"data.rated_images": 46})
+
+
+def test_a_folder_of_photographs_is_read_in_the_order_of_names_and_other_files_are_left_alone(tmp_path):
+    folder = tmp_path / "photos"
+    (folder / "more").mkdir(parents=True)
+    one, two = (np.full((20 + n, 30, 3), 50 + n, np.uint8) for n in range(2))
+    Image.fromarray(two).save(folder / "more" / "b.PNG")
+    Image.fromarray(one).save(folder / "a.png")
+    (folder / "LICENCE.txt").write_text("free")
+    found = load_photographs(folder)
+    assert found.names == ("a.png", "more/b.PNG") and len(found) == 2
+    assert (found.image(0) == one).all() and (found.image(1) == two).all()
+    assert found.fingerprint == load_photographs(folder).fingerprint
+    Image.fromarray(one + 1).save(folder / "a.png")
+    assert found.fingerprint != load_photographs(folder).fingerprint
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda folder: None, "no folder; --extra-references takes"),
+        (lambda folder: folder.mkdir(), "no images in it"),
+        (lambda folder: (folder.mkdir(), (folder / "a.png").write_text("no image")), "a.png: not an image"),
+    ],
+    ids=["no folder", "empty", "broken"],
+)
+def test_a_folder_that_cannot_be_used_is_named(tmp_path, make, words):
+    make(tmp_path / "photos")
+    with pytest.raises(DataError, match=re.escape(words)):
+        load_photographs(tmp_path / "photos")
