@@ -17,12 +17,13 @@ from rich.table import Table
 
 from gada_ray.config import DataConfig
 from gada_ray.data import DATASETS, DataError, IqaDataset, choose_splits, load_dataset, memory, save_splits
-from gada_ray.data.doctor import Report, counts, examine
 from gada_ray.errors import UserError
 
 if TYPE_CHECKING:
     from gada_ray.evaluation.scenes import Scene
-    from gada_ray.scoring import Card
+    from gada_ray.data.doctor import Report
+    from gada_ray.card import Card
+    from gada_ray.scoring import Scorer
 
 LISTED = 200
 """References or groups, at most, that `check` counts one by one."""
@@ -54,6 +55,8 @@ def check(
         dmos=dmos,
         drop_artificial_reference=drop_artificial_reference,
     )
+    from gada_ray.data.doctor import examine
+
     console = Console()
     with console.status(f"examining {dataset}"):
         report = examine(dataset, data_root, config, splits)
@@ -316,6 +319,8 @@ def describe(console: Console, dataset: IqaDataset, report: Report) -> None:
     for name, text in facts.items():
         table.add_row(name, text)
     console.print(table)
+    from gada_ray.data.doctor import counts
+
     listed = {"distortion": "distortion", "reference": kind[:-1]}
     if len(dataset.references) in (len(dataset), *range(LISTED + 1, len(dataset) + 1)):
         del listed["reference"]  # as many as images, or too many to look at

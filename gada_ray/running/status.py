@@ -12,11 +12,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from gada_ray.running.runner import Watcher
+from gada_ray.identity import Progress
 from gada_ray.store import Result
 from gada_ray.study.price import trial_work, work
 from gada_ray.study.search import Job
-from gada_ray.trial import Progress
 
 PICTURE_EVERY_S = 0.2
 """Between two pictures on a terminal."""
@@ -26,6 +25,31 @@ WAITING_S = 5.0
 """For how long a trial waits for a worker before the status says so."""
 STRAGGLES, AT_LEAST_S, LIKE = 4.0, 60.0, 3
 """A trial is named that takes so many times as long as others of its size, and so long; from so many others on."""
+
+
+class Watcher:
+    """Is told what happens to trials; does nothing about it."""
+
+    def waits(self, job: Job) -> None:
+        """A trial asks for a worker."""
+
+    def started(self, job: Job) -> None:
+        """A worker has begun with a trial."""
+
+    def progress(self, job: Job, progress: Progress) -> None:
+        """A trial reported."""
+
+    def told(self, job: Job, message: str) -> None:
+        """Something went wrong with a trial that people should know of."""
+
+    def left(self, job: Job) -> None:
+        """A worker is through with a trial, whether it is done, broke off or was ended."""
+
+    def counted(self, count: int) -> None:
+        """So many trials at a time fit the nodes now."""
+
+    def tick(self) -> None:
+        """Time passes."""
 
 
 class Status(Watcher):

@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gada_ray.data import IqaDataset, Split, check_crops, choose_splits, load_dataset
+from gada_ray.config import DataConfig
+from gada_ray.data import DataError, IqaDataset, Split, check_crops, check_place, choose_splits, load_dataset
+from gada_ray.data.split_files import check_wish
 from gada_ray.study.definition import Plan, Selection, StudyError, data_selections
 
 
@@ -34,6 +36,16 @@ class Data:
         return self.datasets[place], self.splits[place]
 
 
+def check_wishes(plan: Plan, root: Path | None, wish: str | None = None) -> None:
+    """Refuse what can be refused before any image is read.
+
+    Raises:
+        DataError: for an unknown database, or a folder or file of splits that is not there.
+    """
+    check_place(plan.dataset, root)
+    check_wish(wish)
+
+
 def load_data(plan: Plan, root: Path | None, wish: str | None = None) -> Data:
     """Decode every image once, and divide the references: at random, or as a file or its authors ("published") do.
 
@@ -50,6 +62,21 @@ def load_data(plan: Plan, root: Path | None, wish: str | None = None) -> Data:
         check_crops(dataset, max(level.config.data.crop_px for level in plan.levels))
         assert dataset.fingerprint
     return Data(datasets, splits)
+
+
+def load_others(wishes: Sequence[str], config: DataConfig) -> dict[str, IqaDataset]:
+    """Databases that are asked for as NAME=DIR, by name.
+
+    Raises:
+        DataError: for a wish of another form, a name given twice, and whatever is wrong with the data.
+    """
+    found: dict[str, IqaDataset] = {}
+    for wish in wishes:
+        name, _, root = wish.partition("=")
+        if name in found:
+            raise DataError(f"--also-test names {name} twice; a database of another folder needs a run of its own")
+        found[name] = load_dataset(name, Path(root) if root else None, config)
+    return found
 
 
 def check_references(plan: Plan, dataset: IqaDataset) -> None:

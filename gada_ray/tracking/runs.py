@@ -13,9 +13,7 @@ from __future__ import annotations
 import json
 import logging
 import math
-import os
 import queue
-import shlex
 import sys
 import tempfile
 import threading
@@ -25,10 +23,13 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from mlflow import MlflowClient
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run
+from mlflow.exceptions import MlflowException
 
 from gada_ray import pictures
 from gada_ray.config import CODE_VERSION, digest
-from gada_ray.errors import UserError, first_line
+from gada_ray.errors import first_line
 from gada_ray.store import Folder, Result
 from gada_ray.study.definition import Plan
 from gada_ray.study.summary import (
@@ -44,18 +45,10 @@ from gada_ray.study.summary import (
     varied,
 )
 from gada_ray.tracking import links
-
-# MLflow reads these when it is imported or first used. Without them, a call to a dead server blocks for four minutes.
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "1")
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-
-from mlflow import MlflowClient
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run
-from mlflow.exceptions import MlflowException
+from gada_ray.tracking.address import SQLITE, artifacts
+from gada_ray.tracking.address import TrackingError as TrackingError
+from gada_ray.tracking.address import default_uri as default_uri
+from gada_ray.tracking.address import where_to_look as where_to_look
 
 # It announces every table of a new database.
 logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
@@ -65,33 +58,6 @@ RETRY_S = 60.0
 MAX_METRICS = 1000
 """Metrics in a request, MLflow's limit."""
 KEY, PARENT, NOTE = "gada.key", "mlflow.parentRunId", "mlflow.note.content"
-SQLITE = "sqlite:///"
-
-
-class TrackingError(UserError, RuntimeError):
-    """MLflow cannot be used; names its address and what to do. The results in the store are not touched."""
-
-
-def default_uri(storage: Folder) -> str:
-    """The sqlite file `mlflow.db` in the storage, by absolute path; files of runs go to `mlartifacts` beside it.
-
-    Raises:
-        TrackingError: for a storage on S3, where no database can live.
-    """
-    if not isinstance(storage, Path):
-        raise TrackingError(
-            f"MLflow's database cannot be kept in {storage}; name a server, --tracking-uri http://HOST:5000, "
-            f"or a file on this machine, --tracking-uri {SQLITE}mlflow.db"
-        )
-    return f"{SQLITE}{storage.resolve() / 'mlflow.db'}"
-
-
-def where_to_look(uri: str) -> str:
-    """The shell command that opens MLflow's pages on a sqlite file, or the address of the server that shows them."""
-    if not uri.startswith(SQLITE):
-        return uri
-    options = {"--backend-store-uri": uri, "--artifacts-destination": str(_artifacts(uri)), "--host": "127.0.0.1"}
-    return shlex.join(["mlflow", "server", *(text for option in options.items() for text in option)])
 
 
 @dataclass(frozen=True)
@@ -472,16 +438,11 @@ def _experiment(client: MlflowClient, uri: str, name: str) -> str:
     """The experiment's id; it is created, or restored when it was deleted, where need be."""
     found = client.get_experiment_by_name(name)
     if found is None:
-        place = _artifacts(uri).as_uri() if uri.startswith(SQLITE) else None
+        place = artifacts(uri).as_uri() if uri.startswith(SQLITE) else None
         return client.create_experiment(name, place, tags={"mlflow.experimentKind": "custom_model_development"})
     if found.lifecycle_stage == "deleted":
         client.restore_experiment(found.experiment_id)
     return found.experiment_id
-
-
-def _artifacts(uri: str) -> Path:
-    """Where the files of runs lie for a sqlite store."""
-    return Path(uri.removeprefix(SQLITE)).resolve().parent / "mlartifacts"
 
 
 def _unreachable(uri: str, experiment: str, error: Exception) -> str:
