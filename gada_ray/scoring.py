@@ -9,6 +9,7 @@ Letters in shapes: k crops of an image, c crop side, h and w sides of an image.
 from __future__ import annotations
 
 import io
+import itertools
 import zipfile
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -36,8 +37,12 @@ class Scorer:
         ModelError: for weights that are not those of the card's network, or a device that is not there.
     """
 
-    def __init__(self, card: Card, weights: Mapping[str, np.ndarray], device: str = "cpu") -> None:
+    def __init__(
+        self, card: Card, weights: Mapping[str, np.ndarray], device: str = "cpu", crops: int | None = None
+    ) -> None:
+        """`crops` are those of an image, where they are not to be as many as in the model's test."""
         self.card = card
+        self.count = crops or card.config.evaluation.crops
         self.judge = Discriminator(card.config.model, len(card.distortions), card.config.data.crop_px)
         try:
             self.judge.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
@@ -64,9 +69,9 @@ class Scorer:
         if min(height, width) < px:
             raise DataError(f"{width}x{height} pixels; the model needs at least {px}x{px}")
         if test.placement == "even":
-            places = even_places(test.crops)
+            places = even_places(self.count)
         else:
-            places = random_places(test.crops, generator_for("score", height, width, px))
+            places = random_places(self.count, generator_for("score", height, width, px))
         top, left = corners(torch.tensor([[height, width]]), places, px, test.crop_grid or data.crop_grid)
         return np.stack([image[t : t + px, s : s + px] for t, s in zip(top.tolist(), left.tolist(), strict=True)])
 
@@ -101,27 +106,39 @@ class Scorer:
         """
         return [self.judged([self._read(file, f"image {number}")])[0] for number, file in enumerate(files)]
 
-    def score_files(self, paths: Iterable[Path], batch: int, workers: int) -> Iterator[tuple[Path, Score | DataError]]:
+    def score_files(
+        self, paths: Iterable[Path | None], batch: int, workers: int
+    ) -> Iterator[tuple[Path, Score | DataError]]:
         """Scores of image files, in the order given, as they are ready; a DataError for what cannot be scored.
 
-        `workers` threads decode ahead while a batch of images is judged; memory holds the crops of two batches.
+        A None among the paths says that no other is there yet: what waits is judged first. The first image is judged
+        alone, to be seen soon. `workers` threads decode ahead while a batch of images is judged; memory holds the crops
+        of two batches.
         """
         todo = iter(paths)
         waiting: deque[tuple[Path, Future[np.ndarray]]] = deque()
+        over, size = False, 1
         with ThreadPoolExecutor(workers) as pool:
-            while True:
-                while len(waiting) < 2 * batch and (path := next(todo, None)) is not None:
+            while waiting or not over:
+                for path in itertools.islice(todo, 2 * batch - len(waiting)):
+                    if path is None:
+                        break
                     waiting.append((path, pool.submit(self._read, path, path)))
-                if not waiting:
-                    return
-                taken = [waiting.popleft() for _ in range(min(batch, len(waiting)))]
-                read = {number: future.result() for number, (_, future) in enumerate(taken) if not future.exception()}
-                scores = dict(zip(read, self.judged(list(read.values())) if read else [], strict=True))
-                for number, (path, future) in enumerate(taken):
-                    error = future.exception()
-                    if error is not None and not isinstance(error, DataError):
-                        raise error
-                    yield path, error or scores[number]
+                else:
+                    over = len(waiting) < 2 * batch
+                if waiting:
+                    yield from self._finished([waiting.popleft() for _ in range(min(size, len(waiting)))])
+                    size = batch
+
+    def _finished(self, taken: Sequence[tuple[Path, Future[np.ndarray]]]) -> Iterator[tuple[Path, Score | DataError]]:
+        """One batch, judged."""
+        read = {number: future.result() for number, (_, future) in enumerate(taken) if not future.exception()}
+        scores = dict(zip(read, self.judged(list(read.values())) if read else [], strict=True))
+        for number, (path, future) in enumerate(taken):
+            error = future.exception()
+            if error is not None and not isinstance(error, DataError):
+                raise error
+            yield path, error or scores[number]
 
     def _read(self, file: Path | bytes, name: object) -> np.ndarray:
         """The crops of an image file."""
@@ -144,8 +161,8 @@ def save(folder: Path, card: Card, state: Mapping[str, torch.Tensor], scenes: by
         (folder / SCENES).write_bytes(scenes)
 
 
-def load(folder: Path, device: str = "cpu") -> Scorer:
-    """The model of a folder, or of an MLflow model's folder.
+def load(folder: Path, device: str = "cpu", crops: int | None = None) -> Scorer:
+    """The model of a folder, or of an MLflow model's folder; `crops` of an image, instead of the model's own number.
 
     Raises:
         ModelError: for a folder that holds none, or one that is damaged, edited or of another version.
@@ -157,4 +174,4 @@ def load(folder: Path, device: str = "cpu") -> Scorer:
             weights = {name: arrays[name] for name in arrays.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise ModelError(f"{place / WEIGHTS} is missing, cut off or no weights ({error})") from None
-    return Scorer(card, weights, device)
+    return Scorer(card, weights, device, crops)

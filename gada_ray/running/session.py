@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gada_ray import devices
+from gada_ray import bytecode, devices
 from gada_ray.data.split_files import save_splits
 from gada_ray.data.splits import splits_hash
 from gada_ray.errors import first_line
@@ -91,6 +91,7 @@ def beginning(options: Options) -> Iterator[Future[int] | None]:
     if not Store(options.storage).empty:
         yield None
         return
+    bytecode.compile_for_workers()
 
     def connect() -> int:
         from gada_ray.running import cluster

@@ -86,13 +86,15 @@ def train_trial(
         config["seed"],
         config["fingerprint"],
     )
-    last = 0.0
+    last, held = 0.0, Progress()
 
     def report(progress: Progress) -> None:
-        nonlocal last
+        nonlocal last, held
+        held |= progress  # a score that comes too early to be reported goes with the next losses
         if "warning" in progress or time.monotonic() - last > REPORT_EVERY_S:
             last = time.monotonic()
-            tune.report({**progress, "node": how.node})
+            tune.report({**held, "node": how.node})
+            held = {}
 
     with bell.heard(trial.signature) as ending:
         try:

@@ -16,8 +16,12 @@ from gada_ray.identity import Execution, Trial, independent_judge
 from gada_ray.store import Folder, Result, StoreError, write_whole
 from gada_ray.study.definition import LevelPlan, Plan, selection
 from gada_ray.study.inputs import Data
-from gada_ray.study.price import Seconds, from_past, price, rest_kind, skipped_phases
+from gada_ray.study.price import Seconds, from_past, price, rest_kind, skipped_phases, trial_work
 from gada_ray.study.search import Job, Search
+
+WORTH_TIMING = 2e9
+"""Work, as `price.work` has it, from which a study that was not planned is timed as it starts: half an hour of a CPU's
+core, or so. Timing every kind of step takes longer than it is worth to smaller ones."""
 
 
 class LevelEstimate(Frozen):
@@ -214,9 +218,13 @@ def plan_key(plan: Plan, data: Data, execution: Execution) -> str:
 def estimate_of_run(
     root: Folder, search: Search, data: Data, execution: Execution, known: Callable[[str], Result | None], probing: bool
 ) -> Estimate | None:
-    """The estimate that was kept for a plan, or else one made and kept now, if there is anything to do."""
+    """The estimate that was kept for a plan, or else one made and kept now, if enough is to be done.
+
+    Without `probing`, and for small studies, it is made from past trials alone.
+    """
     found = kept(root, search.plan, plan_key(search.plan, data, execution))
     if found is None and search.waiting:
+        probing = probing and sum(trial_work(job.trial for job in search.waiting).values()) > WORTH_TIMING
         found = estimate(search, data, execution, known, probing)
         if found is not None:
             keep(root, search.plan, found)
