@@ -13,7 +13,6 @@ import statistics
 import tempfile
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -28,6 +27,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms.v2 import functional as transforms
 
 from benchmarks import outage, scale, utilisation
+from benchmarks.steps import InMemory, alternating, phase_on
 from gada_ray import SMOKE, DataConfig, Preset, Study, TrainingConfig, direct, gada, with_values
 from gada_ray.data import IqaDataset, load_dataset, make_splits
 from gada_ray.data.crops import CropSource
@@ -35,42 +35,11 @@ from gada_ray.running import runner
 from gada_ray.store import Store
 from gada_ray.study.definition import data_selections, make_plan
 from gada_ray.study.search import Job, Search
-from gada_ray.training.phases import Batch, Phase, build
+from gada_ray.training.phases import Batch, Phase
 from gada_ray.trial import run_trial
 
 THREADS, CROP_PX, BATCH = 2, 64, 32
 console = Console()
-
-
-class InMemory(CropSource):
-    """Hands out the same random crops again and again."""
-
-    def gather(self, images: Tensor, top: Tensor, left: Tensor, crop_px: int) -> Tensor:
-        """A tensor that is already there."""
-        if not hasattr(self, "crops"):
-            random = torch.rand(len(images), 3, crop_px, crop_px)
-            self.crops = random.contiguous(memory_format=torch.channels_last)
-        return self.crops
-
-
-def alternating(one: Callable[[int], object], other: Callable[[int], object], repeats: int) -> tuple[float, float]:
-    """Median seconds of two actions, in turn, after two rounds that warm up."""
-    times: tuple[list[float], list[float]] = ([], [])
-    for number in range(repeats + 2):
-        for action, seconds in zip((one, other), times, strict=True):
-            since = time.perf_counter()
-            action(number)
-            seconds.append(time.perf_counter() - since)
-    return statistics.median(times[0][2:]), statistics.median(times[1][2:])
-
-
-def phase_on(source: CropSource, config: TrainingConfig, number: int) -> Phase:
-    """A phase of a new network on all images of a source."""
-    network = build(config, int(source.distortion.max()) + 1, 0)
-    network.to(memory_format=torch.channels_last)
-    phase = Phase(network, source, torch.arange(len(source.quality)), config, number)
-    phase.prepare()
-    return phase
 
 
 def data_cost(dataset: IqaDataset) -> None:
@@ -80,7 +49,7 @@ def data_cost(dataset: IqaDataset) -> None:
     for number, settings in enumerate(config.phases):
         real = phase_on(CropSource(dataset, device), config, number)
         ideal = phase_on(InMemory(dataset, device), config, number)
-        a, b = alternating(lambda n, p=real: p.step(n, 0), lambda n, p=ideal: p.step(n, 0), 12)  # type: ignore[misc]
+        a, b = alternating(lambda n, p=real: p.step(n, 0), lambda n, p=ideal: p.step(n, 0), 12, device)  # type: ignore[misc]
         console.print(f"(a) {settings.name}: {a * 1e3:.0f} ms, in memory {b * 1e3:.0f} ms, ratio {a / b:.3f}")
 
 
