@@ -78,9 +78,7 @@ def test_help_lists_and_refusals_load_no_heavy_library(command: tuple[str, ...],
 
 
 def test_a_gpu_that_is_not_there_is_refused_without_torch() -> None:
-    hidden = (
-        "import ctypes, gada_ray.devices as d, sys; d._driver = lambda: False; print(d.count(), 'torch' in sys.modules)"
-    )
+    hidden = "import gada_ray.devices as d, sys; d._driver = lambda: False; print(d.count(), 'torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", hidden], capture_output=True, text=True, cwd=ROOT, check=True)
     assert done.stdout.split() == ["0", "False"]
 
@@ -94,9 +92,8 @@ def test_scoring_with_a_folder_loads_torch_and_nothing_else_that_is_heavy(tmp_pa
 
 
 def test_what_a_worker_loads_for_a_training_holds_no_search_and_no_tracking() -> None:
-    code = (
-        f"{bytecode.WORKER}; import sys; print(*({{'mlflow', 'optuna', 'matplotlib', 'skimage'}} & set(sys.modules)))"
-    )
+    others = {"mlflow", "optuna", "matplotlib", "skimage"}
+    code = f"{bytecode.WORKER}; import sys; print(*({others} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert done.stdout.split() == []
 
@@ -127,7 +124,7 @@ def test_workers_modules_are_compiled_beside_other_work_only_where_nothing_did_b
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     commands: list[list[str]] = []
-    monkeypatch.setattr(bytecode.subprocess, "run", lambda command, **options: commands.append(command))
+    monkeypatch.setattr(subprocess, "run", lambda command, **options: commands.append(command))
     monkeypatch.setattr(bytecode, "compiled", lambda: True)
     bytecode.compile_for_workers()
     assert commands == []
