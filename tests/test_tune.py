@@ -17,7 +17,7 @@ from gada_ray import DataConfig
 from gada_ray.data.splits import Split, make_splits
 from gada_ray.running import cluster, runner, session
 from gada_ray.running.lock import only_driver
-from gada_ray.study import price, timing
+from gada_ray.study import estimate, price, timing
 from gada_ray.study.definition import StudyError, make_plan, selection
 from gada_ray.study.inputs import Data
 from gada_ray.tracking import models, runs
@@ -179,6 +179,7 @@ def test_a_spent_budget_ends_with_what_is_missing_and_the_next_run_takes_it_up(m
     monkeypatch.setattr(runner, "run", inline)
     monkeypatch.setattr(runs, "Tracker", MagicMock())
     monkeypatch.setattr(timing, "probe", constant)
+    monkeypatch.setattr(estimate, "WORTH_TIMING", 0.0)
     arguments = ("--study", "phases", "--preset", "smoke", "--storage", tmp_path)
     code, text = command(monkeypatch, capsys, *arguments, "--max-gpu-hours", "1e-9", slots=1)
     assert code == 75, text

@@ -203,11 +203,13 @@ class Session:
             ended_by = self._interruption.name
             with console.status("finishing MLflow"):
                 self._tracker.close(*([MLFLOW_S] if ended_by else []))
+            model = None
             if not ended_by:
-                publish(uri, self.search, self.store, self.data)
+                model = publish(uri, self.search, self.store, self.data)
                 self._compute_floor()
                 self._test_elsewhere()
             views.show_results(self.plan, self.search, self.data, self.store.root, uri, self._brisque)
+            views.show_difference(self.search)
             if self._elsewhere is not None:
                 from gada_ray.running import elsewhere
 
@@ -218,6 +220,7 @@ class Session:
                 views.show_in_vain(self.search)
             if not ended_by:
                 self._make_report()
+                views.show_next(self.plan, model)
         if not self.search.finished:
             views.show_missing(self.search, f"{ended_by} ended the study" if ended_by else "the budget is spent")
         if ended_by or not self.search.finished:
@@ -378,8 +381,8 @@ def choose_resources(plan: Plan, data: Data, options: Options) -> Resources:
     return dataclasses.replace(chosen, gpus=devices.share(peak, devices.total_mb()))
 
 
-def publish(uri: str, search: Search, store: Store, data: Data) -> None:
-    """Log the winner of a finished study as a model, and say where it is; a failure is a message."""
+def publish(uri: str, search: Search, store: Store, data: Data) -> str | None:
+    """Log the winner of a finished study as a model, and say where it is and return it; failing is a message."""
     from gada_ray.tracking import models
 
     names: dict[Any, tuple[str, ...]] = {place: dataset.distortions for place, dataset in data.datasets.items()}
@@ -389,9 +392,11 @@ def publish(uri: str, search: Search, store: Store, data: Data) -> None:
                 uri, search, store, lambda config: names[selection(config)], lambda result: _scenes(result, data)
             )
         except Exception as error:
-            return views.warn(f"the model is not logged: {first_line(error)}")
+            views.warn(f"the model is not logged: {first_line(error)}")
+            return None
     if address:
         views.say(f"model: {address}")
+    return address
 
 
 def _scenes(result: Result, data: Data) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -196,6 +197,35 @@ def show_results(
             chosen = ", ".join(f"{path}={level.best.run.values[path]:.3g}" for path in level.level.space)
             say(f"{level.level.name}: {chosen}; validation SROCC {level.best.mean:.3f}, best of {len(level.proposed)}")
     say(f"results: {root}\ntable: {path}\nMLflow: {where_to_look(uri)}")
+
+
+def show_difference(search: Search) -> None:
+    """The best level beside the worst: how far apart they are on the same splits, or that it cannot be told."""
+    means = {level.level.name: level.tested for level in search.levels if level.tested and level.tested.complete}
+    ranked = sorted(means.items(), key=lambda item: -(item[1].mean or 0.0))
+    if len(ranked) < 2 or len(ranked[0][1].jobs) < 2:
+        return
+    (best, high), (worst, low) = ranked[0], ranked[-1]
+    differences = [score - low.by_split[split] for split, score in high.by_split.items()]
+    mean, spread = statistics.fmean(differences), statistics.stdev(differences)
+    wins = sum(difference > 0 for difference in differences)
+    apart = f"{best} is above {worst} by {mean:.3f} SROCC, on {wins} of {len(differences)} splits"
+    if wins < len(differences) or mean <= spread:
+        say(f"{apart}; over splits that varies by ±{spread:.3f}: which is better cannot be told from these")
+    else:
+        say(f"{apart}; over splits that varies by ±{spread:.3f}. The report says how sure each difference is")
+
+
+def show_next(plan: Plan, model: str | None) -> None:
+    """What to do next with images of one's own."""
+    score = f"python -m gada_ray score FOLDER --model {model}" if model else ""
+    if plan.dataset == "demo":
+        say(
+            "next, with your own images and scores: python -m gada_ray check --dataset manifest --data-root FOLDER, "
+            f"then python tune.py --study {plan.study} --dataset manifest --data-root FOLDER (docs/your-own-data.md)"
+        )
+    elif score:
+        say(f"next, with images that nobody rated: {score} (docs/score.md)")
 
 
 def show_elsewhere(found: pd.DataFrame) -> None:
