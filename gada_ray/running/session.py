@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gada_ray import bytecode, devices
+from gada_ray.config import digest
 from gada_ray.data.split_files import save_splits
 from gada_ray.data.splits import splits_hash
 from gada_ray.errors import first_line
@@ -219,7 +220,7 @@ class Session:
             if self.search.in_vain[0]:
                 views.show_in_vain(self.search)
             if not ended_by:
-                self._make_report()
+                self._make_report(again=False)
                 views.show_next(self.plan, model)
         if not self.search.finished:
             views.show_missing(self.search, f"{ended_by} ended the study" if ended_by else "the budget is spent")
@@ -331,20 +332,31 @@ class Session:
         name = f"{self.plan.study}-{self.plan.preset}-{self.plan.dataset}-elsewhere.csv"
         write_whole(self.store.root / "tables" / name, self._elsewhere.to_csv(index=False).encode())
 
-    def _make_report(self) -> None:
-        """Write the report of what there is so far beside the results, and log it; failing is a message."""
+    def _make_report(self, again: bool = True) -> None:
+        """Write the report of what there is so far beside the results, and log it; failing is a message.
+
+        Not `again`, if one that was made of the same results is there and in MLflow.
+        """
         from gada_ray.tracking import runs
 
         plan, store = self.plan, self.store
-        keys = {
-            configuration_key(configuration.run, Trial(store.folder(result.signature), result))
+        trials = [
+            (configuration, Trial(store.folder(result.signature), result))
             for configuration in self.search.configurations()
             for result in configuration.results.values()
             if result is not None
-        }
+        ]
+        keys = {configuration_key(configuration.run, trial) for configuration, trial in trials}
+        brisque = None if self._brisque is None else self._brisque.to_dict("list")
+        made_of = digest([sorted(trial.digest for _, trial in trials), brisque, self.search.finished])
         command = f"python -m analysis report --study {plan.study} --preset {plan.preset}"
         place = store.root / "reports" / f"{plan.study}-{plan.preset}-{plan.dataset}"
+        dataset, splits = self.data.first
+        scheme, fingerprints = splits_hash(splits), list(self.data.by_fingerprint)
         try:
+            there = (place / "report.html").exists() and self._elsewhere is None and not again
+            if there and runs.is_logged(self.uri, plan, scheme, fingerprints, made_of):
+                return views.say(f"report: {place / 'report.html'}")
             floors = {"brisque": self._brisque}
             if self._elsewhere is not None:
                 from gada_ray.running import elsewhere
@@ -353,11 +365,9 @@ class Session:
             with console.status("making the report"), tempfile.TemporaryDirectory() as folder:
                 for file in self._report(self.uri, plan.study, Path(folder), keys=keys, command=command, **floors):
                     write_whole(place / file.name, file.read_bytes())
-                dataset, splits = self.data.first
                 save_splits(splits, Path(folder) / "splits.json", dataset)
-                scheme = splits_hash(splits)
-                fingerprints = list(self.data.by_fingerprint)
-                runs.log_study(self.uri, plan, scheme, fingerprints, keys, Path(folder), self.search.finished)
+                over = self.search.finished
+                runs.log_study(self.uri, plan, scheme, fingerprints, keys, Path(folder), over, made_of)
         except Exception as error:
             views.warn(f"the report is not complete ({first_line(error)}); make it later with '{command}'")
         else:

@@ -27,7 +27,6 @@ from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run
 from mlflow.exceptions import MlflowException
 
-from gada_ray import pictures
 from gada_ray.config import CODE_VERSION, digest
 from gada_ray.errors import first_line
 from gada_ray.store import Folder, Result
@@ -58,6 +57,7 @@ RETRY_S = 60.0
 MAX_METRICS = 1000
 """Metrics in a request, MLflow's limit."""
 KEY, PARENT, NOTE = "gada.key", "mlflow.parentRunId", "mlflow.note.content"
+MADE_OF = "gada.made_of"
 
 
 @dataclass(frozen=True)
@@ -107,18 +107,56 @@ def sync(uri: str, experiment: str, entries: Iterable[tuple[ConfigurationRun, Fo
 
 
 def log_study(
-    uri: str, plan: Plan, scheme: str, fingerprints: Sequence[str], keys: Collection[str], files: Path, over: bool
+    uri: str,
+    plan: Plan,
+    scheme: str,
+    fingerprints: Sequence[str],
+    keys: Collection[str],
+    files: Path,
+    over: bool,
+    made_of: str = "",
 ) -> str:
     """Keep files about a whole plan, such as its report, in one run of kind "study"; the id of that run.
 
     The run is found again by what the plan trains: another seed, setting or dataset has its own. `scheme` names the
     division of references, `keys` the plan's configurations (`configuration_key`), to which the description leads,
-    and `over` says that nothing is left to train.
+    and `over` says that nothing is left to train. `made_of` names what the files were made of; see `is_logged`.
 
     Raises:
         TrackingError: when MLflow cannot be reached or refuses.
     """
-    tags = {
+    tags = _study_tags(plan, scheme, fingerprints)
+    try:
+        client = MlflowClient(tracking_uri=uri)
+        place = _experiment(client, uri, plan.study)
+        found = sorted(_search(client, place, f"tags.`{KEY}` = '{tags[KEY]}'"), key=lambda one: one.info.start_time)
+        run = found[0] if found else client.create_run(place, tags=tags, run_name=f"study {plan.study}, {plan.preset}")
+        for surplus in found[1:]:
+            client.delete_run(surplus.info.run_id)
+        if not found:
+            params = {"dataset": plan.dataset, "levels": ", ".join(level.name for level in plan.levels)}
+            params |= {"splits": str(plan.splits), "seed": str(plan.seed)}
+            client.log_batch(run.info.run_id, params=[Param(*item) for item in params.items()], synchronous=True)
+        client.log_artifacts(run.info.run_id, str(files))
+        client.set_tag(run.info.run_id, MADE_OF, made_of)
+        client.set_tag(run.info.run_id, NOTE, _study_note(client, place, plan, keys))
+        client.set_terminated(run.info.run_id, "FINISHED" if over else "KILLED")
+    except MlflowException as error:
+        raise TrackingError(_unreachable(uri, plan.study, error)) from error
+    return str(run.info.run_id)
+
+
+def is_logged(uri: str, plan: Plan, scheme: str, fingerprints: Sequence[str], made_of: str) -> bool:
+    """Whether `log_study` has kept files that were made of the same."""
+    client = MlflowClient(tracking_uri=uri)
+    key = _study_tags(plan, scheme, fingerprints)[KEY]
+    found = _search(client, _experiment(client, uri, plan.study), f"tags.`{KEY}` = '{key}'")
+    return [run.data.tags.get(MADE_OF) for run in found] == [made_of]
+
+
+def _study_tags(plan: Plan, scheme: str, fingerprints: Sequence[str]) -> dict[str, str]:
+    """By which the run of a whole plan is found again."""
+    return {
         "kind": "study",
         KEY: digest(
             {
@@ -136,23 +174,6 @@ def log_study(
         "preset": plan.preset,
         "splits_hash": scheme,
     }
-    try:
-        client = MlflowClient(tracking_uri=uri)
-        place = _experiment(client, uri, plan.study)
-        found = sorted(_search(client, place, f"tags.`{KEY}` = '{tags[KEY]}'"), key=lambda one: one.info.start_time)
-        run = found[0] if found else client.create_run(place, tags=tags, run_name=f"study {plan.study}, {plan.preset}")
-        for surplus in found[1:]:
-            client.delete_run(surplus.info.run_id)
-        if not found:
-            params = {"dataset": plan.dataset, "levels": ", ".join(level.name for level in plan.levels)}
-            params |= {"splits": str(plan.splits), "seed": str(plan.seed)}
-            client.log_batch(run.info.run_id, params=[Param(*item) for item in params.items()], synchronous=True)
-        client.log_artifacts(run.info.run_id, str(files))
-        client.set_tag(run.info.run_id, NOTE, _study_note(client, place, plan, keys))
-        client.set_terminated(run.info.run_id, "FINISHED" if over else "KILLED")
-    except MlflowException as error:
-        raise TrackingError(_unreachable(uri, plan.study, error)) from error
-    return str(run.info.run_id)
 
 
 def _study_note(client: MlflowClient, place: str, plan: Plan, keys: Collection[str]) -> str:
@@ -400,6 +421,8 @@ def _dataset(result: Result, context: str) -> DatasetInput:
 
 def _write_files(client: MlflowClient, run_id: str, run: ConfigurationRun, trial: Trial) -> None:
     """Predictions and pictures, as far as the trial has them."""
+    from gada_ray import pictures
+
     predictions, patches = trial.file("predictions.csv"), trial.file("patches.npz")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
