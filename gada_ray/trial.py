@@ -167,14 +167,15 @@ class _Training:
                 latest |= self._look(settings.name, before, self._predict(min(test.curve_crops, test.crops)))
                 phase.prepare()
                 since = time.monotonic()
-            if at_point:
+            if latest:
                 self.report(
                     {"phase": settings.name, "steps_done": before + state.step, "steps": config.steps, **latest}
                 )
-                if time.monotonic() - self.saved > self.execution.checkpoint_every_s and state.step < settings.steps:
-                    self._add_seconds(settings.name, since)
-                    since = time.monotonic()
-                    self._save(phase)
+            due = time.monotonic() - self.saved > self.execution.checkpoint_every_s
+            if at_point and due and state.step < settings.steps:
+                self._add_seconds(settings.name, since)
+                since = time.monotonic()
+                self._save(phase)
         self._add_seconds(settings.name, since)
         if "generator" in settings.trains and test.judge_steps:
             self._save(phase)  # the judge may have to be trained first, which may be ended
