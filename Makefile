@@ -1,6 +1,9 @@
 # `make study` and `make test` need python3 and make; they set up .venv from the lock once, and again when it changes.
 # ARGS reaches the command: make study ARGS="--preset small", make test ARGS="-k srocc", make lock ARGS=--upgrade.
 
+# Bytecode is written once, even where images of containers forbid it: else every process compiles torch anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.done

@@ -11,6 +11,7 @@ import json
 import pkgutil
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -111,9 +112,9 @@ def main(
     decided = make_plan(
         study, chosen, preset, dataset, parse_settings(settings or []), count, seed, racing, level or (), extra
     )
-    with views.console.status("loading"):
-        from gada_ray.running import session
-        from gada_ray.study.inputs import load_data
+    from gada_ray.running import session
+    from gada_ray.study.inputs import check_wishes, load_data
+
     how = session.Options(
         storage=storage,
         tracking_uri=tracking_uri,
@@ -129,14 +130,21 @@ def main(
     )
     if best:
         return print(session.best_model(decided, how))
-    with views.console.status(f"loading {dataset}"):
-        data = load_data(decided, data_root, wish, photographs)
-    this = session.Session(decided, data, how, write_report, interruption)
-    if plan:
-        return this.show_plan()
-    if sync:
-        return this.sync()
-    raise typer.Exit(this.run())
+    check_wishes(decided, data_root, wish)
+    session.wish(how)
+    training = not (plan or sync)
+    if training:
+        views.announce(decided, chosen.presets[preset].cost, storage)
+    with session.beginning(how) if training else nullcontext() as ray:
+        with views.console.status(f"loading {dataset}"):
+            data = load_data(decided, data_root, wish, photographs)
+        this = session.Session(decided, data, how, write_report, interruption, ray)
+        if plan:
+            return this.show_plan()
+        if sync:
+            return this.sync()
+        code = this.run()
+    raise typer.Exit(code)
 
 
 def write_report(*arguments: Any, **options: Any) -> list[Path]:

@@ -29,6 +29,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms.v2 import functional as transforms
 
 from benchmarks import outage, scale, utilisation
+from benchmarks.steps import InMemory, alternating, phase_on
 from gada_ray import SMOKE, DataConfig, Preset, Study, TrainingConfig, direct, gada, with_values
 from gada_ray.data import IqaDataset, load_dataset, make_splits, sampling
 from gada_ray.data.crops import CropSource, generator_for
@@ -36,42 +37,11 @@ from gada_ray.running import runner
 from gada_ray.store import Store
 from gada_ray.study.definition import data_selections, make_plan
 from gada_ray.study.search import Job, Search
-from gada_ray.training.phases import Batch, Phase, build
+from gada_ray.training.phases import Batch, Phase
 from gada_ray.trial import run_trial
 
 THREADS, CROP_PX, BATCH = 2, 64, 32
 console = Console()
-
-
-class InMemory(CropSource):
-    """Hands out the same random crops again and again."""
-
-    def gather(self, images: Tensor, top: Tensor, left: Tensor, crop_px: int) -> Tensor:
-        """A tensor that is already there."""
-        if not hasattr(self, "crops"):
-            random = torch.rand(len(images), 3, crop_px, crop_px)
-            self.crops = random.contiguous(memory_format=torch.channels_last)
-        return self.crops
-
-
-def alternating(one: Callable[[int], object], other: Callable[[int], object], repeats: int) -> tuple[float, float]:
-    """Median seconds of two actions, in turn, after two rounds that warm up."""
-    times: tuple[list[float], list[float]] = ([], [])
-    for number in range(repeats + 2):
-        for action, seconds in zip((one, other), times, strict=True):
-            since = time.perf_counter()
-            action(number)
-            seconds.append(time.perf_counter() - since)
-    return statistics.median(times[0][2:]), statistics.median(times[1][2:])
-
-
-def phase_on(source: CropSource, config: TrainingConfig, number: int) -> Phase:
-    """A phase of a new network on all images of a source."""
-    network = build(config, int(source.distortion.max()) + 1, 0)
-    network.to(memory_format=torch.channels_last)
-    phase = Phase(network, source, torch.arange(len(source.quality)), config, number)
-    phase.prepare()
-    return phase
 
 
 def data_cost(dataset: IqaDataset) -> None:
@@ -81,7 +51,7 @@ def data_cost(dataset: IqaDataset) -> None:
     for number, settings in enumerate(config.phases):
         real = phase_on(CropSource(dataset, device), config, number)
         ideal = phase_on(InMemory(dataset, device), config, number)
-        a, b = alternating(lambda n, p=real: p.step(n, 0), lambda n, p=ideal: p.step(n, 0), 12)  # type: ignore[misc]
+        a, b = alternating(lambda n, p=real: p.step(n, 0), lambda n, p=ideal: p.step(n, 0), 12, device)  # type: ignore[misc]
         console.print(f"(a) {settings.name}: {a * 1e3:.0f} ms, in memory {b * 1e3:.0f} ms, ratio {a / b:.3f}")
 
 
@@ -236,7 +206,8 @@ def memory(dataset: IqaDataset) -> None:
 def sampling_cost(dataset: IqaDataset) -> None:
     """(e): draws of a step's windows, uniform and by maps, and the maps of all images."""
     config = with_values(TrainingConfig(phases=(direct(1),)), {"data.crop_px": CROP_PX, "data.batch": BATCH})
-    source = CropSource(dataset, torch.device("cpu"))
+    device = torch.device("cpu")
+    source = CropSource(dataset, device)
     since = time.perf_counter()
     sampling.maps(dataset, "saliency")
     made = time.perf_counter() - since
@@ -248,8 +219,8 @@ def sampling_cost(dataset: IqaDataset) -> None:
     def draw(phase: Phase) -> Callable[[int], object]:
         return lambda n: phase._windows(n, 0, "epoch", generator_for(0, n))
 
-    mapped, plain = alternating(draw(by_maps), draw(uniform), 200)
-    step, _ = alternating(lambda n: uniform.step(n, 0), lambda n: None, 12)
+    mapped, plain = alternating(draw(by_maps), draw(uniform), 200, device)
+    step, _ = alternating(lambda n: uniform.step(n, 0), lambda n: None, 12, device)
     share = dataset.maps["saliency"].nbytes / dataset.pixels.nbytes
     console.print(
         f"(e) windows of a step by maps {mapped * 1e3:.2f} ms, uniform {plain * 1e3:.2f} ms: "

@@ -21,7 +21,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from gada_ray import recipes
+from gada_ray import devices, recipes
 from gada_ray.config import ConfigError, TrainingConfig, with_values
 from gada_ray.data import DATASETS, DataError, check_crops, load_dataset
 from gada_ray.data.crops import CropSource
@@ -35,10 +35,10 @@ def median_seconds(work: Callable[[int], object], device: torch.device, repeats:
     """Median wall-clock seconds of `work(number)`, waiting for the device before and after each."""
     seconds = []
     for number in range(warm_up + repeats):
-        _wait(device)
+        devices.wait(device)
         since = time.perf_counter()
         work(number)
-        _wait(device)
+        devices.wait(device)
         seconds.append(time.perf_counter() - since)
     return statistics.median(seconds[warm_up:])
 
@@ -58,9 +58,7 @@ def main(
 ) -> None:
     """Time the step of each phase, and predictions, on one device."""
     torch.set_num_threads(threads)
-    if device.startswith("cuda"):  # as in a trial
-        torch.set_float32_matmul_precision("high")
-        torch.backends.cudnn.benchmark = True
+    devices.settle(torch.device(device))  # as in a trial
     values = {"data.crop_px": crop_px, "data.batch": batch, "evaluation.crops": crops, "precision": precision}
     config = with_values(TrainingConfig(phases=PHASES), values)
     data = load_dataset(dataset, data_root, config.data)
@@ -105,14 +103,9 @@ def main(
     console.print(table)
 
 
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
 def _name(device: torch.device) -> str:
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
+    if device.type != "cpu":
+        return devices.name(device)
     model = [line.partition(":")[2].strip() for line in _cpuinfo() if line.startswith("model name")]
     return model[0] if model else platform.processor() or device.type
 

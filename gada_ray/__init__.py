@@ -1,6 +1,6 @@
 """GADA: generative adversarial data augmentation for image quality assessment, and studies of it.
 
-The names here are those that a study file needs; none of them loads torch, ray or mlflow.
+The names here are those that a study file needs; none of them loads torch, pandas, SciPy, Optuna, Ray or MLflow.
 """
 
 from gada_ray.config import (
@@ -28,7 +28,8 @@ from gada_ray.recipes import (
     real_only,
 )
 from gada_ray.study.contrasts import Contrast
-from gada_ray.study.definition import Choice, LogUniform, Preset, Study, Uniform
+from gada_ray.study.definition import Preset, Study
+from gada_ray.study.space import Choice, LogUniform, Uniform
 
 __all__ = [
     "LITERAL",

@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import os
+import queue
+import statistics
 import sys
+import threading
 import warnings
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated, Literal
+from typing import IO, TYPE_CHECKING, Annotated, BinaryIO, Literal
 
 import typer
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from gada_ray import bytecode, devices
+from gada_ray.card import SCENES, Card, ModelError, Score, place_of, read_card
 from gada_ray.config import DataConfig
-from gada_ray.data import DATASETS, DataError, IqaDataset, choose_splits, load_dataset, memory, save_splits
-from gada_ray.data.doctor import Report, counts, examine
+from gada_ray.data import DATASETS, DataError, IqaDataset, check_place, choose_splits, load_dataset, memory, save_splits
 from gada_ray.errors import UserError
+from gada_ray.tracking.lookup import fetch
 
 if TYPE_CHECKING:
+    from gada_ray.data.doctor import Report
     from gada_ray.evaluation.scenes import Scene
-    from gada_ray.scoring import Card
 
 LISTED = 200
 """References or groups, at most, that `check` counts one by one."""
@@ -56,6 +63,8 @@ def check(
         drop_artificial_reference=drop_artificial_reference,
         demo_local=demo_local,
     )
+    from gada_ray.data.doctor import examine
+
     console = Console()
     with console.status(f"examining {dataset}"):
         report = examine(dataset, data_root, config, splits)
@@ -103,7 +112,8 @@ def score(
     paths: Annotated[list[Path] | None, typer.Argument(help="Image files, and folders that are read in full.")] = None,
     model: Annotated[str, typer.Option(help="runs:/ or models:/ address in MLflow, or a model's folder.")] = "",
     listed: Annotated[
-        Path | None, typer.Option("--list", help="File with a path on every line; - for standard input.")
+        Path | None,
+        typer.Option("--list", help="File with a path on every line; - for standard input, scored line by line."),
     ] = None,
     tracking_uri: Annotated[
         str | None, typer.Option(envvar="MLFLOW_TRACKING_URI", help="MLflow server; runs/mlflow.db by default.")
@@ -111,42 +121,79 @@ def score(
     out: Annotated[Path | None, typer.Option(help="CSV file to write; standard output without it.")] = None,
     device: Annotated[str | None, typer.Option(help="A torch device; by default a GPU where there is one.")] = None,
     batch: Annotated[int, typer.Option(min=1, help="Images judged at once.")] = 8,
+    crops: Annotated[
+        int | None,
+        typer.Option(min=1, help="Crops of an image, not the model's own number; fewer are faster and less sure."),
+    ] = None,
 ) -> None:
     """Score images to CSV. What cannot be scored is named and left out; the exit code is 1 then."""
-    import torch
-
-    from gada_ray import scoring
-    from gada_ray.data.photos import find_photos
-    from gada_ray.tracking.models import fetch
-
     if not model:
-        raise scoring.ModelError("--model is missing; 'python tune.py --study NAME --best' prints a study's")
+        raise ModelError("--model is missing; 'python tune.py --study NAME --best' prints a study's")
     if not paths and listed is None:
-        raise scoring.ModelError("nothing to score; name files, folders or --list FILE")
-    wanted = [*(paths or []), *(read_list(listed) if listed else [])]
+        raise ModelError("nothing to score; name files, folders or --list FILE")
+    piped = str(listed) == "-"
+    wanted = [*(paths or []), *(read_list(listed) if listed and not piped else [])]
+    folder = fetch(model, tracking_uri)
+    card = read_card(place_of(folder))
+    bytecode.keep()
     # PIL warns of odd files; those that matter are named with their reason.
     warnings.filterwarnings("ignore", module="PIL")
     console = Console(stderr=True)
-    scorer = scoring.load(fetch(model, tracking_uri), device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    say(console, f"{scorer.card.level} of study {scorer.card.study}; score: {scorer.card.scale}")
-    found = list(find_photos(wanted))
-    files = [path for path in found if isinstance(path, Path)]
-    problems = [str(problem) for problem in found if not isinstance(problem, Path)]
-    for problem in problems:
-        say(console, problem, style="red")
-    with ExitStack() as stack:
-        writer = csv.writer(stack.enter_context(out_file(out)))
-        writer.writerow(("path", *scoring.Score._fields))
-        done = scorer.score_files(files, batch, workers=os.cpu_count() or 1)
-        for path, result in track(done, "scoring", total=len(files), console=console, transient=True):
-            if isinstance(result, scoring.Score):
-                writer.writerow((path, *(f"{value:.6f}" if isinstance(value, float) else value for value in result)))
+    say(console, f"{card.level} of study {card.study}; score: {card.scale}")
+    usual = card.config.evaluation.crops
+    if crops not in (None, usual):
+        say(console, f"{crops} crops instead of {usual}: the chance of where they lie counts {growth(crops, usual)}")
+    from gada_ray import scoring
+    from gada_ray.data.photos import find_photos
+
+    scorer = scoring.load(folder, device or devices.default(), crops)
+    named = list(find_photos(wanted))
+    found = itertools.chain(named, find_photos(lines_of(sys.stdin.buffer))) if piped else named
+    problems, spreads = 0, []
+
+    def files() -> Iterator[Path | None]:
+        nonlocal problems
+        for one in found:
+            if isinstance(one, DataError):
+                problems += 1
+                say(console, str(one), style="red")
             else:
-                problems.append(str(result))
-                say(console, problems[-1], style="red")
+                yield one
+
+    with ExitStack() as stack:
+        file = stack.enter_context(out_file(out))
+        writer = csv.writer(file)
+        writer.writerow(("path", *Score._fields))
+        done = scorer.score_files(files(), batch, workers=os.cpu_count() or 1)
+        expected = None if piped else len(named)
+        for path, result in track(done, "scoring", total=expected, console=console, transient=True, disable=piped):
+            if isinstance(result, Score):
+                writer.writerow((path, *(f"{value:.6f}" if isinstance(value, float) else value for value in result)))
+                spreads.append(result.spread)
+                if piped:
+                    file.flush()
+            else:
+                problems += 1
+                say(console, str(result), style="red")
+    used = crops or usual
+    if spreads and used > 1:
+        say(console, uncertainty(spreads, used, usual))
     if problems:
-        say(console, f"{len(problems)} of {len(found)} were not scored", style="red")
+        say(console, f"{problems} of {problems + len(spreads)} were not scored", style="red")
         raise typer.Exit(1)
+
+
+def growth(crops: int, usual: int) -> str:
+    """How much more, or less, the chance of where crops lie counts with another number of them."""
+    factor = (usual / crops) ** 0.5
+    return f"{factor:.2f} times as much in a quality"
+
+
+def uncertainty(spreads: Sequence[float], crops: int, usual: int) -> str:
+    """What qualities are uncertain by, since crops are drawn: the standard error over an image's crops, as a median."""
+    spread = statistics.median(spreads)
+    here = f"quality is sure to ±{spread / crops**0.5:.4f} with {crops} crops, by the spread over them (median image)"
+    return here if crops == usual else f"{here}; ±{spread / usual**0.5:.4f} with the model's {usual}"
 
 
 @app.command()
@@ -168,15 +215,15 @@ def test(
     drop_artificial_reference: Annotated[bool, typer.Option(help="TID2013: leave out i25.")] = False,
 ) -> None:
     """Test a model on a database that it was not trained on, with and without the scenes that both share."""
-    import torch
-
+    check_place(dataset, data_root)
+    folder = fetch(model, tracking_uri)
+    read_card(place_of(folder))
+    bytecode.keep()
     from gada_ray import crosstest, pictures, scoring
     from gada_ray.evaluation import scenes
-    from gada_ray.tracking.models import fetch
 
     console = Console()
-    folder = fetch(model, tracking_uri)
-    scorer = scoring.load(folder, device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    scorer = scoring.load(folder, device or devices.default())
     config = DataConfig(
         shorter_side=shorter_side,
         include_reference_copies=include_reference_copies,
@@ -224,7 +271,6 @@ def training_scenes(card: Card, folder: Path, trained_on: str | None) -> list[Sc
     Raises:
         DataError: for data that are not those of the training, or a damaged file.
     """
-    from gada_ray import scoring
     from gada_ray.evaluation import scenes
 
     if trained_on is not None:
@@ -233,7 +279,7 @@ def training_scenes(card: Card, folder: Path, trained_on: str | None) -> list[Sc
         if dataset.fingerprint != card.dataset.fingerprint:
             raise DataError(f"--trained-on {trained_on} is not what the model was trained on: other images or scores")
         return scenes.scenes(dataset, card.fold.train)
-    path = scoring.place_of(folder) / scoring.SCENES
+    path = place_of(folder) / SCENES
     if not path.exists():
         return None
     try:
@@ -266,10 +312,30 @@ def read_list(path: Path) -> list[Path]:
     """
     try:
         # Names of files need not be text.
-        data = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
+        data = path.read_bytes()
     except OSError as error:
         raise DataError(f"--list {path} cannot be read ({error.strerror})") from None
     return [Path(os.fsdecode(line)) for line in data.splitlines() if line.strip()]
+
+
+def lines_of(stream: BinaryIO) -> Iterator[Path | None]:
+    """The paths on the lines of a pipe as they come in, and None wherever there is none yet."""
+    lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+
+    def read() -> None:
+        for line in stream:
+            lines.put(line)
+        lines.put(b"")
+
+    threading.Thread(target=read, name="pipe", daemon=True).start()
+    while True:
+        if lines.empty():
+            yield None
+        line = lines.get()
+        if not line:
+            return
+        if line.strip():
+            yield Path(os.fsdecode(line.rstrip(b"\r\n")))
 
 
 def out_file(path: Path | None) -> IO[str]:
@@ -318,6 +384,8 @@ def describe(console: Console, dataset: IqaDataset, report: Report) -> None:
     for name, text in facts.items():
         table.add_row(name, text)
     console.print(table)
+    from gada_ray.data.doctor import counts
+
     listed = {"distortion": "distortion", "reference": kind[:-1]}
     if len(dataset.references) in (len(dataset), *range(LISTED + 1, len(dataset) + 1)):
         del listed["reference"]  # as many as images, or too many to look at

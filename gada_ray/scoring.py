@@ -9,6 +9,7 @@ Letters in shapes: k crops of an image, c crop side, h and w sides of an image.
 from __future__ import annotations
 
 import io
+import itertools
 import zipfile
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,75 +19,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from pydantic import ValidationError
 
-from gada_ray.config import Frozen, TrainingConfig, explain
+from gada_ray import devices
+from gada_ray.card import CARD, SCENES, WEIGHTS, Card, ModelError, Score, place_of, read_card
 from gada_ray.data.crops import corners, even_places, generator_for, random_places
 from gada_ray.data.dataset import DataError, raw_score
 from gada_ray.data.photos import decode_photo
 from gada_ray.data.sampling import MAPS, Sampler, levels
-from gada_ray.errors import UserError
 from gada_ray.evaluation import protocol
 from gada_ray.evaluation.protocol import CropScores
 from gada_ray.model.discriminator import Discriminator
-from gada_ray.store import DatasetRecord, FoldRecord
 
-FORMAT = 1
-CARD, WEIGHTS, SCENES = "card.json", "weights.npz", "scenes.npz"
-
-
-class ModelError(UserError, ValueError):
-    """A stored model that cannot be used; names it and what is wrong."""
-
-
-class Card(Frozen):
-    """What a model is, what its numbers mean, and how it was chosen."""
-
-    format: int = FORMAT
-    study: str
-    question: str
-    preset: str
-    level: str
-    chosen: str
-    """By which rule, for people."""
-    over_splits: dict[str, float]
-    """Agreement on test references over all splits of the level: mean, standard deviation, interval."""
-    signature: str
-    """Of the trial whose weights these are."""
-    fold: FoldRecord
-    """The references that it was trained on, and those that it was tested on."""
-    metrics: dict[str, float]
-    """Its own agreement on the latter."""
-    dataset: DatasetRecord
-    distortions: tuple[str, ...]
-    """Names of the distortion classes, in the classifier's order."""
-    config: TrainingConfig
-    code_version: int
-    versions: dict[str, str]
-
-    @property
-    def names_distortions(self) -> bool:
-        """Whether the classifier was trained, so that its class means something."""
-        return len(self.distortions) > 1 and any("classifier" in phase.trains for phase in self.config.phases)
-
-    @property
-    def scale(self) -> str:
-        """What raw scores are, for people."""
-        data, (low, high) = self.dataset, self.dataset.score_range
-        return f"{data.labels}, {low:g} to {high:g}, {data.direction.replace('_', ' ')}"
-
-
-class Score(NamedTuple):
-    """What a model says of one image."""
-
-    quality: float
-    """In [0, 1] as trained, higher is better; not clipped."""
-    score: float
-    """The same on the raw scale of the training's labels."""
-    spread: float
-    """Standard deviation of quality over the crops; 0 for a single one."""
-    distortion: str
-    """The likeliest class over all crops; empty where no classifier was trained."""
+__all__ = ["CARD", "SCENES", "WEIGHTS", "Card", "ModelError", "Score", "Scorer", "load", "place_of", "save"]
 
 
 class Crops(NamedTuple):
@@ -105,8 +49,12 @@ class Scorer:
         ModelError: for weights that are not those of the card's network, or a device that is not there.
     """
 
-    def __init__(self, card: Card, weights: Mapping[str, np.ndarray], device: str = "cpu") -> None:
+    def __init__(
+        self, card: Card, weights: Mapping[str, np.ndarray], device: str = "cpu", crops: int | None = None
+    ) -> None:
+        """`crops` are those of an image, where they are not to be as many as in the model's test."""
         self.card = card
+        self.count = crops or card.config.evaluation.crops
         self.judge = Discriminator(card.config.model, len(card.distortions), card.config.data.crop_px)
         try:
             self.judge.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
@@ -132,14 +80,14 @@ class Scorer:
         px, (height, width) = data.crop_px, image.shape[:2]
         if min(height, width) < px:
             raise DataError(f"{width}x{height} pixels; the model needs at least {px}x{px}")
-        grid, weight = test.crop_grid or data.crop_grid, torch.ones(test.crops, dtype=torch.float64)
+        grid, weight = test.crop_grid or data.crop_grid, torch.ones(self.count, dtype=torch.float64)
         random = generator_for("score", height, width, px)
         if test.sampling != "uniform":
             sampler = Sampler([levels(MAPS[test.sampling](image))], [(height, width)], px, grid, test.temperature)
-            draws = torch.rand(test.crops, generator=random, dtype=torch.float64)
-            top, left, weight = sampler.windows(torch.zeros(test.crops, dtype=torch.long), draws)
+            draws = torch.rand(self.count, generator=random, dtype=torch.float64)
+            top, left, weight = sampler.windows(torch.zeros(self.count, dtype=torch.long), draws)
         else:
-            places = even_places(test.crops) if test.placement == "even" else random_places(test.crops, random)
+            places = even_places(self.count) if test.placement == "even" else random_places(self.count, random)
             top, left = corners(torch.tensor([[height, width]]), places, px, grid)
         taken = [image[t : t + px, s : s + px] for t, s in zip(top.tolist(), left.tolist(), strict=True)]
         return Crops(np.stack(taken), weight)
@@ -148,9 +96,9 @@ class Scorer:
     def judged(self, crops: Sequence[Crops]) -> list[Score]:
         """Scores of several images from the crops of each, judged as one batch."""
         config = self.card.config
-        pixels = torch.from_numpy(np.concatenate([each.pixels for each in crops]))
-        batch = pixels.to(self.device).permute(0, 3, 1, 2).float().div_(255)
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=config.precision == "bfloat16"):
+        pixels = devices.moved(torch.from_numpy(np.concatenate([each.pixels for each in crops])), self.device)
+        batch = pixels.permute(0, 3, 1, 2).float().div_(255)
+        with devices.autocast(self.device, config.precision):
             judgement = self.judge(batch)
         sizes = [len(each.pixels) for each in crops]
         qualities = judgement.quality.double().cpu().split(sizes)
@@ -177,27 +125,39 @@ class Scorer:
         """
         return [self.judged([self._read(file, f"image {number}")])[0] for number, file in enumerate(files)]
 
-    def score_files(self, paths: Iterable[Path], batch: int, workers: int) -> Iterator[tuple[Path, Score | DataError]]:
+    def score_files(
+        self, paths: Iterable[Path | None], batch: int, workers: int
+    ) -> Iterator[tuple[Path, Score | DataError]]:
         """Scores of image files, in the order given, as they are ready; a DataError for what cannot be scored.
 
-        `workers` threads decode ahead while a batch of images is judged; memory holds the crops of two batches.
+        A None among the paths says that no other is there yet: what waits is judged first. The first image is judged
+        alone, to be seen soon. `workers` threads decode ahead while a batch of images is judged; memory holds the crops
+        of two batches.
         """
         todo = iter(paths)
         waiting: deque[tuple[Path, Future[Crops]]] = deque()
+        over, size = False, 1
         with ThreadPoolExecutor(workers) as pool:
-            while True:
-                while len(waiting) < 2 * batch and (path := next(todo, None)) is not None:
+            while waiting or not over:
+                for path in itertools.islice(todo, 2 * batch - len(waiting)):
+                    if path is None:
+                        break
                     waiting.append((path, pool.submit(self._read, path, path)))
-                if not waiting:
-                    return
-                taken = [waiting.popleft() for _ in range(min(batch, len(waiting)))]
-                read = {number: future.result() for number, (_, future) in enumerate(taken) if not future.exception()}
-                scores = dict(zip(read, self.judged(list(read.values())) if read else [], strict=True))
-                for number, (path, future) in enumerate(taken):
-                    error = future.exception()
-                    if error is not None and not isinstance(error, DataError):
-                        raise error
-                    yield path, error or scores[number]
+                else:
+                    over = len(waiting) < 2 * batch
+                if waiting:
+                    yield from self._finished([waiting.popleft() for _ in range(min(size, len(waiting)))])
+                    size = batch
+
+    def _finished(self, taken: Sequence[tuple[Path, Future[Crops]]]) -> Iterator[tuple[Path, Score | DataError]]:
+        """One batch, judged."""
+        read = {number: future.result() for number, (_, future) in enumerate(taken) if not future.exception()}
+        scores = dict(zip(read, self.judged(list(read.values())) if read else [], strict=True))
+        for number, (path, future) in enumerate(taken):
+            error = future.exception()
+            if error is not None and not isinstance(error, DataError):
+                raise error
+            yield path, error or scores[number]
 
     def _read(self, file: Path | bytes, name: object) -> Crops:
         """The crops of an image file."""
@@ -220,35 +180,17 @@ def save(folder: Path, card: Card, state: Mapping[str, torch.Tensor], scenes: by
         (folder / SCENES).write_bytes(scenes)
 
 
-def place_of(folder: Path) -> Path:
-    """The folder with a model's card: a folder itself, or that of an MLflow model's artifacts in it.
-
-    Raises:
-        ModelError: for a folder that holds none.
-    """
-    places = [folder, folder / "artifacts" / "model"]
-    place = next((place for place in places if (place / CARD).is_file()), None)
-    if place is None:
-        raise ModelError(f"{folder} holds no model of this program: no {CARD} in it")
-    return place
-
-
-def load(folder: Path, device: str = "cpu") -> Scorer:
-    """The model of a folder, or of an MLflow model's folder.
+def load(folder: Path, device: str = "cpu", crops: int | None = None) -> Scorer:
+    """The model of a folder, or of an MLflow model's folder; `crops` of an image, instead of the model's own number.
 
     Raises:
         ModelError: for a folder that holds none, or one that is damaged, edited or of another version.
     """
     place = place_of(folder)
-    try:
-        card = Card.model_validate_json((place / CARD).read_bytes())
-    except ValidationError as error:
-        raise ModelError(f"{place / CARD}: {explain(error)}; use the version that wrote it") from None
-    if card.format != FORMAT:
-        raise ModelError(f"{place / CARD} has model format {card.format}; this version reads {FORMAT}")
+    card = read_card(place)
     try:
         with np.load(io.BytesIO((place / WEIGHTS).read_bytes()), allow_pickle=False) as arrays:
             weights = {name: arrays[name] for name in arrays.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise ModelError(f"{place / WEIGHTS} is missing, cut off or no weights ({error})") from None
-    return Scorer(card, weights, device)
+    return Scorer(card, weights, device, crops)

@@ -146,6 +146,14 @@ class Store:
     def __init__(self, root: Folder | str) -> None:
         self.root = _place(str(root))
 
+    @property
+    def empty(self) -> bool:
+        """Whether no trial was ever begun here."""
+        try:
+            return next(iter((self.root / "trials").iterdir()), None) is None
+        except FileNotFoundError:
+            return True
+
     def check(self) -> None:
         """Find out whether a bucket is there and may be read, before anything is trained. Folders are made when needed.
 

@@ -11,136 +11,42 @@ import csv
 import datetime
 import hashlib
 import platform
-import resource
 import socket
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
-from functools import cached_property
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 
-from gada_ray.config import CODE_VERSION, DataConfig, EvaluationConfig, ModelConfig, TrainingConfig, digest
+from gada_ray import devices
+from gada_ray.config import CODE_VERSION
 from gada_ray.data.crops import CropSource, seed_for
 from gada_ray.data.dataset import IqaDataset
 from gada_ray.data.rated import rated_rows
-from gada_ray.data.splits import Fold
 from gada_ray.evaluation import generated, protocol
 from gada_ray.evaluation.metrics import by_distortion, content_blind
 from gada_ray.evaluation.protocol import CropScores
+from gada_ray.identity import ON_CPU, EndedError, Execution, Progress, Report, Trial, independent_judge
 from gada_ray.model.discriminator import Discriminator, Gada
 from gada_ray.model.generator import Generator
-from gada_ray.recipes import direct
 from gada_ray.store import CHECKPOINT, DatasetRecord, FoldRecord, PhaseResult, Result, RunRecord, Store
 from gada_ray.training import checkpoint
 from gada_ray.training.averages import Average
 from gada_ray.training.memory import keep_freed_memory
 from gada_ray.training.phases import DivergedError, Phase, build
 
+__all__ = ["EndedError", "Execution", "Progress", "Report", "Trial", "independent_judge", "run_trial"]
+
 LOSS_POINTS = 50
 """Points of the loss curves in a phase; a checkpoint can be taken at each."""
 WEIGHTS = "weights.pt"
-RETEST = ("crops", "placement", "crop_grid", "sampling", "temperature", "pooling", "weights")
-"""Fields of the evaluation that concern trained weights alone: trials that differ in them share one training."""
-CROPPING = ("crop_grid", "crops_per_image", "sampling", "temperature")
-"""Fields of the data that say how training takes its crops."""
-JUDGE_WIDTHS, JUDGE_BATCH, JUDGE_SEED = (32, 64, 64, 256), 32, 1_000_003
-"""Of the independent judge: maps of its trunk, crops in a step, and what its seed is away from the trial's."""
 CROP_SPREAD = "crop_spread"
 """Root mean square over images of the standard error of a prediction by the draw of its crops, in quality."""
 GENERATOR = "generator_"
 """How metrics of the generator begin; they do not depend on how images are tested."""
-
-Progress = dict[str, float | int | str]
-Report = Callable[[Progress], None]
-
-
-class EndedError(Exception):
-    """A training that was asked to end, and has written a checkpoint."""
-
-
-@dataclass(frozen=True)
-class Trial:
-    """A configuration, the references it may see, a seed, and the data's fingerprint: all that fixes its numbers."""
-
-    config: TrainingConfig
-    fold: Fold
-    seed: int
-    fingerprint: str
-
-    def prefix(self, phases: int) -> str:
-        """The signature of the trial that ends after some phases of this one.
-
-        Fields at their defaults are left out, so that a new field orphans no result; a changed default is a change of
-        behaviour and raises CODE_VERSION.
-        """
-        config = self.config.model_dump(mode="json", exclude_defaults=True)
-        config["phases"] = config["phases"][:phases]
-        return digest(
-            {
-                "config": config,
-                "fold": asdict(self.fold),
-                "seed": self.seed,
-                "data": self.fingerprint,
-                "code": CODE_VERSION,
-            }
-        )
-
-    @cached_property
-    def signature(self) -> str:
-        """The sha256, in hex, that names the trial everywhere."""
-        return self.prefix(len(self.config.phases))
-
-    @cached_property
-    def starts(self) -> dict[str, int]:
-        """Signatures of trials from whose weights this one can start, the nearest first, and the phases it then skips.
-
-        The trial that is tested in the usual way and else the same; then those that end after some of its phases.
-        """
-        phases = len(self.config.phases)
-        usual = {name: EvaluationConfig.model_fields[name].default for name in RETEST}
-        evaluation = self.config.evaluation.model_copy(update=usual)
-        tested = replace(self, config=self.config.model_copy(update={"evaluation": evaluation}))
-        retested = {} if evaluation == self.config.evaluation else {tested.signature: phases}
-        return retested | {self.prefix(number): number for number in range(phases - 1, 0, -1)}
-
-
-def independent_judge(trial: Trial) -> Trial:
-    """The trial of a judge that says what a trial's generated crops show and never meets its generator.
-
-    A direct training on the same references, all rated, and crop size with first weights of its own, the same for
-    all configurations.
-    """
-    data = trial.config.data
-    usual = {name: getattr(DataConfig(), name) for name in (*CROPPING, "rated_images", "rated_by")}
-    values = {
-        "data": data.model_copy(update=usual | {"batch": JUDGE_BATCH}),
-        "model": ModelConfig(trunk_widths=JUDGE_WIDTHS[:-1], feature_maps=JUDGE_WIDTHS[-1]),
-        "phases": (direct(trial.config.evaluation.judge_steps),),
-        "evaluation": EvaluationConfig(curve_points=0),
-    }
-    return replace(trial, config=TrainingConfig.model_validate(values), seed=trial.seed + JUDGE_SEED)
-
-
-@dataclass(frozen=True)
-class Execution:
-    """How a trial runs; nothing here changes what it is."""
-
-    device: str = "cpu"
-    """A torch device: "cpu", "cuda", "cuda:1", "mps"."""
-    threads: int = 1
-    """CPU threads."""
-    checkpoint_every_s: float = 60.0
-    study: str = ""
-    """Name of the study that asks for the trial; its result says so."""
-    node: str = ""
-    """Where it runs, as a cluster calls it; its result says so."""
-    ending: Callable[[], bool] = bool
-    """Asked before every step whether to write a checkpoint and end; by default never, as `bool()` says."""
 
 
 @dataclass
@@ -160,7 +66,7 @@ class _State:
 
 
 def run_trial(
-    trial: Trial, dataset: IqaDataset, store: Store, execution: Execution = Execution(), report: Report = lambda _: None
+    trial: Trial, dataset: IqaDataset, store: Store, execution: Execution = ON_CPU, report: Report = lambda _: None
 ) -> Result:
     """Train and test one trial, or return its stored result.
 
@@ -203,11 +109,7 @@ class _Training:
         self.device = torch.device(execution.device)
         self.since = time.monotonic()
         self.saved = time.monotonic()
-        if self.device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(self.device)
-            # TF32 is what GPUs have for float32 convolutions; shapes are fixed, so the fastest kernel can be searched.
-            torch.set_float32_matmul_precision("high")
-            torch.backends.cudnn.benchmark = True
+        devices.settle(self.device)
         self.sums: tuple[dict[str, torch.Tensor], int] = ({}, 0)
         """Of a checkpoint between two points of the loss curves: losses since the last point, and of how many steps."""
         self.state = _State(started=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"))
@@ -277,14 +179,15 @@ class _Training:
                 latest |= self._look(settings.name, before, self._predict(min(test.curve_crops, test.crops)))
                 phase.prepare()
                 since = time.monotonic()
-            if at_point:
+            if latest:
                 self.report(
                     {"phase": settings.name, "steps_done": before + state.step, "steps": config.steps, **latest}
                 )
-                if time.monotonic() - self.saved > self.execution.checkpoint_every_s and state.step < settings.steps:
-                    self._add_seconds(settings.name, since)
-                    since = time.monotonic()
-                    self._save(phase)
+            due = time.monotonic() - self.saved > self.execution.checkpoint_every_s
+            if at_point and due and state.step < settings.steps:
+                self._add_seconds(settings.name, since)
+                since = time.monotonic()
+                self._save(phase)
         self._add_seconds(settings.name, since)
         if "generator" in settings.trains and test.judge_steps:
             self._save(phase)  # the judge may have to be trained first, which may be ended
@@ -303,8 +206,7 @@ class _Training:
         return predictions
 
     def _add_seconds(self, phase: str, since: float) -> None:
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
+        devices.wait(self.device)
         self.state.phase_seconds[phase] = self.state.phase_seconds.get(phase, 0.0) + time.monotonic() - since
 
     def _note(self, phase: str, before: int, values: dict[str, float]) -> None:
@@ -471,7 +373,7 @@ class _Training:
                 "metrics": metrics,
                 "phases": [PhaseResult(**phase) for phase in state.phases],
                 "run": RunRecord(
-                    device=_device_name(self.device),
+                    device=devices.name(self.device),
                     threads=self.execution.threads,
                     host=socket.gethostname(),
                     node=self.execution.node,
@@ -479,7 +381,7 @@ class _Training:
                     seconds=state.seconds + time.monotonic() - self.since,
                     phase_seconds=state.phase_seconds,
                     evaluation_seconds=state.evaluation_seconds,
-                    peak_memory_mb=_peak_memory_mb(self.device),
+                    peak_memory_mb=devices.peak_mb(self.device),
                     reused=state.reused,
                     study=self.execution.study,
                     versions={"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__},
@@ -494,14 +396,3 @@ class _Training:
 def _curve_steps(steps: int, points: int) -> set[int]:
     """Steps at which the curve is measured, before the phase's end, which is measured in full."""
     return {round(steps * i / points) for i in range(1, points)} - {0, steps}
-
-
-def _device_name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-
-
-def _peak_memory_mb(device: torch.device) -> float:
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**20
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (2**20 if sys.platform == "darwin" else 2**10)

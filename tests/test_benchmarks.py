@@ -8,9 +8,9 @@ import pytest
 import torch
 from PIL import Image
 
-from benchmarks import scoring, speed
+from benchmarks import gpu, scoring, speed
 from gada_ray.scoring import save
-from tests.toy import tiny, toy_scorer
+from tests.toy import tiny, toy_dataset, toy_scorer
 
 MANIFEST = """name = "two scenes"
 description = "made-up scores"
@@ -76,3 +76,23 @@ def test_scoring_is_timed_beside_kangs_network(tmp_path: Path, capsys: pytest.Ca
         "(c) 2 images",
     ):
         assert words in printed
+
+
+def test_the_gpu_table_is_put_into_its_place_and_nothing_else_changes() -> None:
+    text = gpu.TABLE.read_text(encoding="utf-8")
+    before, after = text.split(gpu.BEGIN)[0], text.split(gpu.END)[1]
+    new = gpu.filled(text, gpu.table([("step", "64 px", "9 steps/s", "1.00")], "A GPU:"))
+    assert new.startswith(before) and new.endswith(after)
+    assert "| step | 64 px | 9 steps/s | 1.00 |" in new
+    assert gpu.filled(new, "again").count("9 steps/s") == 0
+
+
+def test_steps_scoring_and_memory_are_measured_for_the_gpu_table_on_a_cpu_too() -> None:
+    dataset, device = toy_dataset(), torch.device("cpu")
+    rows = [*gpu.step_rows(dataset, device, quick=True), *gpu.scoring_rows(device, quick=True)]
+    rows += gpu.memory_rows(dataset, device, quick=True)
+    names = [name for name, *_ in rows]
+    for phase in ("gan", "augmentation", "finetuning"):
+        assert names.count(f"step, {phase}") == 2
+    assert {"score, from decoded pixels on", "score, from files on", "memory of a trial"} <= set(names)
+    assert all(float(value.split()[0]) > 0 for _, _, value, _ in rows)

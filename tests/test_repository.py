@@ -22,9 +22,10 @@ LOCK = (ROOT / "requirements.txt").read_text()
 PYTHONS = [f"3.{minor}" for minor in range(11, 15)]
 
 LAYERS = (
-    {"errors"},
+    {"bytecode", "devices", "errors"},
     {"config"},
-    {"data", "model", "recipes", "store"},
+    {"card", "data", "model", "recipes", "store"},
+    {"identity"},
     {"evaluation", "training"},
     {"crosstest", "pictures", "scoring", "trial"},
     {"study"},

@@ -3,6 +3,7 @@
 import csv
 import os
 import struct
+import subprocess
 import sys
 import warnings
 import zlib
@@ -181,3 +182,55 @@ def test_bad_options_are_one_message_and_exit_code_2(monkeypatch, capfd, model, 
     assert code == 2
     assert says in told
     assert "Traceback" not in told
+
+
+def test_other_numbers_of_crops_are_used_and_their_uncertainty_is_told(monkeypatch, capfd, tmp_path, model):
+    images = tmp_path / "images"
+    images.mkdir()
+    for number in range(3):
+        noise = RNG.integers(0, 256, (48, 56, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(images / f"{number}.png")
+    told = {}
+    for crops in (1, 2, 3, 12):
+        out = tmp_path / f"{crops}.csv"
+        code, told[crops] = command(monkeypatch, capfd, images, "--model", model, "--out", out, "--crops", crops)
+        assert code == 0 and len(rows(out)) == 3
+    assert {row["spread"] for row in rows(tmp_path / "1.csv")} == {"0.000000"}
+    assert "instead of" not in told[3], "the model's own number"
+    assert "1 crops instead of 3: the chance of where they lie counts 1.73 times as much" in told[1]
+    assert "12 crops instead of 3: the chance of where they lie counts 0.50 times as much" in told[12]
+    spread = np.median([float(row["spread"]) for row in rows(tmp_path / "12.csv")])
+    assert f"±{spread / 12**0.5:.4f} with 12 crops" in told[12]
+    assert f"±{spread / 3**0.5:.4f} with the model's 3" in told[12]
+
+
+def test_the_first_image_is_judged_alone_and_the_others_in_full_batches_in_the_order_given(tmp_path):
+    scorer = toy_scorer()
+    sizes, judged = [], scorer.judged
+    scorer.judged = lambda crops: sizes.append(len(crops)) or judged(crops)  # type: ignore[method-assign, func-returns-value]
+    paths = [tmp_path / f"{number}.png" for number in range(9)]
+    for path in paths:
+        Image.fromarray(RNG.integers(0, 256, (20, 20, 3), dtype=np.uint8)).save(path)
+    found = [path for path, _ in scorer.score_files(paths, batch=4, workers=2)]
+    assert found == paths
+    assert sizes == [1, 4, 4]
+
+
+def test_a_pipe_gets_a_row_for_each_path_before_the_next_one_is_there(tmp_path, model):
+    for name in "ab":
+        Image.fromarray(RNG.integers(0, 256, (20, 20, 3), dtype=np.uint8)).save(tmp_path / f"{name}.png")
+    arguments = ["-m", "gada_ray", "score", "--list", "-", "--model", str(model)]
+    with subprocess.Popen(
+        [sys.executable, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin and process.stdout and process.stderr
+        assert process.stdout.readline().strip().split(",") == COLUMNS
+        for name in ("a.png", "b.png"):
+            process.stdin.write(f"{tmp_path / name}\n\n")
+            process.stdin.flush()
+            assert process.stdout.readline().startswith(f"{tmp_path / name},")
+        process.stdin.write(f"{tmp_path / 'none.png'}\n")
+        process.stdin.close()
+        assert process.stdout.read() == ""
+        assert "1 of 3 were not scored" in process.stderr.read()
+    assert process.returncode == 1

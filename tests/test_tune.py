@@ -18,9 +18,9 @@ from PIL import Image
 import tune
 from gada_ray import DataConfig
 from gada_ray.data.splits import Split, make_splits
-from gada_ray.running import runner, session
+from gada_ray.running import cluster, runner, session
 from gada_ray.running.lock import only_driver
-from gada_ray.study import estimate, price
+from gada_ray.study import estimate, price, timing
 from gada_ray.study.definition import StudyError, make_plan, selection
 from gada_ray.study.inputs import Data
 from gada_ray.tracking import models, runs
@@ -40,7 +40,7 @@ def command(
         assert slots, "training was about to start"
         return slots
 
-    monkeypatch.setattr(runner, "connect", connect)
+    monkeypatch.setattr(cluster, "connect", connect)
     monkeypatch.setattr(sys, "argv", ["tune.py", *map(str, arguments)])
     code = 0
     try:
@@ -170,7 +170,7 @@ def test_a_plan_prices_every_level_and_trains_nothing(monkeypatch, capsys, tmp_p
 def test_a_plan_on_a_machine_without_a_gpu_says_that_its_prices_are_of_the_cpu(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
-    monkeypatch.setattr(estimate, "probe", constant)
+    monkeypatch.setattr(timing, "probe", constant)
     arguments = ("--study", "phases", "--preset", "paper", "--plan", "--storage", tmp_path)
     code, text = command(monkeypatch, capsys, *arguments)
     assert code == 0
@@ -183,7 +183,8 @@ def test_a_plan_on_a_machine_without_a_gpu_says_that_its_prices_are_of_the_cpu(m
 def test_a_spent_budget_ends_with_what_is_missing_and_the_next_run_takes_it_up(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(runner, "run", inline)
     monkeypatch.setattr(runs, "Tracker", MagicMock())
-    monkeypatch.setattr(estimate, "probe", constant)
+    monkeypatch.setattr(timing, "probe", constant)
+    monkeypatch.setattr(estimate, "WORTH_TIMING", 0.0)
     arguments = ("--study", "phases", "--preset", "smoke", "--storage", tmp_path)
     code, text = command(monkeypatch, capsys, *arguments, "--max-gpu-hours", "1e-9", slots=1)
     assert code == 75, text
@@ -239,7 +240,7 @@ def test_the_study_of_labels_runs_with_photographs_and_refuses_those_that_show_a
 def test_trainings_that_diverge_are_named_with_their_cause_and_not_tried_again(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(runner, "run", inline)
     monkeypatch.setattr(runs, "Tracker", MagicMock())
-    monkeypatch.setattr(estimate, "probe", constant)
+    monkeypatch.setattr(timing, "probe", constant)
     make_manifest(tmp_path / "data")
     arguments = ("--study", "normalisation", "--preset", "smoke", "--dataset", "manifest", "--data-root")
     wild = ("--set", "rates.discriminator=1e30", "--set", "model.norm=none", "--storage", tmp_path / "runs")

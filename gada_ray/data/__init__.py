@@ -26,6 +26,7 @@ __all__ = [
     "IqaDataset",
     "Split",
     "check_crops",
+    "check_place",
     "choose_splits",
     "load_dataset",
     "load_splits",
@@ -59,15 +60,27 @@ def load_dataset(name: str, root: Path | None, config: DataConfig) -> IqaDataset
     Raises:
         DataError: for an unknown name, a missing root, and whatever is wrong with the files, a line a problem.
     """
+    check_place(name, root)
     if name == "demo":
         if config.shorter_side is not None:
             raise DataError("data.shorter_side does not apply to demo, whose images are small as they are")
         return load_demo(root, config.demo_local)
-    if name not in _ON_DISK:
-        raise DataError(f"unknown dataset '{name}'; available: {', '.join(DATASETS)}")
-    if root is None:
-        raise DataError(f"dataset '{name}' needs --data-root: the folder that holds it; only demo needs none")
+    assert root is not None
     return _ON_DISK[name](root, config)
+
+
+def check_place(name: str, root: Path | None) -> None:
+    """Make sure that a database is known by its name, and that its folder is named, before anything is read.
+
+    Raises:
+        DataError: for an unknown name, or a root that is missing.
+    """
+    if name not in DATASETS:
+        raise DataError(f"unknown dataset '{name}'; available: {', '.join(DATASETS)}")
+    if name != "demo" and root is None:
+        raise DataError(f"dataset '{name}' needs --data-root: the folder that holds it; only demo needs none")
+    if name != "demo" and root is not None and not root.exists():
+        raise DataError(f"{name}: no folder {root}; --data-root must name the folder that holds the database")
 
 
 def choose_splits(dataset: IqaDataset, wish: str | None, count: int = 10, seed: int = 0) -> tuple[Split, ...]:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import zlib
 from pathlib import Path
 
 import numpy as np
-from scipy.io import loadmat
-from scipy.io.matlab import MatReadError
 
 from gada_ray.config import DataConfig
 from gada_ray.data.dataset import DataError, IqaDataset
 from gada_ray.data.files import FileIndex, find_database
 from gada_ray.data.images import UNSPECIFIED, Labelled, load_images
+from gada_ray.data.matlab import read_mat
 
 ENTRIES = 1169
 EXERCISES = 7
@@ -50,10 +48,10 @@ def _entries(index: FileIndex, variable: str) -> np.ndarray:
     if not path.exists():
         raise DataError(f"{path}: no such file; the scores of LIVE in the Wild lie in its folder Data")
     try:
-        values = np.asarray(loadmat(path)[variable]).ravel()
+        values = np.asarray(read_mat(path)[variable]).ravel()
     except KeyError:
         raise DataError(f"{path}: has no variable '{variable}'") from None
-    except (MatReadError, zlib.error, ValueError, OSError, TypeError, NotImplementedError) as error:
+    except NotImplementedError as error:
         raise DataError(f"{path}: not a MATLAB file that can be read ({error})") from None
     if len(values) != ENTRIES:
         raise DataError(f"{path}: '{variable}' has {len(values)} entries, LIVE in the Wild has {ENTRIES}")

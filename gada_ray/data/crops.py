@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gada_ray import devices
 from gada_ray.data.dataset import IqaDataset, Photographs
 
 
@@ -76,8 +77,8 @@ class Pictures:
     def gather(self, images: Tensor, top: Tensor, left: Tensor, crop_px: int) -> Tensor:
         """Crops `[n, 3, c, c]` in [0, 1] of images (numbers as in `IqaDataset`), in one indexing operation."""
         line = 3 * self.shapes[images, 1]
-        start = (self.offsets[images] + top * line + 3 * left).to(self.device)
-        rows = torch.arange(crop_px, device=self.device)[None, :] * line.to(self.device)[:, None]
+        start, line = devices.moved(torch.stack([self.offsets[images] + top * line + 3 * left, line]), self.device)
+        rows = torch.arange(crop_px, device=self.device)[None, :] * line[:, None]
         columns = torch.arange(3 * crop_px, device=self.device)
         index = (start[:, None] + rows)[:, :, None] + columns
         crops = self.pixels[index].view(len(images), crop_px, crop_px, 3)

@@ -6,8 +6,6 @@ import re
 from pathlib import Path
 from zipfile import BadZipFile
 
-import pandas as pd
-
 from gada_ray.config import DataConfig
 from gada_ray.data.dataset import DataError, IqaDataset
 from gada_ray.data.files import FileIndex, find_database
@@ -78,6 +76,8 @@ def _list(path: Path) -> list[tuple[str, float]]:
 
 def _workbook(path: Path) -> list[tuple[str, float]]:
     """File names and scores of the workbook's sheet that lists all images; its header is not in the first row."""
+    import pandas as pd
+
     try:
         cells = pd.read_excel(path, sheet_name=SHEET, header=None, dtype=object)
     except (ValueError, OSError, KeyError, BadZipFile) as error:

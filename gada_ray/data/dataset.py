@@ -9,12 +9,14 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import pandas as pd
 
 from gada_ray.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Direction = Literal["higher_is_better", "lower_is_better"]
 
@@ -176,6 +178,8 @@ class IqaDataset:
 
     def frame(self) -> pd.DataFrame:
         """One row a distorted image: image, reference, distortion, score, quality, height, width."""
+        import pandas as pd
+
         shapes = self.shapes[self.first :]
         return pd.DataFrame(
             {

@@ -10,15 +10,17 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
-from scipy.stats import spearmanr
 
 from gada_ray.config import DataConfig
 from gada_ray.data import check_crops, choose_splits, load_dataset, memory
 from gada_ray.data.dataset import DataError, IqaDataset
 from gada_ray.data.splits import Split
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SAMPLE = 200
 """Images, at most, on which the direction of the scores is checked."""
@@ -76,6 +78,8 @@ def examine(name: str, root: Path | None, config: DataConfig, splits: str | None
 
 def counts(dataset: IqaDataset, column: str) -> pd.DataFrame:
     """Images and raw scores by `distortion` or `reference`: columns count, min, mean, max."""
+    import pandas as pd
+
     return pd.DataFrame(dataset.frame().groupby(column)["score"].agg(["count", "min", "mean", "max"]))
 
 
@@ -102,6 +106,8 @@ def agreement_with_ssim(dataset: IqaDataset, sample: int = SAMPLE) -> float:
         similarity = list(pool.map(similarity_of, rows.tolist()))
     if np.ptp(similarity) == 0:
         return math.nan
+    from scipy.stats import spearmanr
+
     return float(spearmanr(similarity, dataset.quality[rows]).statistic)
 
 

@@ -7,17 +7,15 @@ Facts of the label files: `dmos.mat` and `refnames_all.mat` list 982 entries in 
 
 from __future__ import annotations
 
-import zlib
 from pathlib import Path
 
 import numpy as np
-from scipy.io import loadmat
-from scipy.io.matlab import MatReadError
 
 from gada_ray.config import DataConfig
 from gada_ray.data.dataset import DataError, IqaDataset
 from gada_ray.data.files import FileIndex, find_database
 from gada_ray.data.images import Labelled, load_images
+from gada_ray.data.matlab import read_mat
 
 FOLDERS = {"jp2k": 227, "jpeg": 233, "wn": 174, "gblur": 174, "fastfading": 174}
 """Folders in the order of the label files, with their numbers of images."""
@@ -69,10 +67,10 @@ def _entries(index: FileIndex, file: str, variable: str) -> np.ndarray:
         apart = " (a download of its own; or use the original scores)" if file == "dmos_realigned.mat" else ""
         raise DataError(f"{path}: no such file; LIVE's scores belong beside its folders{apart}")
     try:
-        values = loadmat(path)[variable].ravel()
+        values = read_mat(path)[variable].ravel()
     except KeyError:
         raise DataError(f"{path}: has no variable '{variable}'; is it LIVE's {file}?") from None
-    except (MatReadError, zlib.error, ValueError, OSError, TypeError, NotImplementedError) as error:
+    except NotImplementedError as error:
         raise DataError(f"{path}: not a MATLAB file that can be read ({error})") from None
     if len(values) != expected:
         raise DataError(f"{path}: '{variable}' has {len(values)} entries, LIVE release 2 has {expected}")

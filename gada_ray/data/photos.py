@@ -93,15 +93,15 @@ def load_photographs(folder: Path, workers: int | None = None) -> Photographs:
     )
 
 
-def find_photos(paths: Iterable[Path]) -> Iterator[Path | DataError]:
-    """Every file of some files and folders, folders in full and in the order of names.
+def find_photos(paths: Iterable[Path | None]) -> Iterator[Path | DataError | None]:
+    """Every file of some files and folders, folders in full and in the order of names; None is passed on.
 
     Files and folders whose names begin with a dot are left out. Links are followed, but no folder is read twice. What
     cannot be listed comes as a DataError that names it.
     """
     seen: set[tuple[int, int]] = set()
     for path in paths:
-        yield from _below(path, seen) if os.path.isdir(path) else (path,)
+        yield from _below(path, seen) if path is not None and os.path.isdir(path) else (path,)
 
 
 def _below(folder: Path, seen: set[tuple[int, int]]) -> Iterator[Path | DataError]:

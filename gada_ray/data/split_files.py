@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-import zlib
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
 import numpy as np
-from scipy.io import loadmat
-from scipy.io.matlab import MatReadError
 
 from gada_ray.data.dataset import DataError, IqaDataset
+from gada_ray.data.matlab import read_mat
 from gada_ray.data.splits import Split, splits_hash, with_validation
 from gada_ray.data.tables import read_cells
 
@@ -61,6 +59,16 @@ def to_json(splits: Sequence[Split], dataset: IqaDataset) -> str:
     return json.dumps(record, indent=1) + "\n"
 
 
+def check_wish(wish: str | None) -> None:
+    """Make sure that a file of splits which is asked for is there; "published" and None ask for none.
+
+    Raises:
+        DataError: for a file that is not there.
+    """
+    if wish and wish != "published" and not Path(wish).exists():
+        raise DataError(f"no split file at {wish}")
+
+
 def load_splits(path: Path, dataset: IqaDataset, most: int | None = None) -> tuple[Split, ...]:
     """Read splits, one's own or somebody else's, in one of the forms by its suffix.
 
@@ -78,8 +86,7 @@ def load_splits(path: Path, dataset: IqaDataset, most: int | None = None) -> tup
     Raises:
         DataError: names the file and every rule that it breaks.
     """
-    if not path.exists():
-        raise DataError(f"no split file at {path}")
+    check_wish(str(path))
     suffix = path.suffix.lower()
     if suffix == ".txt":
         names = [line.strip() for line in path.read_text(encoding="utf-8-sig", errors="replace").splitlines()]
@@ -140,11 +147,9 @@ def _columns(path: Path) -> list[tuple[int, Parts]]:
 
 def _permutations(path: Path, dataset: IqaDataset, most: int | None) -> list[tuple[int, Parts]]:
     try:
-        found: dict[str, Any] = loadmat(path)
+        found = read_mat(path)
     except NotImplementedError:
         found = _hdf5(path)
-    except (MatReadError, zlib.error, ValueError, OSError, TypeError) as error:
-        raise DataError(f"{path}: not a MATLAB file that can be read ({error})") from None
     if "index" not in found:
         names = [name for name in found if not name.startswith("__")]
         raise DataError(f"{path}: no variable 'index' with permutations; it has {', '.join(names)}")

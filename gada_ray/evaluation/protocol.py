@@ -12,6 +12,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from gada_ray import devices
 from gada_ray.config import TrainingConfig
 from gada_ray.data import sampling
 from gada_ray.data.crops import CropSource, generator_for
@@ -85,7 +86,7 @@ def predict(
     parts = []
     for part in torch.arange(len(images)).split(CROPS_AT_ONCE):
         batch = source.gather(images[part], top[part], left[part], config.data.crop_px)
-        with torch.autocast(source.device.type, dtype=torch.bfloat16, enabled=config.precision == "bfloat16"):
+        with devices.autocast(source.device, config.precision):
             parts.append(judge.evaluate(batch))
     quality, learned = (torch.cat(each).cpu().view(len(rows), crops) for each in zip(*parts, strict=True))
     match config.evaluation.pooling:

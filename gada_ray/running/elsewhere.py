@@ -5,19 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
-
-# First: it sets what Ray reads from the environment when it is imported.
-from gada_ray.running.runner import Resources  # isort: skip
 import ray
 
 from gada_ray.crosstest import ALL, MEASURES, WITHOUT, cross_test
-from gada_ray.data import DataError, load_dataset
 from gada_ray.data.dataset import IqaDataset
 from gada_ray.evaluation import scenes
+from gada_ray.running.slots import Resources
 from gada_ray.store import DatasetRecord, Result, Store
 from gada_ray.study.search import Job
 from gada_ray.tracking import models
@@ -36,21 +32,6 @@ class Test:
     """Name of the database on the command line."""
     shared: Mapping[str, str]
     """Its scenes that the trial was trained on, with training's names."""
-
-
-def load_others(wishes: Sequence[str], config: Any) -> dict[str, IqaDataset]:
-    """Databases that are asked for as NAME=DIR, by name.
-
-    Raises:
-        DataError: for a wish of another form, a name given twice, and whatever is wrong with the data.
-    """
-    found: dict[str, IqaDataset] = {}
-    for wish in wishes:
-        name, _, root = wish.partition("=")
-        if name in found:
-            raise DataError(f"--also-test names {name} twice; a database of another folder needs a run of its own")
-        found[name] = load_dataset(name, Path(root) if root else None, config)
-    return found
 
 
 def plan_tests(

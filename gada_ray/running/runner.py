@@ -1,57 +1,40 @@
-"""Trains the trials of a search on a Ray cluster. The only module that imports ray.
+"""Trains the trials of a search on a Ray cluster.
 
-Tune schedules and places; how many trials it has at a time is decided here, by what the nodes hold now.
-
-Tune schedules and places; what it stores is thrown away. Results are read from the store.
+Tune schedules and places; how many trials it has at a time is decided here, by what the nodes hold now. What it stores
+is thrown away. Results are read from the store.
 """
 
 from __future__ import annotations
 
 import logging
-import os
 import tempfile
-import threading
 import time
 import uuid
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-# Read when ray is imported. Token authentication would write a secret into the user's home for a local session; a
-# driver under `uv run` would install the environment again for every worker; Tune would write three logs of its own,
-# and a traceback where a worker dies.
-os.environ.setdefault("RAY_AUTH_MODE", "disabled")
-os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
-os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
-os.environ.setdefault("TUNE_PRINT_ALL_TRIAL_ERRORS", "0")
-os.environ.setdefault("TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S", "0")
-os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
-os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-
 import ray
-import torch
 from ray import cloudpickle, tune
 from ray.exceptions import RayActorError
-from ray.experimental import internal_kv
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
-from gada_ray.config import TrainingConfig
 from gada_ray.data.dataset import IqaDataset
-from gada_ray.data.splits import Fold
-from gada_ray.errors import UserError
-from gada_ray.running import slots
-from gada_ray.store import RefusedError, Result, Store, StoreError
+from gada_ray.running.cluster import connect as connect
+from gada_ray.running.cluster import count_slots
+from gada_ray.running.cluster import disconnect as disconnect
+from gada_ray.running.slots import ResourceError as ResourceError
+from gada_ray.running.slots import Resources as Resources
+from gada_ray.running.status import Watcher as Watcher
+from gada_ray.running.worker import Bell, Train, train_trial
+from gada_ray.store import RefusedError, Store, StoreError
 from gada_ray.study.search import Job, Search
-from gada_ray.trial import EndedError, Execution, Progress, Report, Trial, run_trial
 
-REPORT_EVERY_S = 2.0
-"""Tune handles reports one by one; more than this tells nobody more."""
 RETRIES = 3
 """Attempts in a row, each from the last checkpoint, that may break off without getting further than those before.
 
@@ -64,162 +47,11 @@ COUNT_EVERY_S = 2.0
 """Between two looks at the nodes, which may join and leave."""
 GRACE_S = 12.0
 """For running trials to write a checkpoint, when a study ends before they do."""
-LISTEN_S = 0.5
-"""Between two looks of a worker at whether its trial shall end."""
-
 NODE_ID = "ray.io/node-id"
 """A label that Ray gives to every node."""
 
 # It counts a trial that was queued anew as one that failed.
 logging.getLogger("ray.tune.tune").setLevel(logging.CRITICAL)
-
-
-Train = Callable[[Trial, IqaDataset, Store, Execution, Report], Result]
-
-
-class ResourceError(UserError, ValueError):
-    """Resources that the cluster does not have; names what was asked for and what there is."""
-
-
-@dataclass(frozen=True)
-class Resources:
-    """What one trial gets."""
-
-    cpus: float = 1.0
-    gpus: float = 0.0
-    max_concurrent: int | None = None
-    checkpoint_every_s: float = 60.0
-
-    @property
-    def execution(self) -> Execution:
-        """Device and threads of a trial. Ray shows a GPU trial its own GPU as the first one."""
-        return Execution("cuda" if self.gpus else "cpu", max(1, int(self.cpus)), self.checkpoint_every_s)
-
-
-def choose_resources(
-    cpus: float, gpus: float | None, max_concurrent: int | None, checkpoint_every_s: float, address: str | None
-) -> Resources:
-    """Resources of a trial; without a wish a whole GPU where this machine has one.
-
-    Raises:
-        ResourceError: for a GPU wish on a machine without one, unless the trials run on a cluster elsewhere.
-    """
-    here = torch.cuda.device_count()
-    if gpus and not here and address is None:
-        raise ResourceError(
-            f"--gpus-per-trial {gpus:g} was asked for, but torch {torch.__version__} sees no GPU on this machine; "
-            "leave it out to train on the CPU, or name a cluster with --address"
-        )
-    return Resources(cpus, (1.0 if here else 0.0) if gpus is None else gpus, max_concurrent, checkpoint_every_s)
-
-
-def slots_here(resources: Resources) -> int:
-    """Trials at a time on this machine, without asking Ray."""
-    has = {"CPU": float(slots.cpus_here()), "GPU": float(torch.cuda.device_count())}
-    fitting = slots.on_node(has, resources.cpus, resources.gpus)
-    return max(1, min(fitting, resources.max_concurrent or fitting))
-
-
-def connect(address: str | None, resources: Resources) -> int:
-    """Join the cluster at an address or at $RAY_ADDRESS, or start one here, and say how many trials run at a time.
-
-    One that is started has the CPUs that this process may use, and a temporary folder that is its user's own.
-
-    Raises:
-        ResourceError: if no node can hold a trial, or if there is no cluster at the address.
-    """
-    if not ray.is_initialized():
-        # Without an address, Ray looks for a cluster on this machine, and tries for minutes to reach one that is gone.
-        address = address or os.environ.get("RAY_ADDRESS") or "local"
-        options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
-        if address == "local":
-            options |= {"include_dashboard": False, "num_cpus": slots.cpus_here(), "_temp_dir": temporary_folder()}
-        try:
-            ray.init(address=address, **options)
-        except ConnectionError as error:
-            raise ResourceError(
-                f"no Ray cluster answers at {address} ({str(error).splitlines()[0]}); start one with "
-                "`ray start --head`, correct --address or RAY_ADDRESS, or leave both out to use this machine alone"
-            ) from None
-    count = count_slots(resources)
-    if count < 1:
-        nodes = Counter(f"{has.get('CPU', 0):g} CPUs and {has.get('GPU', 0):g} GPUs" for has in nodes_now())
-        later = Counter(f"{has.get('CPU', 0):g} CPUs and {has.get('GPU', 0):g} GPUs" for has, _ in nodes_later())
-        has = ", ".join(f"{number} x {what}" for what, number in nodes.items())
-        more = f"; the autoscaler may start nodes of {', or of '.join(later)}" if later else ""
-        raise ResourceError(
-            f"a trial asks for {resources.cpus:g} CPUs and {resources.gpus:g} GPUs, and no node can hold one: the "
-            f"cluster has {has}{more}; lower --cpus-per-trial or --gpus-per-trial"
-        )
-    return count
-
-
-def temporary_folder() -> str | None:
-    """Where a Ray that is started here keeps its sockets and logs; None leaves it to Ray.
-
-    Ray's own choice, /tmp/ray, belongs on a shared machine to whoever came first. Paths of sockets must be short.
-    """
-    if "RAY_TMPDIR" in os.environ:
-        return None
-    for name in ("ray", f"ray-{os.getuid()}"):
-        place = Path(tempfile.gettempdir()) / name
-        try:
-            place.mkdir(mode=0o700 if name != "ray" else 0o777, exist_ok=True)
-            # A folder of somebody else's is not to be trusted, whatever its mode.
-            if place.stat().st_uid == os.getuid() and os.access(place, os.W_OK | os.X_OK):
-                return str(place)
-        except OSError:
-            continue
-    return tempfile.mkdtemp(prefix="ray")
-
-
-def nodes_now(avoided: Collection[str] = ()) -> list[dict[str, float]]:
-    """Resources of the nodes that are alive, without those with some ids."""
-    nodes = ray.nodes()  # type: ignore[no-untyped-call]
-    return [dict(node["Resources"]) for node in nodes if node["Alive"] and node["NodeID"] not in avoided]
-
-
-def nodes_later() -> list[tuple[dict[str, float], float]]:
-    """Resources of the kinds of nodes that an autoscaler may start, each with how many at most."""
-    # Ray has no public name for it; it is None without an autoscaler.
-    config = ray._private.state.state.get_cluster_config()
-    groups = config.node_group_configs if config is not None else ()
-    return [
-        (dict(group.resources), float("inf") if group.max_count < 0 else float(group.max_count)) for group in groups
-    ]
-
-
-def count_slots(resources: Resources, avoided: Collection[str] = ()) -> int:
-    """Trials at a time, by the nodes that are there or that an autoscaler may start, without those with some ids."""
-    wish = resources.cpus, resources.gpus
-    later = sum(slots.on_node(has, *wish) * most for has, most in nodes_later() if most)
-    found = max(slots.on_nodes(nodes_now(avoided), *wish), min(later, 10**6))
-    return int(min(found, resources.max_concurrent or found))
-
-
-class Watcher:
-    """Is told what happens to trials; does nothing about it."""
-
-    def waits(self, job: Job) -> None:
-        """A trial asks for a worker."""
-
-    def started(self, job: Job) -> None:
-        """A worker has begun with a trial."""
-
-    def progress(self, job: Job, progress: Progress) -> None:
-        """A trial reported."""
-
-    def told(self, job: Job, message: str) -> None:
-        """Something went wrong with a trial that people should know of."""
-
-    def left(self, job: Job) -> None:
-        """A worker is through with a trial, whether it is done, broke off or was ended."""
-
-    def counted(self, count: int) -> None:
-        """So many trials at a time fit the nodes now."""
-
-    def tick(self) -> None:
-        """Time passes."""
 
 
 def run(
@@ -229,12 +61,13 @@ def run(
     resources: Resources,
     watcher: Watcher | None = None,
     enough: Callable[[], bool] = lambda: False,
-    train: Train = run_trial,
+    train: Train | None = None,
     on_setup: Callable[[], None] = lambda: None,
 ) -> None:
     """Train all that the search asks for, on the cluster that `connect` joined. `datasets` are by fingerprint.
 
-    `train` is what a worker does with a trial: whatever it does, it leaves the trial's result in the store.
+    `train` is what a worker does with a trial, by default `run_trial`: whatever it is, it leaves the trial's result in
+    the store.
     Once `enough` says so, nothing more starts, and running trials write a checkpoint and end, to be taken up later.
     `on_setup` is called when Tune has taken the process's signals.
 
@@ -242,12 +75,12 @@ def run(
         StoreError: if a result cannot be read back, as from a storage that the nodes do not share, or if the storage is
             full or refuses.
     """
-    bell = _Bell(uuid.uuid4().hex)
+    bell = Bell(uuid.uuid4().hex)
     suggester = _Suggester(search, store, resources, watcher or Watcher(), enough, bell)
     execution = replace(resources.execution, study=search.plan.study)
     trainable = tune.with_resources(
         tune.with_parameters(
-            _train,
+            train_trial,
             datasets=dict(datasets),
             storage=str(store.root),
             execution=asdict(execution),
@@ -293,83 +126,6 @@ def _place(config: Mapping[str, Any], resources: Resources) -> tune.PlacementGro
     return tune.PlacementGroupFactory([share], **where)
 
 
-@dataclass(frozen=True)
-class _Bell:
-    """Tells workers, through the cluster's own table of names, that trials shall end."""
-
-    run: str
-    """Names a run of a driver."""
-
-    def ring(self, signature: str = "all") -> None:
-        """Have one trial end, or all."""
-        internal_kv._internal_kv_put(f"gada-ray/{self.run}/{signature}", b"1")
-
-    def still(self, signature: str) -> None:
-        """Let a trial start again."""
-        internal_kv._internal_kv_del(f"gada-ray/{self.run}/{signature}")
-
-    @contextmanager
-    def heard(self, signature: str) -> Iterator[Callable[[], bool]]:
-        """In a worker: whether its trial shall end, as of half a second ago."""
-        rung, over = threading.Event(), threading.Event()
-        names = [f"gada-ray/{self.run}/{name}" for name in (signature, "all")]
-
-        def listen() -> None:
-            while not over.wait(LISTEN_S):
-                try:
-                    if any(internal_kv._internal_kv_exists(name) for name in names):
-                        return rung.set()
-                except Exception:  # a cluster whose head is away ends the worker by itself
-                    continue
-
-        thread = threading.Thread(target=listen, name="bell", daemon=True)
-        thread.start()
-        try:
-            yield rung.is_set
-        finally:
-            over.set()
-            thread.join()
-
-
-def _train(
-    config: dict[str, Any],
-    datasets: Mapping[str, IqaDataset],
-    storage: str,
-    execution: dict[str, Any],
-    train: Train,
-    bell: _Bell,
-) -> None:
-    """One trial in a worker."""
-    how = replace(Execution(**execution), node=ray.get_runtime_context().get_node_id())
-    if how.device == "cpu":
-        os.environ["CUDA_VISIBLE_DEVICES"] = ""
-    fold = config["fold"]
-    trial = Trial(
-        TrainingConfig.model_validate(config["config"]),
-        Fold(fold["split"], fold["scored_on"], tuple(fold["train"]), tuple(fold["held_out"])),
-        config["seed"],
-        config["fingerprint"],
-    )
-    last = 0.0
-
-    def report(progress: Progress) -> None:
-        nonlocal last
-        if "warning" in progress or time.monotonic() - last > REPORT_EVERY_S:
-            last = time.monotonic()
-            tune.report({**progress, "node": how.node})
-
-    with bell.heard(trial.signature) as ending:
-        try:
-            result = train(trial, datasets[trial.fingerprint], Store(storage), replace(how, ending=ending), report)
-        except EndedError:
-            tune.report({"ended": True})
-            return
-        except Exception as error:
-            error.node = how.node  # type: ignore[attr-defined]  # travels with the error
-            raise
-    tune.report({"status": result.status, "steps_done": trial.config.steps, "steps": trial.config.steps})
-
-
 class _Suggester(Searcher):
     """Tune's view of a search. A job that breaks off is queued anew here, as a new trial of Tune's."""
 
@@ -380,7 +136,7 @@ class _Suggester(Searcher):
         resources: Resources,
         watcher: Watcher,
         enough: Callable[[], bool],
-        bell: _Bell,
+        bell: Bell,
     ) -> None:
         super().__init__(metric=None, mode=None)
         self._search, self._store, self._enough = search, store, enough
@@ -646,8 +402,3 @@ class Silent(tune.ProgressReporter):
 
     def report(self, trials: list[Any], done: bool, *sys_info: Any) -> None:
         """Nothing."""
-
-
-def disconnect() -> None:
-    """Leave the cluster; one that `connect` started ends."""
-    ray.shutdown()

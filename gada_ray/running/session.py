@@ -8,32 +8,39 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-import torch
-
+from gada_ray import bytecode, devices
+from gada_ray.config import digest
 from gada_ray.data.split_files import save_splits
 from gada_ray.data.splits import splits_hash
 from gada_ray.errors import first_line
-from gada_ray.running import elsewhere, runner, views
+from gada_ray.running import views
 from gada_ray.running.interrupt import Interruption
 from gada_ray.running.lock import Lock, only_driver
-from gada_ray.running.runner import Resources
+from gada_ray.running.slots import Resources, slots_here
+from gada_ray.running.slots import choose_resources as of_a_trial
 from gada_ray.running.status import Status
 from gada_ray.running.views import console
 from gada_ray.store import Folder, Result, Store, write_whole
 from gada_ray.study import estimate as estimates
 from gada_ray.study.definition import Plan, selection
-from gada_ray.study.inputs import Data
-from gada_ray.study.price import gpu_share, peak_mb
+from gada_ray.study.inputs import Data, load_others
 from gada_ray.study.search import Configuration, Job, Search
 from gada_ray.study.summary import ConfigurationRun, Trial, configuration_key
 from gada_ray.study.virtual import play
-from gada_ray.tracking import models, runs
+from gada_ray.tracking import lookup
+from gada_ray.tracking.address import default_uri
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from gada_ray.tracking.runs import Tracker
 
 GOES_ON = 75
 """Exit code of a study that ended early and that the same command takes up: sysexits' EX_TEMPFAIL."""
@@ -67,34 +74,77 @@ class Options:
     """Other databases, as NAME=DIR, on which finished trials' weights are tested; see `running.elsewhere`."""
 
 
+def wish(options: Options) -> Resources:
+    """What a trial is to get, as far as that is known without data; without a wish a whole GPU where there is one.
+
+    Raises:
+        ResourceError: for a GPU on a machine without one, unless the trials run on a cluster elsewhere.
+    """
+    return of_a_trial(options.cpus, options.gpus, options.max_concurrent, options.checkpoint_every_s, options.address)
+
+
+@contextmanager
+def beginning(options: Options) -> Iterator[Future[int] | None]:
+    """Let Ray start beside what is done inside, where there surely is something to train: in a storage without trials.
+
+    What goes wrong with it is raised by the future's `result`.
+    """
+    if not Store(options.storage).empty:
+        yield None
+        return
+    bytecode.compile_for_workers()
+
+    def connect() -> int:
+        from gada_ray.running import cluster
+
+        return cluster.connect(options.address, wish(options))
+
+    with ThreadPoolExecutor(1, "ray") as pool:
+        future = pool.submit(connect)
+        try:
+            yield future
+        finally:
+            if not future.cancel() and future.exception() is None:
+                from gada_ray.running import cluster
+
+                cluster.disconnect()
+
+
 class Session:
     """A plan on a storage. Making one reads what the storage knows, and trains nothing."""
 
     def __init__(
-        self, plan: Plan, data: Data, options: Options, report: Report, interruption: Interruption | None = None
+        self,
+        plan: Plan,
+        data: Data,
+        options: Options,
+        report: Report,
+        interruption: Interruption | None = None,
+        ray: Future[int] | None = None,
     ) -> None:
-        self.plan, self.data, self.options, self._report = plan, data, options, report
+        """`ray` is a cluster that is being joined already; see `beginning`."""
+        self.plan, self.data, self.options, self._report, self._ray = plan, data, options, report, ray
         self._interruption = interruption or Interruption()
         self.store = Store(options.storage)
         self.store.check()
         self.resources = choose_resources(plan, data, options)
         self._entries: list[tuple[ConfigurationRun, Folder]] = []
         """Trials that are done, each with the configuration that it belongs to."""
-        self._tracker: runs.Tracker | None = None
+        self._tracker: Tracker | None = None
         self._status: Status | None = None
         self._lock: Lock | None = None
         self._brisque: pd.DataFrame | None = None
         """Its agreement on every split, once it is computed."""
         self._elsewhere: pd.DataFrame | None = None
         """What finished trials reached on other databases, once they are tested there."""
-        self._others = elsewhere.load_others(options.also_test, plan.levels[0].config.data)
+        self._others = load_others(options.also_test, plan.levels[0].config.data)
         self.search = Search(plan, data.splits, data.fingerprints, self.store.result, self._on_done, self._on_given_up)
         self.reused = estimates.reuse(self.search)
 
     @property
     def uri(self) -> str:
         """MLflow's address."""
-        return self.options.tracking_uri or runs.default_uri(self.store.root)
+        return self.options.tracking_uri or default_uri(self.store.root)
 
     def show_plan(self) -> None:
         """Show what would run and what it costs."""
@@ -106,13 +156,15 @@ class Session:
         assert cost is not None
         search = Search(self.plan, self.data.splits, self.data.fingerprints, self.store.result)
         search.price_by(cost)
-        slots = self.options.slots or runner.slots_here(self.resources)
+        slots = self.options.slots or slots_here(self.resources)
         line = play(search, slots, lambda job, skipped: cost(job.trial.config, skipped))
         views.show_plan(self.plan, made, self.reused, self.data, line, path)
 
     def sync(self) -> None:
         """Make MLflow complete from the storage."""
         uri = self.uri
+        from gada_ray.tracking import runs
+
         with only_driver(self.store.root, self.plan.study, views.warn):
             done = runs.sync(uri, self.plan.study, self._entries)
             console.print(
@@ -129,6 +181,8 @@ class Session:
         """Train what is missing, and show and track all of it; returns the command's exit code."""
         uri = self.uri
         with only_driver(self.store.root, self.plan.study, views.warn) as self._lock:
+            with console.status("loading MLflow"):
+                from gada_ray.tracking import runs
             self._tracker = runs.Tracker(uri, self.plan.study, views.warn)
             for entry in self._entries:
                 self._tracker.finished(*entry)
@@ -150,19 +204,24 @@ class Session:
             ended_by = self._interruption.name
             with console.status("finishing MLflow"):
                 self._tracker.close(*([MLFLOW_S] if ended_by else []))
+            model = None
             if not ended_by:
-                publish(uri, self.search, self.store, self.data)
+                model = publish(uri, self.search, self.store, self.data)
                 self._compute_floor()
                 self._test_elsewhere()
             views.show_results(self.plan, self.search, self.data, self.store.root, uri, self._brisque)
+            views.show_difference(self.search)
             if self._elsewhere is not None:
+                from gada_ray.running import elsewhere
+
                 views.show_elsewhere(elsewhere.summary(self._elsewhere))
             views.show_failures(self.search, self.store.root)
             views.show_cost(made, estimates.used(self.search), self.search.finished)
             if self.search.in_vain[0]:
                 views.show_in_vain(self.search)
             if not ended_by:
-                self._make_report()
+                self._make_report(again=False)
+                views.show_next(self.plan, model)
         if not self.search.finished:
             views.show_missing(self.search, f"{ended_by} ended the study" if ended_by else "the budget is spent")
         if ended_by or not self.search.finished:
@@ -174,15 +233,21 @@ class Session:
 
     def _train(self, made: estimates.Estimate | None) -> None:
         """On the cluster, until all is done or it is enough."""
+        from gada_ray.running import cluster
+
         try:
             with console.status("starting Ray"):
-                slots = runner.connect(self.options.address, self.resources)
+                if self._ray is not None:
+                    self._ray.result()
+                slots = cluster.connect(self.options.address, self.resources)
             self._interruption.listen()
             self._train_on(slots, made)
         finally:
-            runner.disconnect()
+            cluster.disconnect()
 
     def _train_on(self, slots: int, made: estimates.Estimate | None) -> None:
+        from gada_ray.running import runner
+
         search = self.search
         views.describe(self.plan, self.data, self.resources, slots, self.reused, made)
         status = Status(console, self.plan.study, search.waiting, lambda: search.planned, views.share(self.resources))
@@ -247,11 +312,13 @@ class Session:
         ]
         if not self._others or not finished:
             return
+        from gada_ray.running import cluster, elsewhere
+
         data = self.data.datasets
         with console.status("comparing scenes"):
             tests = list(elsewhere.plan_tests(finished, self._others, lambda result: data[selection(result.config)]))
         with console.status(f"testing {len(finished)} trials on {', '.join(self._others)}"):
-            runner.connect(self.options.address, self.resources)
+            cluster.connect(self.options.address, self.resources)
             try:
                 self._elsewhere = elsewhere.run_tests(
                     tests,
@@ -261,35 +328,48 @@ class Session:
                     self.resources,
                 )
             finally:
-                runner.disconnect()
+                cluster.disconnect()
         name = f"{self.plan.study}-{self.plan.preset}-{self.plan.dataset}-elsewhere.csv"
         write_whole(self.store.root / "tables" / name, self._elsewhere.to_csv(index=False).encode())
 
-    def _make_report(self) -> None:
-        """Write the report of what there is so far beside the results, and log it; failing is a message."""
+    def _make_report(self, again: bool = True) -> None:
+        """Write the report of what there is so far beside the results, and log it; failing is a message.
+
+        Not `again`, if one that was made of the same results is there and in MLflow.
+        """
+        from gada_ray.tracking import runs
+
         plan, store = self.plan, self.store
-        keys = {
-            configuration_key(configuration.run, Trial(store.folder(result.signature), result))
+        trials = [
+            (configuration, Trial(store.folder(result.signature), result))
             for configuration in self.search.configurations()
             for result in configuration.results.values()
             if result is not None
-        }
+        ]
+        keys = {configuration_key(configuration.run, trial) for configuration, trial in trials}
+        brisque = None if self._brisque is None else self._brisque.to_dict("list")
+        made_of = digest([sorted(trial.digest for _, trial in trials), brisque, self.search.finished])
         command = f"python -m analysis report --study {plan.study} --preset {plan.preset}"
         place = store.root / "reports" / f"{plan.study}-{plan.preset}-{plan.dataset}"
         told: list[str] = []
+        dataset, splits = self.data.first
+        scheme, fingerprints = splits_hash(splits), list(self.data.by_fingerprint)
         try:
+            there = (place / "report.html").exists() and self._elsewhere is None and not again
+            if there and runs.is_logged(self.uri, plan, scheme, fingerprints, made_of):
+                return views.say(f"report: {place / 'report.html'}")
             floors = {"brisque": self._brisque}
             if self._elsewhere is not None:
+                from gada_ray.running import elsewhere
+
                 floors["elsewhere"] = elsewhere.summary(self._elsewhere)
             with console.status("making the report"), tempfile.TemporaryDirectory() as folder:
                 more = {"keys": keys, "command": command, "tell": told.append, **floors}
                 for file in self._report(self.uri, plan.study, Path(folder), **more):
                     write_whole(place / file.name, file.read_bytes())
-                dataset, splits = self.data.first
                 save_splits(splits, Path(folder) / "splits.json", dataset)
-                scheme = splits_hash(splits)
-                fingerprints = list(self.data.by_fingerprint)
-                runs.log_study(self.uri, plan, scheme, fingerprints, keys, Path(folder), self.search.finished)
+                over = self.search.finished
+                runs.log_study(self.uri, plan, scheme, fingerprints, keys, Path(folder), over, made_of)
         except Exception as error:
             views.warn(f"the report is not complete ({first_line(error)}); make it later with '{command}'")
         else:
@@ -304,20 +384,21 @@ def choose_resources(plan: Plan, data: Data, options: Options) -> Resources:
     Raises:
         ResourceError: for a GPU wish on a machine without one, unless the trials run on a cluster elsewhere.
     """
-    chosen = runner.choose_resources(
-        options.cpus, options.gpus, options.max_concurrent, options.checkpoint_every_s, options.address
-    )
+    chosen = of_a_trial(options.cpus, options.gpus, options.max_concurrent, options.checkpoint_every_s, options.address)
     if not chosen.gpus or options.gpus is not None or options.address is not None:
         return chosen
     largest = max((level.config for level in plan.levels), key=lambda config: config.data.crop_px * config.data.batch)
+    from gada_ray.study import timing
+
     with console.status("measuring the memory of a trial"):
-        peak = peak_mb(largest, data.datasets[selection(largest)], chosen.execution)
-    total_mb = torch.cuda.get_device_properties(0).total_memory / 2**20
-    return dataclasses.replace(chosen, gpus=gpu_share(peak, total_mb))
+        peak = timing.peak_mb(largest, data.datasets[selection(largest)], chosen.execution)
+    return dataclasses.replace(chosen, gpus=devices.share(peak, devices.total_mb()))
 
 
-def publish(uri: str, search: Search, store: Store, data: Data) -> None:
-    """Log the winner of a finished study as a model, and say where it is; a failure is a message."""
+def publish(uri: str, search: Search, store: Store, data: Data) -> str | None:
+    """Log the winner of a finished study as a model, and say where it is and return it; failing is a message."""
+    from gada_ray.tracking import models
+
     names: dict[Any, tuple[str, ...]] = {place: dataset.distortions for place, dataset in data.datasets.items()}
     with console.status("logging the model"):
         try:
@@ -325,9 +406,11 @@ def publish(uri: str, search: Search, store: Store, data: Data) -> None:
                 uri, search, store, lambda config: names[selection(config)], lambda result: _scenes(result, data)
             )
         except Exception as error:
-            return views.warn(f"the model is not logged: {first_line(error)}")
+            views.warn(f"the model is not logged: {first_line(error)}")
+            return None
     if address:
         views.say(f"model: {address}")
+    return address
 
 
 def _scenes(result: Result, data: Data) -> bytes:
@@ -344,4 +427,4 @@ def best_model(plan: Plan, options: Options) -> str:
     Raises:
         ModelError: where there is none.
     """
-    return models.best(options.tracking_uri or runs.default_uri(Store(options.storage).root), plan)
+    return lookup.best(options.tracking_uri or default_uri(Store(options.storage).root), plan)

@@ -1,14 +1,62 @@
-"""How many trials fit: node by node and GPU by GPU, and what of this machine is ours."""
+"""What a trial gets, and how many fit: node by node and GPU by GPU, and what of this machine is ours."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+
+from gada_ray import devices
+from gada_ray.errors import UserError
+from gada_ray.identity import Execution
 
 SHARE = 1e-4
 """Ray counts shares of a GPU in steps of this."""
 CGROUPS = Path("/sys/fs/cgroup")
+
+
+class ResourceError(UserError, ValueError):
+    """Resources that the cluster does not have; names what was asked for and what there is."""
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What one trial gets."""
+
+    cpus: float = 1.0
+    gpus: float = 0.0
+    max_concurrent: int | None = None
+    checkpoint_every_s: float = 60.0
+
+    @property
+    def execution(self) -> Execution:
+        """Device and threads of a trial. Ray shows a GPU trial its own GPU as the first one."""
+        return Execution("cuda" if self.gpus else "cpu", max(1, int(self.cpus)), self.checkpoint_every_s)
+
+
+def choose_resources(
+    cpus: float, gpus: float | None, max_concurrent: int | None, checkpoint_every_s: float, address: str | None
+) -> Resources:
+    """Resources of a trial; without a wish a whole GPU where this machine has one.
+
+    Raises:
+        ResourceError: for a GPU wish on a machine without one, unless the trials run on a cluster elsewhere.
+    """
+    here = devices.count()
+    if gpus and not here and address is None:
+        raise ResourceError(
+            f"--gpus-per-trial {gpus:g} was asked for, but torch sees no GPU on this machine; "
+            "leave it out to train on the CPU, or name a cluster with --address"
+        )
+    return Resources(cpus, (1.0 if here else 0.0) if gpus is None else gpus, max_concurrent, checkpoint_every_s)
+
+
+def slots_here(resources: Resources) -> int:
+    """Trials at a time on this machine, without asking Ray."""
+    has = {"CPU": float(cpus_here()), "GPU": float(devices.count())}
+    fitting = on_node(has, resources.cpus, resources.gpus)
+    return max(1, min(fitting, resources.max_concurrent or fitting))
 
 
 def on_node(has: Mapping[str, float], cpus: float, gpus: float) -> int:

@@ -12,20 +12,46 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from gada_ray.running.runner import Watcher
+from gada_ray.identity import Progress
 from gada_ray.store import Result
 from gada_ray.study.price import trial_work, work
 from gada_ray.study.search import Job
-from gada_ray.trial import Progress
 
 PICTURE_EVERY_S = 0.2
 """Between two pictures on a terminal."""
 PLAIN_EVERY_S = 30.0
 """Between two plain lines, where no trial ended."""
+MOST_NAMED = 4
+"""Running trials in a plain line."""
 WAITING_S = 5.0
 """For how long a trial waits for a worker before the status says so."""
 STRAGGLES, AT_LEAST_S, LIKE = 4.0, 60.0, 3
 """A trial is named that takes so many times as long as others of its size, and so long; from so many others on."""
+
+
+class Watcher:
+    """Is told what happens to trials; does nothing about it."""
+
+    def waits(self, job: Job) -> None:
+        """A trial asks for a worker."""
+
+    def started(self, job: Job) -> None:
+        """A worker has begun with a trial."""
+
+    def progress(self, job: Job, progress: Progress) -> None:
+        """A trial reported."""
+
+    def told(self, job: Job, message: str) -> None:
+        """Something went wrong with a trial that people should know of."""
+
+    def left(self, job: Job) -> None:
+        """A worker is through with a trial, whether it is done, broke off or was ended."""
+
+    def counted(self, count: int) -> None:
+        """So many trials at a time fit the nodes now."""
+
+    def tick(self) -> None:
+        """Time passes."""
 
 
 class Status(Watcher):
@@ -59,6 +85,8 @@ class Status(Watcher):
         self.device_seconds = 0.0
         self._scores: dict[str, tuple[float, int]] = {}
         """By configuration: the sum of its scores, and how many they are."""
+        self._learns = False
+        """Whether a score of a running trial was shown."""
         self._live = Live(console=console, transient=True, auto_refresh=False) if console.is_terminal else None
 
     def __enter__(self) -> Status:
@@ -102,7 +130,12 @@ class Status(Watcher):
     def progress(self, job: Job, progress: Progress) -> None:
         """A trial reported."""
         if job.trial.signature in self._running:
-            self._running[job.trial.signature] = (job, progress)
+            before = self._running[job.trial.signature][1]
+            # Scores come less often than losses.
+            self._running[job.trial.signature] = (job, {**before, **progress})
+            if not self._live and "srocc" in progress and not self._learns:
+                self._learns = True
+                self._print(f"training, {self._latest()}")
 
     def told(self, job: Job, message: str) -> None:
         """Something went wrong with a trial that people should know of."""
@@ -137,7 +170,7 @@ class Status(Watcher):
             self._last = time.monotonic()
             self._live.update(self._picture(), refresh=True)
         elif not self._live and since > PLAIN_EVERY_S:
-            self._print("training")
+            self._print(f"training, {self._latest()}" if self._running else "training")
 
     def _name_stragglers(self) -> None:
         """Name trials that take many times as long as others of their size, once each."""
@@ -184,6 +217,15 @@ class Status(Watcher):
         """Time left, or "?" while too little is done to tell."""
         fraction, elapsed = self.fraction, time.monotonic() - self._since
         return duration(elapsed / fraction * (1 - fraction)) if fraction > 0.01 else "?"
+
+    def _latest(self) -> str:
+        """How far the running trials are, with their latest scores."""
+        parts = []
+        for job, progress in self._running.values():
+            score = f", SROCC {float(progress['srocc']):.3f}" if "srocc" in progress else ""
+            at = f"step {progress['steps_done']} of {progress['steps']}" if "steps" in progress else "starting"
+            parts.append(f"{job.run.name}, split {job.trial.fold.split}: {at}{score}")
+        return "; ".join(parts[:MOST_NAMED]) + (f"; {len(parts) - MOST_NAMED} more" if len(parts) > MOST_NAMED else "")
 
     def _line(self) -> str:
         means = ((total / count, count, name) for name, (total, count) in self._scores.items())

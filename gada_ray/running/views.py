@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +17,7 @@ from gada_ray.study.definition import Plan, Study, StudyError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from gada_ray.running.runner import Resources
+    from gada_ray.running.slots import Resources
     from gada_ray.store import Folder
     from gada_ray.study.estimate import Estimate, Reuse
     from gada_ray.study.inputs import Data
@@ -39,12 +40,21 @@ def warn(text: str) -> None:
     say(text, style="yellow")
 
 
+def announce(plan: Plan, cost: str, storage: str) -> None:
+    """Say what is asked and what is going to happen, before anything that takes time."""
+    levels = ", ".join(level.name for level in plan.levels)
+    say(plan.question, style="bold")
+    say(
+        f"study {plan.study}, preset {plan.preset}: {levels} on {plan.splits} splits\n{cost}\n"
+        f"results go to {storage}; what is there already is not trained again, and Ctrl-C leaves checkpoints behind"
+    )
+
+
 def describe(plan: Plan, data: Data, resources: Resources, slots: int, found: Reuse, made: Estimate | None) -> None:
     """Say what is about to run."""
-    cost = "--plan estimates the cost" if made is None else f"estimated at {_hours(made)}"
+    cost = "" if made is None else f"; estimated at {_hours(made)}"
     say(
-        f"{plan.study}: {plan.question}\n{caption(plan, data)}; {slots} trials at a time with {share(resources)} each\n"
-        f"{reused(found)}; {cost}",
+        f"{caption(plan, data)}; {slots} trials at a time with {share(resources)} each\n{reused(found)}{cost}",
     )
 
 
@@ -91,8 +101,7 @@ def show_studies(studies: Mapping[str, Study]) -> None:
 
 def show_plan(plan: Plan, made: Estimate, found: Reuse, data: Data, line: Timeline, path: Folder) -> None:
     """What would run, what is done, what it costs, and when it would be over."""
-    import torch
-
+    from gada_ray import devices
     from gada_ray.running.status import duration
 
     columns = ("level", "steps", "trainings", "done", "shared start", "each", "device-hours", "price from")
@@ -118,7 +127,7 @@ def show_plan(plan: Plan, made: Estimate, found: Reuse, data: Data, line: Timeli
         f"{caption(plan, data)}\n{reused(found)}{start}\n"
         f"{made.left} trainings to do, {_hours(made)}; with {line.slots} at a time over in {duration(line.makespan)}, "
         f"{line.utilisation:.0%} of the slots' time used, {line.idle:.0%} idle\n"
-        f"prices are of the {made.device}{'' if torch.cuda.is_available() else ', which has no GPU'}\n"
+        f"prices are of the {made.device}{'' if devices.count() else ', which has no GPU'}\n"
         f"nothing was trained; the end of the study compares with this estimate, {path}",
     )
 
@@ -162,7 +171,7 @@ def show_results(
 ) -> None:
     """The study's table with the floors under it, on the screen and as a file, and where everything else is."""
     from gada_ray.study.results import write_tables
-    from gada_ray.tracking import runs
+    from gada_ray.tracking.address import where_to_look
 
     path, frame = write_tables(root / "tables", plan, search.configurations(), *data.first, brisque)
     tested = frame[frame["stage"] == "test"]
@@ -189,7 +198,36 @@ def show_results(
         if level.level.space and level.best:
             chosen = ", ".join(f"{path}={level.best.run.values[path]:.3g}" for path in level.level.space)
             say(f"{level.level.name}: {chosen}; validation SROCC {level.best.mean:.3f}, best of {len(level.proposed)}")
-    say(f"results: {root}\ntable: {path}\nMLflow: {runs.where_to_look(uri)}")
+    say(f"results: {root}\ntable: {path}\nMLflow: {where_to_look(uri)}")
+
+
+def show_difference(search: Search) -> None:
+    """The best level beside the worst: how far apart they are on the same splits, or that it cannot be told."""
+    means = {level.level.name: level.tested for level in search.levels if level.tested and level.tested.complete}
+    ranked = sorted(means.items(), key=lambda item: -(item[1].mean or 0.0))
+    if len(ranked) < 2 or len(ranked[0][1].jobs) < 2:
+        return
+    (best, high), (worst, low) = ranked[0], ranked[-1]
+    differences = [score - low.by_split[split] for split, score in high.by_split.items()]
+    mean, spread = statistics.fmean(differences), statistics.stdev(differences)
+    wins = sum(difference > 0 for difference in differences)
+    apart = f"{best} is above {worst} by {mean:.3f} SROCC, on {wins} of {len(differences)} splits"
+    if wins < len(differences) or mean <= spread:
+        say(f"{apart}; over splits that varies by ±{spread:.3f}: which is better cannot be told from these")
+    else:
+        say(f"{apart}; over splits that varies by ±{spread:.3f}. The report says how sure each difference is")
+
+
+def show_next(plan: Plan, model: str | None) -> None:
+    """What to do next with images of one's own."""
+    score = f"python -m gada_ray score FOLDER --model {model}" if model else ""
+    if plan.dataset == "demo":
+        say(
+            "next, with your own images and scores: python -m gada_ray check --dataset manifest --data-root FOLDER, "
+            f"then python tune.py --study {plan.study} --dataset manifest --data-root FOLDER (docs/your-own-data.md)"
+        )
+    elif score:
+        say(f"next, with images that nobody rated: {score} (docs/score.md)")
 
 
 def show_elsewhere(found: pd.DataFrame) -> None:
@@ -259,13 +297,12 @@ def show_simulation(study: Study, path: Path) -> None:
 
 def _show_generations(study: Study, frame: pd.DataFrame) -> None:
     """What the size of a generation costs, where the table says what was searched."""
-    from optuna.distributions import FloatDistribution
-
     from gada_ray.config import with_values
     from gada_ray.study.regret import replay_searches
+    from gada_ray.study.space import Range
 
     sizes = [size for size in study.presets.values() if size.space and set(size.space) <= set(frame)]
-    if not sizes or not all(isinstance(kind, FloatDistribution) for kind in sizes[-1].space.values()):
+    if not sizes or not all(isinstance(kind, Range) for kind in sizes[-1].space.values()):
         return
     size = sizes[-1]
     base = with_values(study.base, size.values)

@@ -7,34 +7,17 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
-from optuna.trial import create_trial
-
 from gada_ray.config import ConfigError, TrainingConfig, flatten, with_values
 from gada_ray.errors import UserError
 from gada_ray.recipes import direct
 from gada_ray.study.contrasts import Contrast
 from gada_ray.study.racing import Racing
+from gada_ray.study.space import Dimension
 
 Values = Mapping[str, Any]
 """Values of a configuration by dotted path."""
 Selection = tuple[bool, str, bool, int | None, bool]
 """What decides which images and scores of a database are loaded; see `selection`."""
-
-
-def LogUniform(low: float, high: float) -> FloatDistribution:
-    """A number between two positive bounds, even on a logarithmic scale: for rates and weights."""
-    return FloatDistribution(low, high, log=True)
-
-
-def Uniform(low: float, high: float) -> FloatDistribution:
-    """A number between two bounds."""
-    return FloatDistribution(low, high)
-
-
-def Choice(*values: str | int | float | bool) -> CategoricalDistribution:
-    """One of some values without order."""
-    return CategoricalDistribution(values)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +32,7 @@ class Preset:
     """Changes of the study's base."""
     levels: tuple[str, ...] | None = None
     """The levels that take part; all by default."""
-    space: Mapping[str, BaseDistribution] = field(default_factory=dict)
+    space: Mapping[str, Dimension] = field(default_factory=dict)
     """What Optuna searches, separately for every level, on validation references inside the training part."""
     proposals: int = 0
     """Configurations that are searched for a level; the first is the level's own values."""
@@ -83,7 +66,7 @@ class LevelPlan:
     name: str
     values: Values
     config: TrainingConfig
-    space: Mapping[str, BaseDistribution]
+    space: Mapping[str, Dimension]
     proposals: int
     generation: int = 4
     """Proposals made at once."""
@@ -243,22 +226,20 @@ def _check_contrasts(name: str, contrasts: Sequence[Contrast], levels: Collectio
         pairs.add(pair)
 
 
-def _check_space(level: str, space: Mapping[str, BaseDistribution], values: Values, config: TrainingConfig) -> None:
+def _check_space(level: str, space: Mapping[str, Dimension], values: Values, config: TrainingConfig) -> None:
     """Make sure that a search can start from a level's own values, and leaves what makes the level alone."""
     own = flatten(config)
-    for path, distribution in space.items():
+    for path, dimension in space.items():
         if path in values:
             raise StudyError(f"{level} sets {path} itself, so its preset cannot search it; take it out of either")
         if path not in own:
             near = difflib.get_close_matches(path, own, n=5, cutoff=0.4) or own
             raise StudyError(f"{level} searches an unknown field '{path}'; nearest: {', '.join(near)}")
-        try:
-            create_trial(value=0.0, params={path: own[path]}, distributions={path: distribution})
-        except (ValueError, TypeError):
+        if not dimension.holds(own[path]):
             raise StudyError(
-                f"{level} starts its search from its own {path}={own[path]!r}, which {distribution} does not contain; "
+                f"{level} starts its search from its own {path}={own[path]!r}, which {dimension} does not contain; "
                 f"widen the space or change the preset's values"
-            ) from None
+            )
 
 
 def data_selections(levels: Sequence[LevelPlan]) -> dict[Selection, TrainingConfig]:

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 import socket
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-import torch
 from pydantic import Field, ValidationError
 
+from gada_ray import devices
 from gada_ray.config import Frozen, TrainingConfig, digest, explain
-from gada_ray.data.dataset import IqaDataset
-from gada_ray.store import Folder, Result, Store, StoreError, write_whole
+from gada_ray.identity import Execution, Trial, independent_judge
+from gada_ray.store import Folder, Result, StoreError, write_whole
 from gada_ray.study.definition import LevelPlan, Plan, selection
 from gada_ray.study.inputs import Data
-from gada_ray.study.price import Seconds, from_past, price, probe, rest_kind, skipped_phases, step_kind
+from gada_ray.study.price import Seconds, from_past, price, rest_kind, skipped_phases, trial_work
 from gada_ray.study.search import Job, Search
-from gada_ray.trial import Execution, Trial, independent_judge, run_trial
+
+WORTH_TIMING = 2e9
+"""Work, as `price.work` has it, from which a study that was not planned is timed as it starts: half an hour of a CPU's
+core, or so. Timing every kind of step takes longer than it is worth to smaller ones."""
 
 
 class LevelEstimate(Frozen):
@@ -93,7 +95,7 @@ def estimate(
     probe takes about a second for every kind of step on a GPU, and as long as two steps of every kind on a CPU.
     """
     # A machine that only starts a study on a cluster may be without the cluster's devices.
-    here = execution if torch.cuda.is_available() else dataclasses.replace(execution, device="cpu")
+    here = execution if devices.count() else dataclasses.replace(execution, device="cpu")
     past = from_past((r for c in search.configurations() for r in c.results.values() if r), execution)
     seconds = dict(past)
     skipped = _skipped(search.waiting, known)
@@ -108,11 +110,15 @@ def estimate(
             if not probing:
                 return None
             place = selection(config)
-            new = probe(config, data.datasets[place], images_of(data, config), here, seconds)
+            from gada_ray.study import timing
+
+            new = timing.probe(config, data.datasets[place], images_of(data, config), here, seconds)
             if rest_kind(config) in new:
                 fold = data.splits[place][0].for_test()
                 trial = Trial(config, fold, search.plan.seed, data.fingerprints[place])
-                new[rest_kind(config)] += besides(trial, data.datasets[place], here, seconds | new) / len(config.phases)
+                new[rest_kind(config)] += timing.besides(trial, data.datasets[place], here, seconds | new) / len(
+                    config.phases
+                )
             seconds |= new
         jobs = [job for job in search.waiting if job.run.level == name]
         later = level.planned - done - len(jobs)
@@ -123,8 +129,10 @@ def estimate(
         total += later * _cost(config, config, seconds) if later else 0.0
         for judge in _judges(jobs, known, judges):
             if price(judge, seconds) is None and probing:
+                from gada_ray.study import timing
+
                 place = selection(config)
-                seconds |= probe(judge, data.datasets[place], images_of(data, config), here, seconds)
+                seconds |= timing.probe(judge, data.datasets[place], images_of(data, config), here, seconds)
             cost = price(judge, seconds)
             total += cost.seconds() if cost else 0.0
         levels.append(
@@ -173,20 +181,6 @@ def _skipped(jobs: Sequence[Job], known: Callable[[str], Result | None]) -> dict
     return {job.trial.signature: skipped_phases(job.trial, available) for job in jobs}
 
 
-def besides(trial: Trial, dataset: IqaDataset, execution: Execution, seconds: Seconds) -> float:
-    """Seconds that a trial takes besides its steps and its tests: network, first steps, pictures, files.
-
-    Found by a trial of one step a phase, tested on one crop an image, whose result is thrown away.
-    """
-    short = [phase.model_copy(update={"steps": 1}) for phase in trial.config.phases]
-    evaluation = trial.config.evaluation.model_copy(update={"crops": 1, "curve_crops": 1, "judge_steps": 0})
-    config = trial.config.model_copy(update={"phases": tuple(short), "evaluation": evaluation})
-    with tempfile.TemporaryDirectory() as folder:
-        run = run_trial(dataclasses.replace(trial, config=config), dataset, Store(folder), execution).run
-    steps = sum(seconds[step_kind(config, number)] for number in range(len(config.phases)))
-    return max(0.0, run.seconds - run.evaluation_seconds - steps)
-
-
 def pricing(plan: Plan, made: Estimate) -> Callable[[TrainingConfig, int], float] | None:
     """What a configuration costs without some first phases, in seconds; None where the estimate does not tell."""
     if any(price(level.config, made.seconds) is None for level in plan.levels):
@@ -228,9 +222,13 @@ def plan_key(plan: Plan, data: Data, execution: Execution) -> str:
 def estimate_of_run(
     root: Folder, search: Search, data: Data, execution: Execution, known: Callable[[str], Result | None], probing: bool
 ) -> Estimate | None:
-    """The estimate that was kept for a plan, or else one made and kept now, if there is anything to do."""
+    """The estimate that was kept for a plan, or else one made and kept now, if enough is to be done.
+
+    Without `probing`, and for small studies, it is made from past trials alone.
+    """
     found = kept(root, search.plan, plan_key(search.plan, data, execution))
     if found is None and search.waiting:
+        probing = probing and sum(trial_work(job.trial for job in search.waiting).values()) > WORTH_TIMING
         found = estimate(search, data, execution, known, probing)
         if found is not None:
             keep(root, search.plan, found)

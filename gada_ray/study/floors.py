@@ -14,7 +14,6 @@ import pandas as pd
 from gada_ray.config import digest
 from gada_ray.data.dataset import IqaDataset
 from gada_ray.data.splits import Split
-from gada_ray.evaluation import brisque
 from gada_ray.store import Folder, read_whole, write_whole
 
 VERSION = 1
@@ -37,6 +36,8 @@ def brisque_floor(dataset: IqaDataset, splits: Sequence[Split], root: Folder) ->
             kept[split.index] = json.loads(text)
     missing = [split for split in splits if split.index not in kept]
     if missing:
+        from gada_ray.evaluation import brisque
+
         statistics = _statistics(dataset, place)
 
         def floor(split: Split) -> dict[str, float]:
@@ -54,6 +55,8 @@ def _statistics(dataset: IqaDataset, place: Folder) -> np.ndarray:
     path = place / f"brisque-{VERSION}-{dataset.fingerprint}.npy"
     data = _read(path)
     if data is None:
+        from gada_ray.evaluation import brisque
+
         buffer = io.BytesIO()
         np.save(buffer, brisque.of_dataset(dataset), allow_pickle=False)
         data = buffer.getvalue()

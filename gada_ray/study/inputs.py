@@ -8,11 +8,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from gada_ray.config import digest
-from gada_ray.data import DataError, IqaDataset, Split, check_crops, choose_splits, load_dataset, sampling
+from gada_ray.config import DataConfig, digest
+from gada_ray.data import (
+    DataError,
+    IqaDataset,
+    Split,
+    check_crops,
+    check_place,
+    choose_splits,
+    load_dataset,
+    sampling,
+)
 from gada_ray.data.dataset import Photographs
 from gada_ray.data.files import cache_folder
 from gada_ray.data.rated import rated_rows
+from gada_ray.data.split_files import check_wish
 from gada_ray.store import StoreError, write_whole
 from gada_ray.study.definition import Plan, Selection, StudyError, data_selections
 
@@ -39,6 +49,16 @@ class Data:
         """The first level's data."""
         place = next(iter(self.datasets))
         return self.datasets[place], self.splits[place]
+
+
+def check_wishes(plan: Plan, root: Path | None, wish: str | None = None) -> None:
+    """Refuse what can be refused before any image is read.
+
+    Raises:
+        DataError: for an unknown database, or a folder or file of splits that is not there.
+    """
+    check_place(plan.dataset, root)
+    check_wish(wish)
 
 
 def load_data(plan: Plan, root: Path | None, wish: str | None = None, extra: Photographs | None = None) -> Data:
@@ -117,6 +137,21 @@ def check_photographs(plan: Plan, extra: Photographs, dataset: IqaDataset, split
 
 def _some(names: Sequence[str], most: int = 20) -> str:
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def load_others(wishes: Sequence[str], config: DataConfig) -> dict[str, IqaDataset]:
+    """Databases that are asked for as NAME=DIR, by name.
+
+    Raises:
+        DataError: for a wish of another form, a name given twice, and whatever is wrong with the data.
+    """
+    found: dict[str, IqaDataset] = {}
+    for wish in wishes:
+        name, _, root = wish.partition("=")
+        if name in found:
+            raise DataError(f"--also-test names {name} twice; a database of another folder needs a run of its own")
+        found[name] = load_dataset(name, Path(root) if root else None, config)
+    return found
 
 
 def check_references(plan: Plan, dataset: IqaDataset) -> None:

@@ -1,28 +1,13 @@
-"""What trials cost before they run: measured on a few steps, or known from trials like them."""
+"""What trials cost before they run, as known from trials like them; `timing` measures what is not known."""
 
 from __future__ import annotations
 
-import math
-import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-import torch
-
 from gada_ray.config import TrainingConfig, digest
-from gada_ray.data.crops import CropSource
-from gada_ray.data.dataset import IqaDataset
-from gada_ray.evaluation import protocol
+from gada_ray.identity import Execution, Trial
 from gada_ray.store import Result
-from gada_ray.training.phases import Phase, build
-from gada_ray.trial import Execution, Trial
-
-PROBE_S = 0.25
-"""Seconds for which a step is repeated to time it, after one that warms up."""
-CUDA_CONTEXT_MB = 600.0
-"""What a process takes of a GPU besides its tensors."""
-MAX_SHARING = 8
-"""Trials on one GPU; more only wait for each other."""
 
 Seconds = dict[str, float]
 """What parts of a training take on a kind of device: a step by its `step_kind`, the rest of a phase by `rest_kind`."""
@@ -83,68 +68,6 @@ def from_past(results: Iterable[Result], execution: Execution) -> Seconds:
         rest = (run.seconds - sum(run.phase_seconds.values())) / max(1, len(trained))
         found.setdefault(rest_kind(config), []).append(rest)
     return {kind: sum(values) / len(values) for kind, values in found.items()}
-
-
-def probe(
-    config: TrainingConfig, dataset: IqaDataset, images: int, execution: Execution, known: Iterable[str] = ()
-) -> Seconds:
-    """Time a few steps of every phase, and one batch of test crops, on the real data; nothing is kept.
-
-    `images` is the number of held-out images. Parts whose kinds are `known` are left out.
-    """
-    torch.set_num_threads(execution.threads)
-    device = torch.device(execution.device)
-    source, rows = CropSource(dataset, device), torch.arange(len(dataset))
-    network = build(config, len(dataset.distortions), 0)
-    network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    seconds = dict.fromkeys(known, 0.0)
-    for number in range(len(config.phases)):
-        if step_kind(config, number) not in seconds:
-            training = Phase(network, source, rows, config, number)
-            training.prepare()
-            seconds[step_kind(config, number)] = _time(lambda step: training.step(step, 0), device)  # noqa: B023
-    if rest_kind(config) not in seconds:
-        crops = config.evaluation.crops
-        some = rows[: max(1, protocol.CROPS_AT_ONCE // crops)]
-        corners = protocol.windows(dataset, source, some, config)
-        once = _time(lambda _: protocol.predict(network.judge, source, some, corners, config, crops), device)
-        looks = 1 + max(0, config.evaluation.curve_points - 1) * min(1.0, config.evaluation.curve_crops / crops)
-        seconds[rest_kind(config)] = looks * once * images / len(some)
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
-    return {kind: value for kind, value in seconds.items() if kind not in set(known)}
-
-
-def peak_mb(config: TrainingConfig, dataset: IqaDataset, execution: Execution) -> float:
-    """MiB of its GPU that a trial takes, found by a probe."""
-    torch.cuda.reset_peak_memory_stats()
-    probe(config, dataset, 1, execution)
-    return torch.cuda.max_memory_reserved() / 2**20
-
-
-def gpu_share(peak_mb: float, total_mb: float) -> float:
-    """The fraction of a GPU to ask for, so that as many trials share it as fit with a tenth to spare; at most eight.
-
-    Ray counts in steps of 0.0001, and k shares of 1/k must not add up to more than 1.
-    """
-    fitting = int(0.9 * total_mb / (peak_mb + CUDA_CONTEXT_MB))
-    return math.floor(10_000 / max(1, min(fitting, MAX_SHARING))) / 10_000
-
-
-def _time(action: Callable[[int], object], device: torch.device) -> float:
-    """Seconds a call, after one that warms up."""
-
-    def once() -> None:
-        action(0)
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-
-    once()
-    since, calls, passed = time.perf_counter(), 0, 0.0
-    while passed < PROBE_S:
-        once()
-        calls, passed = calls + 1, time.perf_counter() - since
-    return passed / calls
 
 
 def skipped_phases(trial: Trial, available: Collection[str]) -> int:

@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 
 @dataclass(frozen=True)
@@ -44,6 +43,8 @@ def clearly_worse(scores: Sequence[float], best: Sequence[float], racing: Racing
     difference = np.asarray(scores, dtype=np.float64) - np.asarray(best, dtype=np.float64)
     if len(difference) < racing.first or difference.mean() >= 0 or not difference.any():
         return False
+    from scipy import stats
+
     p = stats.wilcoxon(difference, alternative="less", method="auto" if (difference == 0).any() else "exact").pvalue
     return bool(p < racing.p)
 

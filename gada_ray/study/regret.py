@@ -11,13 +11,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from optuna.distributions import BaseDistribution, FloatDistribution
 
 from gada_ray.config import TrainingConfig
 from gada_ray.data.splits import make_splits
 from gada_ray.study.definition import LevelPlan, Plan, selection
 from gada_ray.study.racing import Racing
 from gada_ray.study.search import Job, Search
+from gada_ray.study.space import Dimension, Range
 from gada_ray.study.virtual import play
 
 REFERENCES = [f"r{number}" for number in range(20)]
@@ -36,7 +36,7 @@ class Replayed:
 def replay_searches(
     table: pd.DataFrame,
     base: TrainingConfig,
-    space: Mapping[str, BaseDistribution],
+    space: Mapping[str, Dimension],
     proposals: int,
     generation: int,
     racing: Racing,
@@ -70,12 +70,12 @@ def replay_searches(
     return Replayed(float(np.mean(shares)), np.array(regrets))
 
 
-def _places(values: np.ndarray, names: list[str], space: Mapping[str, BaseDistribution]) -> np.ndarray:
+def _places(values: np.ndarray, names: list[str], space: Mapping[str, Dimension]) -> np.ndarray:
     """Values `[n, dimensions]` in [0, 1], along the space's own scale."""
     columns = []
     for column, name in zip(values.T, names, strict=True):
         kind = space[name]
-        assert isinstance(kind, FloatDistribution)
+        assert isinstance(kind, Range)
         low, high, own = kind.low, kind.high, column
         if kind.log:
             low, high, own = np.log(low), np.log(high), np.log(column)

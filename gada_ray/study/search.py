@@ -19,19 +19,22 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import optuna
 
 from gada_ray.config import TrainingConfig, digest, flatten, with_values
 from gada_ray.data.splits import Fold, Split, splits_hash
+from gada_ray.identity import Trial
 from gada_ray.store import Result
 from gada_ray.study.definition import LevelPlan, Plan, Selection, selection
 from gada_ray.study.price import skipped_phases, work
 from gada_ray.study.racing import Racing, losers
+from gada_ray.study.space import distribution
 from gada_ray.study.summary import ConfigurationRun
-from gada_ray.trial import Trial
+
+if TYPE_CHECKING:
+    import optuna
 
 STARTUP = 10
 """Proposals that Optuna draws at random before it looks at results: there is nothing to wait for between them."""
@@ -113,14 +116,8 @@ class LevelSearch:
         self.planned = 0
         """Trainings of the level, as far as can be known now."""
         self._open: list[tuple[optuna.Trial, Configuration]] = []
-        seed = int(digest(["search", level.name])[:8], 16)
-        with _quiet():
-            self.study = optuna.create_study(
-                direction="maximize", sampler=optuna.samplers.TPESampler(n_startup_trials=STARTUP, seed=seed)
-            )
         if level.space:
-            own = flatten(level.config)
-            self.study.enqueue_trial({path: own[path] for path in level.space})
+            self.study = _optuna_study(level)
 
     def advance(self) -> list[tuple[Configuration, Job]]:
         """Jobs that can start now; none while others of the level must end first, or when all is done."""
@@ -137,7 +134,8 @@ class LevelSearch:
             return jobs
         self._close_generation()
         for _ in range(self._generations()[0] if self.level.proposals > len(self.proposed) else 0):
-            trial = self.study.ask(dict(self.level.space))
+            space = {path: distribution(dimension) for path, dimension in self.level.space.items()}
+            trial = self.study.ask(space)
             configuration = self._make(self.level, "search", trial.number, trial.params)
             self.proposed.append(configuration)
             self._open.append((trial, configuration))
@@ -220,9 +218,13 @@ class LevelSearch:
 
     def _close_generation(self) -> None:
         """Tell Optuna what came out, in the order of the numbers: of those given up, the mean so far."""
+        if not self._open:
+            return
+        from optuna.trial import TrialState
+
         for trial, configuration in self._open:
             if configuration.failed:
-                self.study.tell(trial, state=optuna.trial.TrialState.FAIL)
+                self.study.tell(trial, state=TrialState.FAIL)
             else:
                 self.study.tell(trial, float(np.mean(configuration.scores)))
         self._open = []
@@ -241,6 +243,22 @@ class LevelSearch:
         means = [(configuration.mean, configuration) for configuration in self.proposed]
         complete = [(mean, configuration) for mean, configuration in means if mean is not None]
         return max(complete, key=lambda pair: pair[0])[1] if complete else None
+
+
+def _optuna_study(level: LevelPlan) -> optuna.Study:
+    """Optuna's side of a level's search, which begins at the level's own values. It announces nothing."""
+    import optuna
+
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    seed = int(digest(["search", level.name])[:8], 16)
+    study = optuna.create_study(
+        direction="maximize", sampler=optuna.samplers.TPESampler(n_startup_trials=STARTUP, seed=seed)
+    )
+    own = flatten(level.config)
+    study.enqueue_trial({path: own[path] for path in level.space})
+    optuna.logging.set_verbosity(before)
+    return study
 
 
 class Claim(NamedTuple):
@@ -497,14 +515,3 @@ class Search:
         """All configurations so far: proposals, then tested ones."""
         proposed = itertools.chain.from_iterable(level.proposed for level in self.levels)
         return [*proposed, *(level.tested for level in self.levels if level.tested)]
-
-
-class _quiet:
-    """Optuna announces every study and proposal."""
-
-    def __enter__(self) -> None:
-        self._before = optuna.logging.get_verbosity()
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
-
-    def __exit__(self, *_: object) -> None:
-        optuna.logging.set_verbosity(self._before)

@@ -14,8 +14,6 @@ from datetime import datetime
 from typing import Any, Literal
 
 import numpy as np
-import pandas as pd
-from scipy import stats
 
 from gada_ray.config import PhaseConfig, TrainingConfig, digest
 from gada_ray.data.dataset import DataError
@@ -153,6 +151,8 @@ def curve_values(trial: Trial) -> list[tuple[str, int, float]]:
     curves = trial.file("curves.csv")
     if curves is None:
         return []
+    import pandas as pd
+
     frame = pd.read_csv(curves)
     names = [
         f"loss/{phase}/{name.removeprefix('loss/')}" if name.startswith("loss/") else f"curve/{name}"
@@ -199,6 +199,8 @@ def interval(values: np.ndarray, ratio: float, level: float = 0.95) -> tuple[flo
     The standard error is `sd * sqrt(1 / J + ratio)`, with the ratio of test to training references and J - 1 degrees of
     freedom: splits share images, so that `sd / sqrt(J)` would be far too small.
     """
+    from scipy import stats
+
     half = stats.t.ppf((1 + level) / 2, len(values) - 1) * values.std(ddof=1) * math.sqrt(1 / len(values) + ratio)
     return float(values.mean() - half), float(values.mean() + half)
 

@@ -1,1 +1,13 @@
-"""How a study is shown: MLflow's runs and models, a copy of what the storage holds."""
+"""What MLflow is told, and asked: runs, models, and their addresses."""
+
+from __future__ import annotations
+
+import os
+
+# MLflow reads these when it is imported or first used. Without them, a call to a dead server blocks for four minutes.
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "1")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")

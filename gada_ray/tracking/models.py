@@ -1,6 +1,6 @@
 """Models in MLflow: a study's winner is put there once, with its card, and found again by its address.
 
-MLflow is imported where it is used, since scoring with a model in a folder starts faster without it.
+MLflow and torch are loaded where they are used: a model that is there already is found without the latter.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import io
 import logging
-import os
 import tempfile
 import warnings
 from collections.abc import Callable
@@ -17,23 +16,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
-from PIL import Image
 
-from gada_ray import scoring
+from gada_ray.card import Card, ModelError
 from gada_ray.config import TrainingConfig, digest
-from gada_ray.data.demo_images import clouds
 from gada_ray.errors import first_line
-from gada_ray.scoring import Card, ModelError
 from gada_ray.store import Result, Store
-from gada_ray.study.definition import Plan
 from gada_ray.study.search import Configuration, Search
 from gada_ray.study.summary import aggregate, configuration_key, read_trial
-from gada_ray.training import checkpoint
+from gada_ray.tracking.lookup import best as best
+from gada_ray.tracking.lookup import fetch as fetch
+from gada_ray.tracking.lookup import plan_key as plan_key
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from torch import Tensor
+
+    from gada_ray.scoring import Scorer
 
 NAME = "quality"
 """Of the model in MLflow."""
@@ -97,12 +95,14 @@ def publish(
     result = best.results[min(best.results)]
     assert result is not None and result.status == "finished"
     card = make_card(best, len(_complete(search)), result, distortions(result.config))
-    state = _weights(store, result)
     key = configuration_key(best.run, read_trial(store.folder(result.signature)))
     from mlflow import MlflowClient
 
     try:
-        return _log(MlflowClient(tracking_uri=uri), card, state, key, plan_key(search.plan), lambda: scenes(result))
+        client, weights = MlflowClient(tracking_uri=uri), lambda: _weights(store, result)
+        return _log(client, card, weights, key, plan_key(search.plan), lambda: scenes(result))
+    except ModelError:
+        raise
     except Exception as error:
         raise ModelError(
             f"MLflow at {uri} did not take it ({first_line(error)[:300]}); run --sync when it does"
@@ -110,8 +110,14 @@ def publish(
 
 
 def _log(
-    client: MlflowClient, card: Card, state: dict[str, Tensor], key: str, plan: str, scenes: Callable[[], bytes]
+    client: MlflowClient,
+    card: Card,
+    weights: Callable[[], dict[str, Tensor]],
+    key: str,
+    plan: str,
+    scenes: Callable[[], bytes],
 ) -> str:
+    """The model's address. Weights and scenes are read only if it is not there yet."""
     from mlflow.entities import LoggedModelOutput, LoggedModelStatus
 
     experiment = client.get_experiment_by_name(card.study)
@@ -125,6 +131,7 @@ def _log(
             client.delete_logged_model(half.model_id)
     model = next((model for model in same if model.status == LoggedModelStatus.READY), None)
     if model is None:
+        state = weights()
         runs = client.search_runs([place], f"tags.`gada.key` = '{key}' AND tags.kind = 'configuration'")
         run_id = runs[0].info.run_id if runs else None
         tags = {"card": identity, "level": card.level, "preset": card.preset, "signature": card.signature}
@@ -144,9 +151,12 @@ def _log(
 
 def _save(folder: Path, card: Card, state: dict[str, Tensor], scenes: bytes, run_id: str | None, model_id: str) -> None:
     """Write an MLflow model: code, card and weights, a signature, and an example of its input."""
+    import pandas as pd
     from mlflow import pyfunc
     from mlflow.models import Model, ModelSignature
     from mlflow.types import ColSpec, DataType, Schema
+
+    from gada_ray import scoring
 
     numbers = [ColSpec(DataType.double, name) for name in ("quality", "score", "spread")]
     signature = ModelSignature(
@@ -172,71 +182,15 @@ def _save(folder: Path, card: Card, state: dict[str, Tensor], scenes: bytes, run
 
 def example(crop_px: int) -> bytes:
     """A PNG of a made-up texture that is just large enough for a crop."""
+    from PIL import Image
+
+    from gada_ray.data.demo_images import clouds
+
     texture = clouds(0, exponent=1.3, contrast=0.15)
     repeats = [-(-crop_px // side) for side in texture.shape[:2]]
     buffer = io.BytesIO()
     Image.fromarray(np.tile(texture, (*repeats, 1))[:crop_px, :crop_px]).save(buffer, "png")
     return buffer.getvalue()
-
-
-def plan_key(plan: Plan) -> str:
-    """Names what was asked for on the command line, whatever the data, so that its winner can be found without them."""
-    levels = [
-        [level.name, level.config.model_dump(mode="json"), {k: str(v) for k, v in level.space.items()}, level.proposals]
-        for level in plan.levels
-    ]
-    return digest([plan.study, plan.preset, plan.dataset, plan.splits, plan.seed, levels])
-
-
-def best(uri: str, plan: Plan) -> str:
-    """The address of the model that was logged for a plan.
-
-    Raises:
-        ModelError: where there is none, or MLflow does not answer.
-    """
-    _check_there(uri)
-    from mlflow import MlflowClient
-
-    try:
-        client = MlflowClient(tracking_uri=uri)
-        experiment = client.get_experiment_by_name(plan.study)
-        places = [experiment.experiment_id] if experiment else []
-        found = places and client.search_logged_models(places, f"tags.best_of = '{plan_key(plan)}'")
-    except Exception as error:
-        raise ModelError(f"MLflow at {uri} cannot be used ({first_line(error)[:300]})") from error
-    if not found:
-        raise ModelError(
-            f"MLflow at {uri} has no model of study '{plan.study}', preset {plan.preset}, on {plan.dataset} with these "
-            f"options; run the study with them to its end, or --sync if it has"
-        )
-    return f"models:/{found[0].model_id}"
-
-
-def fetch(address: str, tracking_uri: str | None) -> Path:
-    """The folder of a model: a folder itself, or a copy of what an address in MLflow names.
-
-    Raises:
-        ModelError: for an address that names no model, or an MLflow that does not answer.
-    """
-    if not address.startswith(("runs:/", "models:/")):
-        if not Path(address).is_dir():
-            raise ModelError(f"--model {address} is neither a folder nor an address in MLflow (runs:/ or models:/)")
-        return Path(address)
-    from gada_ray.tracking import runs
-
-    uri = tracking_uri or runs.default_uri(Path("runs"))
-    _check_there(uri)
-    import mlflow
-
-    # MLflow looks addresses of models up at its global address alone.
-    before = os.environ.get("MLFLOW_TRACKING_URI")
-    try:
-        mlflow.set_tracking_uri(uri)
-        return Path(mlflow.artifacts.download_artifacts(artifact_uri=address))
-    except Exception as error:
-        raise ModelError(f"MLflow at {uri} gives no model {address} ({first_line(error)[:300]})") from error
-    finally:
-        mlflow.set_tracking_uri(before)  # type: ignore[arg-type]  # None forgets it
 
 
 def _of_trial(result: Result, distortions: tuple[str, ...]) -> dict[str, Any]:
@@ -255,6 +209,8 @@ def _of_trial(result: Result, distortions: tuple[str, ...]) -> dict[str, Any]:
 
 def _weights(store: Store, result: Result) -> dict[str, Tensor]:
     """The judge's state from a trial's stored weights."""
+    from gada_ray.training import checkpoint
+
     place = store.folder(result.signature) / "weights.pt"
     data = store.read(result.signature, "weights.pt")
     if data is None or hashlib.sha256(data).hexdigest() != result.files["weights.pt"]:
@@ -264,12 +220,14 @@ def _weights(store: Store, result: Result) -> dict[str, Tensor]:
     return {name.removeprefix("judge."): value for name, value in network.items() if name.startswith("judge.")}
 
 
-def scorer(store: Store, result: Result, distortions: tuple[str, ...], device: str = "cpu") -> scoring.Scorer:
+def scorer(store: Store, result: Result, distortions: tuple[str, ...], device: str = "cpu") -> Scorer:
     """A finished trial's network, whether or not it is anybody's winner; its card says no more than the trial does.
 
     Raises:
         ModelError: for weights that are missing or damaged.
     """
+    from gada_ray.scoring import Scorer
+
     card = Card(
         study=result.run.study,
         question="",
@@ -280,12 +238,4 @@ def scorer(store: Store, result: Result, distortions: tuple[str, ...], device: s
         **_of_trial(result, distortions),
     )
     weights = {name: tensor.cpu().numpy() for name, tensor in _weights(store, result).items()}
-    return scoring.Scorer(card, weights, device)
-
-
-def _check_there(uri: str) -> None:
-    """MLflow would make a database where there is none."""
-    from gada_ray.tracking import runs
-
-    if uri.startswith(runs.SQLITE) and not Path(uri.removeprefix(runs.SQLITE)).is_file():
-        raise ModelError(f"there is no {uri.removeprefix(runs.SQLITE)}; name MLflow's address by --tracking-uri")
+    return Scorer(card, weights, device)

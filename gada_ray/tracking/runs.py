@@ -13,9 +13,7 @@ from __future__ import annotations
 import json
 import logging
 import math
-import os
 import queue
-import shlex
 import sys
 import tempfile
 import threading
@@ -25,10 +23,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from mlflow import MlflowClient
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run
+from mlflow.exceptions import MlflowException
 
-from gada_ray import pictures
 from gada_ray.config import CODE_VERSION, digest
-from gada_ray.errors import UserError, first_line
+from gada_ray.errors import first_line
 from gada_ray.store import Folder, Result
 from gada_ray.study.contrasts import to_text
 from gada_ray.study.definition import Plan
@@ -45,18 +45,10 @@ from gada_ray.study.summary import (
     varied,
 )
 from gada_ray.tracking import links
-
-# MLflow reads these when it is imported or first used. Without them, a call to a dead server blocks for four minutes.
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "1")
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-
-from mlflow import MlflowClient
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run
-from mlflow.exceptions import MlflowException
+from gada_ray.tracking.address import SQLITE, artifacts
+from gada_ray.tracking.address import TrackingError as TrackingError
+from gada_ray.tracking.address import default_uri as default_uri
+from gada_ray.tracking.address import where_to_look as where_to_look
 
 # It announces every table of a new database.
 logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
@@ -66,33 +58,7 @@ RETRY_S = 60.0
 MAX_METRICS = 1000
 """Metrics in a request, MLflow's limit."""
 KEY, PARENT, NOTE = "gada.key", "mlflow.parentRunId", "mlflow.note.content"
-SQLITE = "sqlite:///"
-
-
-class TrackingError(UserError, RuntimeError):
-    """MLflow cannot be used; names its address and what to do. The results in the store are not touched."""
-
-
-def default_uri(storage: Folder) -> str:
-    """The sqlite file `mlflow.db` in the storage, by absolute path; files of runs go to `mlartifacts` beside it.
-
-    Raises:
-        TrackingError: for a storage on S3, where no database can live.
-    """
-    if not isinstance(storage, Path):
-        raise TrackingError(
-            f"MLflow's database cannot be kept in {storage}; name a server, --tracking-uri http://HOST:5000, "
-            f"or a file on this machine, --tracking-uri {SQLITE}mlflow.db"
-        )
-    return f"{SQLITE}{storage.resolve() / 'mlflow.db'}"
-
-
-def where_to_look(uri: str) -> str:
-    """The shell command that opens MLflow's pages on a sqlite file, or the address of the server that shows them."""
-    if not uri.startswith(SQLITE):
-        return uri
-    options = {"--backend-store-uri": uri, "--artifacts-destination": str(_artifacts(uri)), "--host": "127.0.0.1"}
-    return shlex.join(["mlflow", "server", *(text for option in options.items() for text in option)])
+MADE_OF = "gada.made_of"
 
 
 @dataclass(frozen=True)
@@ -142,18 +108,56 @@ def sync(uri: str, experiment: str, entries: Iterable[tuple[ConfigurationRun, Fo
 
 
 def log_study(
-    uri: str, plan: Plan, scheme: str, fingerprints: Sequence[str], keys: Collection[str], files: Path, over: bool
+    uri: str,
+    plan: Plan,
+    scheme: str,
+    fingerprints: Sequence[str],
+    keys: Collection[str],
+    files: Path,
+    over: bool,
+    made_of: str = "",
 ) -> str:
     """Keep files about a whole plan, such as its report, in one run of kind "study"; the id of that run.
 
     The run is found again by what the plan trains: another seed, setting or dataset has its own. `scheme` names the
     division of references, `keys` the plan's configurations (`configuration_key`), to which the description leads,
-    and `over` says that nothing is left to train.
+    and `over` says that nothing is left to train. `made_of` names what the files were made of; see `is_logged`.
 
     Raises:
         TrackingError: when MLflow cannot be reached or refuses.
     """
-    tags = {
+    tags = _study_tags(plan, scheme, fingerprints)
+    try:
+        client = MlflowClient(tracking_uri=uri)
+        place = _experiment(client, uri, plan.study)
+        found = sorted(_search(client, place, f"tags.`{KEY}` = '{tags[KEY]}'"), key=lambda one: one.info.start_time)
+        run = found[0] if found else client.create_run(place, tags=tags, run_name=f"study {plan.study}, {plan.preset}")
+        for surplus in found[1:]:
+            client.delete_run(surplus.info.run_id)
+        if not found:
+            params = {"dataset": plan.dataset, "levels": ", ".join(level.name for level in plan.levels)}
+            params |= {"splits": str(plan.splits), "seed": str(plan.seed)}
+            client.log_batch(run.info.run_id, params=[Param(*item) for item in params.items()], synchronous=True)
+        client.log_artifacts(run.info.run_id, str(files))
+        client.set_tag(run.info.run_id, MADE_OF, made_of)
+        client.set_tag(run.info.run_id, NOTE, _study_note(client, place, plan, keys))
+        client.set_terminated(run.info.run_id, "FINISHED" if over else "KILLED")
+    except MlflowException as error:
+        raise TrackingError(_unreachable(uri, plan.study, error)) from error
+    return str(run.info.run_id)
+
+
+def is_logged(uri: str, plan: Plan, scheme: str, fingerprints: Sequence[str], made_of: str) -> bool:
+    """Whether `log_study` has kept files that were made of the same."""
+    client = MlflowClient(tracking_uri=uri)
+    key = _study_tags(plan, scheme, fingerprints)[KEY]
+    found = _search(client, _experiment(client, uri, plan.study), f"tags.`{KEY}` = '{key}'")
+    return [run.data.tags.get(MADE_OF) for run in found] == [made_of]
+
+
+def _study_tags(plan: Plan, scheme: str, fingerprints: Sequence[str]) -> dict[str, str]:
+    """By which the run of a whole plan is found again."""
+    return {
         "kind": "study",
         KEY: digest(
             {
@@ -173,23 +177,6 @@ def log_study(
         "preset": plan.preset,
         "splits_hash": scheme,
     }
-    try:
-        client = MlflowClient(tracking_uri=uri)
-        place = _experiment(client, uri, plan.study)
-        found = sorted(_search(client, place, f"tags.`{KEY}` = '{tags[KEY]}'"), key=lambda one: one.info.start_time)
-        run = found[0] if found else client.create_run(place, tags=tags, run_name=f"study {plan.study}, {plan.preset}")
-        for surplus in found[1:]:
-            client.delete_run(surplus.info.run_id)
-        if not found:
-            params = {"dataset": plan.dataset, "levels": ", ".join(level.name for level in plan.levels)}
-            params |= {"splits": str(plan.splits), "seed": str(plan.seed)}
-            client.log_batch(run.info.run_id, params=[Param(*item) for item in params.items()], synchronous=True)
-        client.log_artifacts(run.info.run_id, str(files))
-        client.set_tag(run.info.run_id, NOTE, _study_note(client, place, plan, keys))
-        client.set_terminated(run.info.run_id, "FINISHED" if over else "KILLED")
-    except MlflowException as error:
-        raise TrackingError(_unreachable(uri, plan.study, error)) from error
-    return str(run.info.run_id)
 
 
 def _study_note(client: MlflowClient, place: str, plan: Plan, keys: Collection[str]) -> str:
@@ -440,6 +427,8 @@ def _dataset(result: Result, context: str) -> DatasetInput:
 
 def _write_files(client: MlflowClient, run_id: str, run: ConfigurationRun, trial: Trial) -> None:
     """Predictions and pictures, as far as the trial has them."""
+    from gada_ray import pictures
+
     predictions, patches = trial.file("predictions.csv"), trial.file("patches.npz")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -478,16 +467,11 @@ def _experiment(client: MlflowClient, uri: str, name: str) -> str:
     """The experiment's id; it is created, or restored when it was deleted, where need be."""
     found = client.get_experiment_by_name(name)
     if found is None:
-        place = _artifacts(uri).as_uri() if uri.startswith(SQLITE) else None
+        place = artifacts(uri).as_uri() if uri.startswith(SQLITE) else None
         return client.create_experiment(name, place, tags={"mlflow.experimentKind": "custom_model_development"})
     if found.lifecycle_stage == "deleted":
         client.restore_experiment(found.experiment_id)
     return found.experiment_id
-
-
-def _artifacts(uri: str) -> Path:
-    """Where the files of runs lie for a sqlite store."""
-    return Path(uri.removeprefix(SQLITE)).resolve().parent / "mlartifacts"
 
 
 def _unreachable(uri: str, experiment: str, error: Exception) -> str:

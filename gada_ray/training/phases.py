@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from gada_ray import devices
 from gada_ray.config import PARTS, PhaseConfig, RateConfig, TrainingConfig
 from gada_ray.data import sampling
 from gada_ray.data.crops import CropSource, corners, generator_for, random_places, seed_for
@@ -180,9 +181,7 @@ class Phase:
         return learns or teaches or ("discriminator" in self.phase.trains and losses.adversarial_weight > 0)
 
     def _autocast(self) -> torch.autocast:
-        return torch.autocast(
-            self.source.device.type, dtype=torch.bfloat16, enabled=self.config.precision == "bfloat16"
-        )
+        return devices.autocast(self.source.device, self.config.precision)
 
     def _judge_loss(self, judged: Sequence[tuple[Judgement | None, Batch | None]], terms: dict[str, Tensor]) -> Tensor:
         """The weighted sum for trunk and heads, of judged real and generated crops; writes its terms."""
@@ -286,7 +285,7 @@ class Phase:
 
     def _batch(self, images: Tensor, distortion: Tensor, quality: Tensor) -> Batch:
         device = self.source.device
-        return Batch(images, distortion.to(device), quality.to(device))
+        return Batch(images, devices.moved(distortion, device), devices.moved(quality, device))
 
     def _generate(self, real: Batch, number: int, seed: int, random: torch.Generator) -> Batch:
         """Generated crops, as many as real ones, from references; or a control's."""
@@ -308,7 +307,7 @@ class Phase:
             return Batch(images, asked.distortion, asked.quality)
         generator = (self.network if self.trains_generator else self.average.network).generator
         assert isinstance(generator, Generator)
-        noise = generator.draw_noise(len(references), crop_px, random).to(self.source.device)
+        noise = devices.moved(generator.draw_noise(len(references), crop_px, random), self.source.device)
         with torch.set_grad_enabled(self.trains_generator), self._autocast():
             images = generator(noise, references, asked.distortion, asked.quality)
         return Batch(images, asked.distortion, asked.quality)

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from gada_ray import devices
 from gada_ray.model.layers import BLOCK_PX, cosine_transform
 
 NOISE_SD = 0.3
@@ -46,7 +47,7 @@ def distort(
     `names` are the classes' names. Sides must be multiples of 8. Numbers are drawn on the CPU.
     """
     families = [family(name) for name in names]
-    noise = torch.randn(references.shape, generator=random).to(references.device)
+    noise = devices.moved(torch.randn(references.shape, generator=random), references.device)
     out = torch.empty_like(references)
     for kind in sorted(set(families)):
         chosen = torch.tensor([one == kind for one in families], device=distortion.device)[distortion]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -32,7 +34,7 @@ def test_levels_are_methods_with_numbers_and_differ_from_the_level_with_as_many(
     scores = splits.pivot(index="split", columns="level", values="srocc")
     for number, name in ((5, "5 rated"), (350, "all rated")):
         wanted = paired(scores[f"GADA, {name}"], scores[f"base, {name}"], 0.25)
-        row = table.loc[("GADA", number)]
+        row: Any = table.loc[("GADA", number)]
         assert row["mean"] == pytest.approx(scores[f"GADA, {name}"].mean())
         found = row[["difference", "difference_low", "difference_high"]]
         assert list(found) == pytest.approx([wanted.difference, wanted.low, wanted.high])

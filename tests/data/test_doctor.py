@@ -156,7 +156,7 @@ def test_the_command_lists_every_problem_and_exits_with_2(root: Path) -> None:
             "unknown dataset 'koniq'; available: demo, live, tid2013, csiq, kadid10k, biq2021, koniq10k, clive, spaq, ",
         ),
         (("--dataset", "live"), "dataset 'live' needs --data-root"),
-        (("--dataset", "csiq", "--data-root", "/nonexistent"), "CSIQ: no folder /nonexistent"),
+        (("--dataset", "csiq", "--data-root", "/nonexistent"), "csiq: no folder /nonexistent"),
     ],
 )
 def test_the_command_turns_wrong_requests_into_one_message_and_exit_code_2(

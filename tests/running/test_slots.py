@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gada_ray.running import runner, slots
+from gada_ray.running import cluster, slots
 
 
 @pytest.mark.parametrize(
@@ -61,24 +61,24 @@ def test_a_cgroups_share_of_time_counts_as_cpus(tmp_path, files, quota):
 def test_a_temporary_folder_of_somebody_elses_is_left_to_them(tmp_path, monkeypatch):
     monkeypatch.delenv("RAY_TMPDIR", raising=False)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    assert runner.temporary_folder() == str(tmp_path / "ray")
+    assert cluster.temporary_folder() == str(tmp_path / "ray")
     me = os.getuid()
     monkeypatch.setattr(os, "getuid", lambda: me + 1)
-    assert runner.temporary_folder() not in (None, str(tmp_path / "ray"))
+    assert cluster.temporary_folder() not in (None, str(tmp_path / "ray"))
     monkeypatch.setattr(os, "getuid", lambda: me)
     (tmp_path / "ray").rmdir()
     (tmp_path / "ray").write_text("not even a folder")
-    assert runner.temporary_folder() == str(tmp_path / f"ray-{me}")
+    assert cluster.temporary_folder() == str(tmp_path / f"ray-{me}")
     assert (tmp_path / f"ray-{me}").stat().st_mode & 0o777 == 0o700
     monkeypatch.setenv("RAY_TMPDIR", "/elsewhere")
-    assert runner.temporary_folder() is None
+    assert cluster.temporary_folder() is None
 
 
 def test_the_cpus_of_this_machine_are_those_of_the_process(monkeypatch):
     monkeypatch.setattr(slots, "cpus_here", lambda: 5)
-    assert runner.slots_here(runner.Resources(cpus=2)) == 2
-    assert runner.slots_here(runner.Resources(cpus=1, max_concurrent=3)) == 3
-    assert runner.slots_here(runner.Resources(cpus=8)) == 1
+    assert slots.slots_here(slots.Resources(cpus=2)) == 2
+    assert slots.slots_here(slots.Resources(cpus=1, max_concurrent=3)) == 3
+    assert slots.slots_here(slots.Resources(cpus=8)) == 1
 
 
 def test_the_cgroups_of_this_process_are_read(tmp_path):

@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from gada_ray import SMOKE, DataConfig, gada, with_values
+from gada_ray import SMOKE, DataConfig, devices, gada, with_values
 from gada_ray.data import load_dataset
-from gada_ray.study.price import Price, from_past, gpu_share, price, probe, work
+from gada_ray.study.price import Price, from_past, price, work
+from gada_ray.study.timing import probe
 from gada_ray.trial import Execution
 from tests.study.test_search import result, search, study
 from tests.toy import TINY
@@ -13,7 +14,7 @@ from tests.toy import TINY
 @pytest.mark.parametrize("total_mb", [8_000, 24_000, 80_000])
 @pytest.mark.parametrize("peak_mb", [100, 1_000, 5_000, 30_000, 90_000])
 def test_shares_of_a_gpu_fit_its_memory_and_add_up_to_at_most_one(peak_mb, total_mb):
-    share = gpu_share(peak_mb, total_mb)
+    share = devices.share(peak_mb, total_mb)
     trials = int(1 / share + 1e-3)
     assert 0 < share <= 1
     assert trials * share <= 1
@@ -23,7 +24,7 @@ def test_shares_of_a_gpu_fit_its_memory_and_add_up_to_at_most_one(peak_mb, total
 
 
 def test_a_trial_too_large_for_sharing_gets_the_whole_gpu():
-    assert gpu_share(60_000, 80_000) == 1.0
+    assert devices.share(60_000, 80_000) == 1.0
 
 
 def test_a_price_without_the_phases_that_are_taken_over_is_lower():
