@@ -1,8 +1,18 @@
 from __future__ import annotations
 
+import shutil
 import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
 
 import pytest
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests come first, so that processes that share the files (pytest -n) end together."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
 
 
 @pytest.fixture(autouse=True)
@@ -14,3 +24,48 @@ def seeded() -> None:
     if "torch" in sys.modules:
         sys.modules["torch"].manual_seed(0)
         sys.modules["torch"].set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], str]:
+    """Puts an MLflow file without runs into a folder, and gives its address: making one takes seconds, a copy none."""
+    from mlflow import MlflowClient
+
+    from gada_ray.tracking import runs
+
+    empty = tmp_path_factory.mktemp("mlflow")
+    MlflowClient(tracking_uri=runs.default_uri(empty)).search_experiments()
+
+    def copy(folder: Path) -> str:
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copy(empty / "mlflow.db", folder)
+        return runs.default_uri(folder)
+
+    return copy
+
+
+class Done(NamedTuple):
+    """How a command ended, and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def tune_py(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Done]:
+    """Runs `tune.py` in this process, which has loaded what it needs."""
+    import tune
+
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+    def run(*arguments: object) -> Done:
+        monkeypatch.setattr(sys, "argv", ["tune.py", *map(str, arguments)])
+        code = 0
+        try:
+            tune.run()
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        return Done(code, *capsys.readouterr())
+
+    return run

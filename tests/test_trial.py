@@ -1,15 +1,14 @@
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import errno
 import itertools
+import multiprocessing
 import os
 import signal
-import subprocess
-import sys
-import textwrap
 import time
-from pathlib import Path
+from multiprocessing.connection import Connection
 
 import pytest
 import torch
@@ -296,49 +295,36 @@ def test_the_signature_of_one_trial_is_kept():
     assert trial.prefix(1) == Trial(tiny(config=TrainingConfig(phases=(gan(10),))), fold, 1, "f" * 64).signature
 
 
-SCRIPT = """
-import sys
-from tests.toy import tiny, toy_dataset, toy_trial
-from gada_ray.store import Store
-from gada_ray.trial import Execution, run_trial
-from gada_ray import gada
-dataset = toy_dataset()
-config = tiny(config=gada(50, 50, 50))
-def report(progress):
-    print(progress["phase"], flush=True)
-result = run_trial(toy_trial(dataset, config), dataset, Store(sys.argv[1]), Execution(checkpoint_every_s=0), report)
-print("DONE", result.signature, flush=True)
-"""
+LONGER = tiny(config=gada(50, 50, 50))
+CHILDREN = multiprocessing.get_context("forkserver")
+CHILDREN.set_forkserver_preload(["gada_ray.trial", "tests.toy"])  # which take seconds; each child is a fork of that
 
 
-def start(folder: Folder) -> subprocess.Popen[str]:
-    root = Path(__file__).parents[1]
-    return subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(SCRIPT), str(folder)],
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=root,
-        env={**os.environ, "PYTHONPATH": str(root)},
-    )
+def train_and_tell(root: str, told: Connection) -> None:
+    """What a child does: train, with a checkpoint after every step, and send the phase that it is in."""
+    dataset = toy_dataset()
+    run_trial(toy_trial(dataset, LONGER), dataset, Store(root), EAGER, lambda progress: told.send(progress["phase"]))
 
 
 @pytest.mark.slow
-def test_a_process_killed_in_every_phase_ends_with_the_same_bits(tmp_path):
-    results = []
-    for kills in ((), ("gan", "augmentation", "finetuning")):
-        store = Store(tmp_path / str(len(kills)))
-        for phase in [*kills, None]:
-            with start(store.root) as process:
-                assert process.stdout
-                for line in process.stdout:
-                    if line.strip() == phase:
-                        time.sleep(0.05)
-                        process.send_signal(signal.SIGKILL)
-                        break
-                    if line.startswith("DONE"):
-                        results.append((store, store.result(line.split()[1])))
-    assert len(results) == 2
-    assert_same_numbers(*results)
+def test_a_process_killed_in_every_phase_ends_with_the_same_bits(dataset, tmp_path):
+    quiet, hit = Store(tmp_path / "quiet"), Store(tmp_path / "hit")
+    expected = run_trial(toy_trial(dataset, LONGER), dataset, quiet)
+    for phase in ("gan", "augmentation", "finetuning", None):
+        here, there = CHILDREN.Pipe(duplex=False)
+        child = CHILDREN.Process(target=train_and_tell, args=(str(hit.root), there))
+        child.start()
+        there.close()
+        with contextlib.suppress(EOFError):
+            while here.recv() != phase:
+                pass
+            time.sleep(0.05)
+            child.kill()
+        child.join()
+        assert child.exitcode == (-signal.SIGKILL if phase else 0)
+        assert (hit.result(expected.signature) is None) == bool(phase)
+    result = hit.result(expected.signature)
+    assert_same_numbers((quiet, expected), (hit, result))
 
 
 @pytest.mark.parametrize(

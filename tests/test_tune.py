@@ -18,11 +18,11 @@ from gada_ray import DataConfig
 from gada_ray.data.splits import Split, make_splits
 from gada_ray.running import runner, session
 from gada_ray.running.lock import only_driver
-from gada_ray.study import estimate, price
+from gada_ray.study import estimate
 from gada_ray.study.definition import StudyError, make_plan, selection
 from gada_ray.study.inputs import Data
 from gada_ray.tracking import models, runs
-from gada_ray.trial import run_trial
+from tests import inline
 from tests.helpers_manifest import make_manifest
 
 # Inside MLflow's own code.
@@ -166,7 +166,7 @@ def test_a_plan_prices_every_level_and_trains_nothing(monkeypatch, capsys, tmp_p
 def test_a_plan_on_a_machine_without_a_gpu_says_that_its_prices_are_of_the_cpu(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
-    monkeypatch.setattr(estimate, "probe", constant)
+    monkeypatch.setattr(estimate, "probe", inline.constant)
     arguments = ("--study", "phases", "--preset", "paper", "--plan", "--storage", tmp_path)
     code, text = command(monkeypatch, capsys, *arguments)
     assert code == 0
@@ -177,9 +177,9 @@ def test_a_plan_on_a_machine_without_a_gpu_says_that_its_prices_are_of_the_cpu(m
 
 @pytest.mark.slow
 def test_a_spent_budget_ends_with_what_is_missing_and_the_next_run_takes_it_up(monkeypatch, capsys, tmp_path):
-    monkeypatch.setattr(runner, "run", inline)
+    monkeypatch.setattr(runner, "run", inline.train)
     monkeypatch.setattr(runs, "Tracker", MagicMock())
-    monkeypatch.setattr(estimate, "probe", constant)
+    monkeypatch.setattr(estimate, "probe", inline.constant)
     arguments = ("--study", "phases", "--preset", "smoke", "--storage", tmp_path)
     code, text = command(monkeypatch, capsys, *arguments, "--max-gpu-hours", "1e-9", slots=1)
     assert code == 75, text
@@ -208,9 +208,9 @@ def test_a_spent_budget_ends_with_what_is_missing_and_the_next_run_takes_it_up(m
 
 
 def test_trainings_that_diverge_are_named_with_their_cause_and_not_tried_again(monkeypatch, capsys, tmp_path):
-    monkeypatch.setattr(runner, "run", inline)
+    monkeypatch.setattr(runner, "run", inline.train)
     monkeypatch.setattr(runs, "Tracker", MagicMock())
-    monkeypatch.setattr(estimate, "probe", constant)
+    monkeypatch.setattr(estimate, "probe", inline.constant)
     make_manifest(tmp_path / "data")
     arguments = ("--study", "normalisation", "--preset", "smoke", "--dataset", "manifest", "--data-root")
     wild = ("--set", "rates.discriminator=1e30", "--set", "model.norm=none", "--storage", tmp_path / "runs")
@@ -221,23 +221,6 @@ def test_trainings_that_diverge_are_named_with_their_cause_and_not_tried_again(m
     for said in (text, again):
         assert said.count(": diverged (") >= 3 and "no longer finite" in said
         assert "3 trainings have no score" in said and all(str(folder) in said for folder in folders)
-
-
-def constant(config, dataset, images, execution, known):
-    """Prices without a probe: every step of every kind takes a second."""
-    kinds = {price.rest_kind(config), *(price.step_kind(config, number) for number in range(len(config.phases)))}
-    return dict.fromkeys(kinds - set(known), 1.0)
-
-
-def inline(search, datasets, store, resources, watcher, enough, on_setup):
-    """Train in this process, one trial after another, as the cluster would."""
-    execution = dataclasses.replace(resources.execution, study=search.plan.study)
-    while not enough() and (job := search.next()) is not None:
-        watcher.waits(job)
-        watcher.started(job)
-        result = run_trial(job.trial, datasets[job.trial.fingerprint], store, execution)
-        watcher.left(job)
-        search.done(job, result)
 
 
 def test_the_list_shows_every_study_with_question_and_cost(monkeypatch, capsys):
