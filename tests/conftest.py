@@ -1,16 +1,21 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with slow tests come first, so that processes that share the files (pytest -n) end together."""
+    """What starts Ray is slow. Files with slow tests come first: processes that share the files then end together."""
+    for item in items:
+        if item.get_closest_marker("ray"):
+            item.add_marker("slow")
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
 
@@ -44,6 +49,15 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], str]:
     return copy
 
 
+@pytest.fixture
+def handlers() -> Iterator[None]:
+    """What takes signals in the test takes them no longer afterwards."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 class Done(NamedTuple):
     """How a command ended, and what it printed."""
 
@@ -53,7 +67,7 @@ class Done(NamedTuple):
 
 
 @pytest.fixture
-def tune_py(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Done]:
+def tune_py(handlers: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Done]:
     """Runs `tune.py` in this process, which has loaded what it needs."""
     import tune
 

@@ -177,7 +177,6 @@ def test_s3_without_its_packages_says_what_to_install(monkeypatch):
         Store(STORAGE)
 
 
-@pytest.mark.slow
 @pytest.mark.ray
 # Inside MLflow's and Ray's own code.
 @pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
@@ -187,8 +186,8 @@ def test_s3_without_its_packages_says_what_to_install(monkeypatch):
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_study_on_s3_runs_on_workers_and_its_second_run_trains_nothing(s3, tmp_path, database, tune_py):
     make_manifest(tmp_path / "data")
-    study = ("--study", "normalisation", "--preset", "smoke", "--dataset", "manifest", "--data-root", tmp_path / "data")
-    study = (*study, "--storage", STORAGE)
+    data = ("--dataset", "manifest", "--data-root", tmp_path / "data")
+    study = ("--study", "normalisation", "--preset", "smoke", *data, "--storage", STORAGE)
     refused = tune_py(*study)
     assert refused.code == 2 and "--tracking-uri" in refused.err and "Traceback" not in refused.err
     assert not keys(s3)

@@ -25,8 +25,11 @@ from gada_ray.tracking import models, runs
 from tests import inline
 from tests.helpers_manifest import make_manifest
 
-# Inside MLflow's own code.
-pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
+pytestmark = [
+    pytest.mark.usefixtures("handlers"),
+    # Inside MLflow's own code.
+    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning"),
+]
 
 
 def command(

@@ -29,7 +29,6 @@ from tests import faults
 from tests.toy import tiny, toy_dataset
 
 pytestmark = [
-    pytest.mark.slow,
     pytest.mark.ray,
     # Inside Ray's own code.
     pytest.mark.filterwarnings("ignore::ResourceWarning"),

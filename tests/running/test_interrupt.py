@@ -27,14 +27,6 @@ TABLE = "tables/normalisation-smoke-manifest.csv"
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
 
 
-@pytest.fixture
-def handlers() -> Iterator[None]:
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
-
-
 def test_a_signal_is_noted_while_trials_run_and_raised_elsewhere(handlers):
     interruption = Interruption()
     interruption.listen()
@@ -113,7 +105,6 @@ def hit(tmp_path_factory, data, database) -> SimpleNamespace:
     return SimpleNamespace(storage=storage, code=code, text=text, early=early, alive=alive, left=left)
 
 
-@pytest.mark.slow
 @pytest.mark.ray
 def test_a_study_that_gets_sigterm_ends_with_a_table_and_checkpoints(hit):
     assert hit.code == 75, hit.text
@@ -142,7 +133,6 @@ def resumed(hit, data) -> Iterator[SimpleNamespace]:
         subprocess.run(["rm", "-rf", str(temporary)], check=True)
 
 
-@pytest.mark.slow
 @pytest.mark.ray
 def test_a_study_that_was_ended_goes_on_to_the_numbers_of_an_undisturbed_one(
     hit, resumed, data, tmp_path, monkeypatch, tune_py
@@ -154,7 +144,6 @@ def test_a_study_that_was_ended_goes_on_to_the_numbers_of_an_undisturbed_one(
     assert numbers(hit.storage) == numbers(tmp_path / "quiet")
 
 
-@pytest.mark.slow
 @pytest.mark.ray
 def test_a_study_on_one_cpu_of_a_shared_machine_trains_one_trial_at_a_time_in_a_folder_of_its_own(resumed):
     assert resumed.code == 0, resumed.text

@@ -26,7 +26,6 @@ from tests.conftest import Done
 from tests.helpers_manifest import make_manifest
 
 pytestmark = [
-    pytest.mark.ray,
     # Inside MLflow's and Ray's own code.
     pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
@@ -63,6 +62,7 @@ def runs_of(storage, study: str, kind: str):
     return client.search_runs([experiment.experiment_id], f"tags.kind = '{kind}'")
 
 
+@pytest.mark.ray
 def test_a_study_trains_every_level_on_every_split_once_and_its_second_run_trains_nothing(
     command, monkeypatch, tmp_path
 ):
@@ -97,6 +97,7 @@ def test_a_study_trains_every_level_on_every_split_once_and_its_second_run_train
     assert len(runs_of(storage, "patch_size", "split")) == 4
 
 
+@pytest.mark.ray
 def test_a_search_proposes_on_validation_references_and_tests_its_winner_once(command, database, tmp_path):
     storage = tmp_path / "runs"
     make_manifest(tmp_path / "data", references=8)
@@ -118,6 +119,7 @@ def test_a_search_proposes_on_validation_references_and_tests_its_winner_once(co
     assert not (storage / "mlflow.db").exists()
 
 
+@pytest.mark.ray
 def test_a_dead_tracking_server_is_named_once_and_synced_later(command, database, tmp_path):
     storage = tmp_path / "runs"
     make_manifest(tmp_path / "data")
@@ -133,6 +135,7 @@ def test_a_dead_tracking_server_is_named_once_and_synced_later(command, database
     assert len(runs_of(storage, "normalisation", "split")) == 3
 
 
+@pytest.mark.ray
 def test_a_study_ends_with_one_message_when_results_do_not_reach_the_driver(command, database, monkeypatch, tmp_path):
     make_manifest(tmp_path / "data")
     monkeypatch.setattr(Store, "result", lambda *_: None)  # not in the workers
@@ -142,7 +145,7 @@ def test_a_study_ends_with_one_message_when_results_do_not_reach_the_driver(comm
     assert "do not share the storage" in message and "docs/cluster.md" in message
 
 
-@pytest.mark.slow
+@pytest.mark.ray
 def test_a_broken_checkpoint_is_told_and_a_trial_that_always_breaks_off_is_given_up_with_its_cause(
     command, database, tmp_path
 ):
@@ -226,7 +229,7 @@ def cramped(tmp_path):
         yield "Permission denied", lambda: (storage / "trials").chmod(0o755)
 
 
-@pytest.mark.slow
+@pytest.mark.ray
 def test_a_study_on_a_full_disk_ends_with_one_message_and_goes_on_when_there_is_room(
     command, cramped, database, tmp_path
 ):
@@ -243,6 +246,7 @@ def test_a_study_on_a_full_disk_ends_with_one_message_and_goes_on_when_there_is_
     assert len(list((tmp_path / "runs").glob("trials/*/result.json"))) == 3
 
 
+@pytest.mark.ray
 def test_a_cluster_too_small_for_a_trial_is_refused_with_what_it_has(cluster):
     with pytest.raises(
         runner.ResourceError,
@@ -274,6 +278,7 @@ def test_only_a_cluster_that_was_named_is_joined_and_one_that_is_gone_is_an_erro
         runner.connect(address, runner.Resources())
 
 
+@pytest.mark.ray
 def test_finished_trials_are_tested_on_other_databases_without_training_and_with_shared_scenes_apart(
     command, database, monkeypatch, tmp_path
 ):
