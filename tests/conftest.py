@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import sys
@@ -8,6 +9,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+
+# Ray's workers give way to everything else, and whoever waits for them waits for everything else. Read as Ray starts.
+os.environ.setdefault("RAY_worker_niceness", "0")
 
 
 @pytest.hookimpl(tryfirst=True)

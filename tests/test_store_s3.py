@@ -121,12 +121,12 @@ def test_a_result_on_s3_that_was_edited_is_refused(s3):
 
 
 @pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")  # inside MLflow
-def test_mlflow_is_written_from_results_on_s3(s3, tmp_path):
+def test_mlflow_is_written_from_results_on_s3(s3, tmp_path, database):
     store, dataset, config = Store(STORAGE), toy_dataset(), tiny()
     trial = toy_trial(dataset, config)
     run_trial(trial, dataset, store)
     run = ConfigurationRun("study", "smoke", "toy", "64 px", "test", 0, {}, config, (0,), "scheme", 0)
-    uri = runs.default_uri(tmp_path)
+    uri = database(tmp_path)
     first = runs.sync(uri, "study", [(run, store.folder(trial.signature))])
     again = runs.sync(uri, "study", [(run, store.folder(trial.signature))])
     assert (first.written, again.written, again.present) == (1, 0, 1)

@@ -6,6 +6,7 @@ import errno
 import itertools
 import multiprocessing
 import os
+import shutil
 import signal
 import time
 from multiprocessing.connection import Connection
@@ -80,20 +81,32 @@ def test_a_trial_interrupted_in_any_phase_ends_with_the_same_bits(dataset, undis
     assert store.read(result.signature, CHECKPOINT) is None
 
 
+FEW_POINTS = ("gada_ray.trial.LOSS_POINTS", 2)
+"""With these, a trial that is asked to end does so between two points, too."""
+
+
+@pytest.fixture(scope="module")
+def undisturbed_with_few_points(dataset, tmp_path_factory):
+    store = Store(tmp_path_factory.mktemp("few"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(*FEW_POINTS)
+        return store, run_trial(toy_trial(dataset), dataset, store)
+
+
 @pytest.mark.parametrize("steps", [0, 1, 5, 7, 14])
 def test_a_trial_that_is_asked_to_end_writes_a_checkpoint_before_its_next_step(
-    dataset, undisturbed, tmp_path, monkeypatch, steps
+    dataset, undisturbed, undisturbed_with_few_points, tmp_path, monkeypatch, steps
 ):
     store, asked = Store(tmp_path), itertools.count()
-    monkeypatch.setattr("gada_ray.trial.LOSS_POINTS", 2)  # so that it ends between two points, too
+    monkeypatch.setattr(*FEW_POINTS)
     execution = Execution(ending=lambda: next(asked) == steps)
     with pytest.raises(EndedError):
         run_trial(toy_trial(dataset), dataset, store, execution)
     assert store.read(toy_trial(dataset).signature, CHECKPOINT) is not None
-    done, whole = itertools.count(), Store(tmp_path / "whole")
+    done = itertools.count()
     result = run_trial(toy_trial(dataset), dataset, store, Execution(ending=lambda: next(done) < 0))
     assert next(done) == toy_trial(dataset).config.steps - steps
-    assert_same_numbers((whole, run_trial(toy_trial(dataset), dataset, whole)), (store, result))
+    assert_same_numbers(undisturbed_with_few_points, (store, result))
     assert result.metrics == undisturbed[1].metrics
 
 
@@ -327,6 +340,15 @@ def test_a_process_killed_in_every_phase_ends_with_the_same_bits(dataset, tmp_pa
     assert_same_numbers((quiet, expected), (hit, result))
 
 
+MANY_CROPS = {"evaluation.crops": 30}
+
+
+@pytest.fixture(scope="module")
+def tested_as_usual(dataset, tmp_path_factory):
+    store = Store(tmp_path_factory.mktemp("usual"))
+    return store, run_trial(toy_trial(dataset, tiny(MANY_CROPS)), dataset, store)
+
+
 @pytest.mark.parametrize(
     "retest",
     [
@@ -338,11 +360,11 @@ def test_a_process_killed_in_every_phase_ends_with_the_same_bits(dataset, tmp_pa
     ],
 )
 def test_a_trial_that_is_tested_in_another_way_is_not_trained_again_and_has_the_numbers_of_one_that_is(
-    dataset, tmp_path, retest
+    dataset, tested_as_usual, tmp_path, retest
 ):
-    usual = {"evaluation.crops": 30}
-    store, config = Store(tmp_path / "one"), tiny({**usual, **retest})
-    first = run_trial(toy_trial(dataset, tiny(usual)), dataset, store)
+    usual, first = tested_as_usual
+    shutil.copytree(usual.root, tmp_path / "one")
+    store, config = Store(tmp_path / "one"), tiny({**MANY_CROPS, **retest})
     result = run_trial(toy_trial(dataset, config), dataset, store)
     assert result.run.reused == first.signature and result.run.phase_seconds == {}
     other = Store(tmp_path / "other")

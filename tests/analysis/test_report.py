@@ -48,8 +48,8 @@ def trained(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def uri(trained, tmp_path_factory):
-    place = runs.default_uri(tmp_path_factory.mktemp("tracked"))
+def uri(trained, tmp_path_factory, database):
+    place = database(tmp_path_factory.mktemp("tracked"))
     runs.sync(place, "toy", trained[1])
     return place
 
