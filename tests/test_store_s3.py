@@ -121,6 +121,7 @@ def test_a_result_on_s3_that_was_edited_is_refused(s3):
 
 
 @pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")  # inside MLflow
+@pytest.mark.slow
 def test_mlflow_is_written_from_results_on_s3(s3, tmp_path, database):
     store, dataset, config = Store(STORAGE), toy_dataset(), tiny()
     trial = toy_trial(dataset, config)

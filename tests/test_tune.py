@@ -155,6 +155,7 @@ def test_a_second_driver_of_a_study_on_one_storage_is_refused_by_the_name_of_the
     assert not (tmp_path / "runs" / "mlflow.db").exists()
 
 
+@pytest.mark.slow
 def test_a_plan_prices_every_level_and_trains_nothing(monkeypatch, capsys, tmp_path):
     arguments = ("--study", "patch_size", "--preset", "smoke", "--plan", "--storage", tmp_path)
     with only_driver(tmp_path, "patch_size"):  # which is no hindrance
