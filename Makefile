@@ -8,6 +8,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.done
 ARGS ?=
+# Containers commonly set it: then every process of a study and of the tests compiles torch, Ray and MLflow anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: study test check lock setup clean
 
@@ -15,7 +17,7 @@ study: setup
 	$(BIN)/python tune.py --study patch_size $(ARGS)
 
 test: check
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: setup
 	$(BIN)/ruff check .

@@ -48,11 +48,15 @@ PATIENCE_S = 600.0
 """For a worker to start, on a machine that is busy with other things."""
 
 
+PLAIN = {"include_dashboard": False, "no_monitor": True, "include_log_monitor": False}
+"""A node of Ray's without processes that nothing here asks for, each of which takes seconds to start."""
+
+
 def node(cluster: Any) -> Any:
     """A node of one CPU joins."""
     for left in reversed(range(5)):
         try:
-            return cluster.add_node(wait=False, num_cpus=1, include_dashboard=False)
+            return cluster.add_node(wait=False, num_cpus=1, **PLAIN)
         except Exception:  # Ray gives it 30 s, which are few on a busy machine
             if not left:
                 raise

@@ -167,6 +167,8 @@ def test_the_mlflow_server_wants_a_password_and_serves_only_the_hosts_of_its_lis
         "MLFLOW_AUTH_ADMIN_PASSWORD": "a-long-password",
         "MLFLOW_FLASK_SERVER_SECRET_KEY": "secret",
         "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_WORKERS": "1",
         "HOST": "127.0.0.1",
         "PORT": str(port),
     }

@@ -6,7 +6,6 @@ The server is moto's, on the loopback interface.
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -122,12 +121,13 @@ def test_a_result_on_s3_that_was_edited_is_refused(s3):
 
 
 @pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")  # inside MLflow
-def test_mlflow_is_written_from_results_on_s3(s3, tmp_path):
+@pytest.mark.slow
+def test_mlflow_is_written_from_results_on_s3(s3, tmp_path, database):
     store, dataset, config = Store(STORAGE), toy_dataset(), tiny()
     trial = toy_trial(dataset, config)
     run_trial(trial, dataset, store)
     run = ConfigurationRun("study", "smoke", "toy", "64 px", "test", 0, {}, config, (0,), "scheme", 0)
-    uri = runs.default_uri(tmp_path)
+    uri = database(tmp_path)
     first = runs.sync(uri, "study", [(run, store.folder(trial.signature))])
     again = runs.sync(uri, "study", [(run, store.folder(trial.signature))])
     assert (first.written, again.written, again.present) == (1, 0, 1)
@@ -178,30 +178,31 @@ def test_s3_without_its_packages_says_what_to_install(monkeypatch):
         Store(STORAGE)
 
 
-def tune(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "tune.py", "--storage", STORAGE, *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
-
-
-@pytest.mark.slow
 @pytest.mark.ray
-def test_a_study_on_s3_runs_on_workers_and_its_second_run_trains_nothing(s3, tmp_path):
+# Inside MLflow's and Ray's own code.
+@pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_study_on_s3_runs_on_workers_and_its_second_run_trains_nothing(s3, tmp_path, database, tune_py):
     make_manifest(tmp_path / "data")
-    study = ("--study", "normalisation", "--preset", "smoke", "--dataset", "manifest", "--data-root", tmp_path / "data")
-    refused = tune(*study)
-    assert refused.returncode == 2 and "--tracking-uri" in refused.stderr and "Traceback" not in refused.stderr
+    data = ("--dataset", "manifest", "--data-root", tmp_path / "data")
+    study = ("--study", "normalisation", "--preset", "smoke", *data, "--storage", STORAGE)
+    refused = tune_py(*study)
+    assert refused.code == 2 and "--tracking-uri" in refused.err and "Traceback" not in refused.err
     assert not keys(s3)
 
-    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
-    first = tune(*study, "--tracking-uri", uri)
-    assert first.returncode == 0, first.stderr
+    uri = database(tmp_path)
+    first = tune_py(*study, "--tracking-uri", uri)
+    assert first.code == 0, first
     written = keys(s3)
     assert len([key for key in written if key.endswith(RESULT)]) == 3
     assert {key.split("/")[2] for key in written} == {"plans", "reports", "tables", "trials"}
     times = {key: s3.head_object(Bucket="studies", Key=key)["LastModified"] for key in written if "/trials/" in key}
-    again = tune(*study, "--tracking-uri", uri)
-    assert again.returncode == 0, again.stderr
-    assert again.stdout[again.stdout.index("┏") :] == first.stdout[first.stdout.index("┏") :]
+    again = tune_py(*study, "--tracking-uri", uri)
+    assert again.code == 0, again
+    assert again.out[again.out.index("┏") :] == first.out[first.out.index("┏") :]
     assert times == {key: s3.head_object(Bucket="studies", Key=key)["LastModified"] for key in times}
     assert not list(ROOT.glob("s3:*"))
 

@@ -1,15 +1,15 @@
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import errno
 import itertools
+import multiprocessing
 import os
+import shutil
 import signal
-import subprocess
-import sys
-import textwrap
 import time
-from pathlib import Path
+from multiprocessing.connection import Connection
 
 import pytest
 import torch
@@ -81,20 +81,32 @@ def test_a_trial_interrupted_in_any_phase_ends_with_the_same_bits(dataset, undis
     assert store.read(result.signature, CHECKPOINT) is None
 
 
+FEW_POINTS = ("gada_ray.trial.LOSS_POINTS", 2)
+"""With these, a trial that is asked to end does so between two points, too."""
+
+
+@pytest.fixture(scope="module")
+def undisturbed_with_few_points(dataset, tmp_path_factory):
+    store = Store(tmp_path_factory.mktemp("few"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(*FEW_POINTS)
+        return store, run_trial(toy_trial(dataset), dataset, store)
+
+
 @pytest.mark.parametrize("steps", [0, 1, 5, 7, 14])
 def test_a_trial_that_is_asked_to_end_writes_a_checkpoint_before_its_next_step(
-    dataset, undisturbed, tmp_path, monkeypatch, steps
+    dataset, undisturbed, undisturbed_with_few_points, tmp_path, monkeypatch, steps
 ):
     store, asked = Store(tmp_path), itertools.count()
-    monkeypatch.setattr("gada_ray.trial.LOSS_POINTS", 2)  # so that it ends between two points, too
+    monkeypatch.setattr(*FEW_POINTS)
     execution = Execution(ending=lambda: next(asked) == steps)
     with pytest.raises(EndedError):
         run_trial(toy_trial(dataset), dataset, store, execution)
     assert store.read(toy_trial(dataset).signature, CHECKPOINT) is not None
-    done, whole = itertools.count(), Store(tmp_path / "whole")
+    done = itertools.count()
     result = run_trial(toy_trial(dataset), dataset, store, Execution(ending=lambda: next(done) < 0))
     assert next(done) == toy_trial(dataset).config.steps - steps
-    assert_same_numbers((whole, run_trial(toy_trial(dataset), dataset, whole)), (store, result))
+    assert_same_numbers(undisturbed_with_few_points, (store, result))
     assert result.metrics == undisturbed[1].metrics
 
 
@@ -297,49 +309,45 @@ def test_the_signature_of_one_trial_is_kept():
     assert trial.prefix(1) == Trial(tiny(config=TrainingConfig(phases=(gan(10),))), fold, 1, "f" * 64).signature
 
 
-SCRIPT = """
-import sys
-from tests.toy import tiny, toy_dataset, toy_trial
-from gada_ray.store import Store
-from gada_ray.trial import Execution, run_trial
-from gada_ray import gada
-dataset = toy_dataset()
-config = tiny(config=gada(50, 50, 50))
-def report(progress):
-    print(progress["phase"], flush=True)
-result = run_trial(toy_trial(dataset, config), dataset, Store(sys.argv[1]), Execution(checkpoint_every_s=0), report)
-print("DONE", result.signature, flush=True)
-"""
+LONGER = tiny(config=gada(50, 50, 50))
+CHILDREN = multiprocessing.get_context("forkserver")
+CHILDREN.set_forkserver_preload(["gada_ray.trial", "tests.toy"])  # which take seconds; each child is a fork of that
 
 
-def start(folder: Folder) -> subprocess.Popen[str]:
-    root = Path(__file__).parents[1]
-    return subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(SCRIPT), str(folder)],
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=root,
-        env={**os.environ, "PYTHONPATH": str(root)},
-    )
+def train_and_tell(root: str, told: Connection) -> None:
+    """What a child does: train, with a checkpoint after every step, and send the phase that it is in."""
+    dataset = toy_dataset()
+    run_trial(toy_trial(dataset, LONGER), dataset, Store(root), EAGER, lambda progress: told.send(progress["phase"]))
 
 
 @pytest.mark.slow
-def test_a_process_killed_in_every_phase_ends_with_the_same_bits(tmp_path):
-    results = []
-    for kills in ((), ("gan", "augmentation", "finetuning")):
-        store = Store(tmp_path / str(len(kills)))
-        for phase in [*kills, None]:
-            with start(store.root) as process:
-                assert process.stdout
-                for line in process.stdout:
-                    if line.strip() == phase:
-                        time.sleep(0.05)
-                        process.send_signal(signal.SIGKILL)
-                        break
-                    if line.startswith("DONE"):
-                        results.append((store, store.result(line.split()[1])))
-    assert len(results) == 2
-    assert_same_numbers(*results)
+def test_a_process_killed_in_every_phase_ends_with_the_same_bits(dataset, tmp_path):
+    quiet, hit = Store(tmp_path / "quiet"), Store(tmp_path / "hit")
+    expected = run_trial(toy_trial(dataset, LONGER), dataset, quiet)
+    for phase in ("gan", "augmentation", "finetuning", None):
+        here, there = CHILDREN.Pipe(duplex=False)
+        child = CHILDREN.Process(target=train_and_tell, args=(str(hit.root), there))
+        child.start()
+        there.close()
+        with contextlib.suppress(EOFError):
+            while here.recv() != phase:
+                pass
+            time.sleep(0.05)
+            child.kill()
+        child.join()
+        assert child.exitcode == (-signal.SIGKILL if phase else 0)
+        assert (hit.result(expected.signature) is None) == bool(phase)
+    result = hit.result(expected.signature)
+    assert_same_numbers((quiet, expected), (hit, result))
+
+
+MANY_CROPS = {"evaluation.crops": 30}
+
+
+@pytest.fixture(scope="module")
+def tested_as_usual(dataset, tmp_path_factory):
+    store = Store(tmp_path_factory.mktemp("usual"))
+    return store, run_trial(toy_trial(dataset, tiny(MANY_CROPS)), dataset, store)
 
 
 @pytest.mark.parametrize(
@@ -353,11 +361,11 @@ def test_a_process_killed_in_every_phase_ends_with_the_same_bits(tmp_path):
     ],
 )
 def test_a_trial_that_is_tested_in_another_way_is_not_trained_again_and_has_the_numbers_of_one_that_is(
-    dataset, tmp_path, retest
+    dataset, tested_as_usual, tmp_path, retest
 ):
-    usual = {"evaluation.crops": 30}
-    store, config = Store(tmp_path / "one"), tiny({**usual, **retest})
-    first = run_trial(toy_trial(dataset, tiny(usual)), dataset, store)
+    usual, first = tested_as_usual
+    shutil.copytree(usual.root, tmp_path / "one")
+    store, config = Store(tmp_path / "one"), tiny({**MANY_CROPS, **retest})
     result = run_trial(toy_trial(dataset, config), dataset, store)
     assert result.run.reused == first.signature and result.run.phase_seconds == {}
     other = Store(tmp_path / "other")

@@ -20,15 +20,18 @@ from gada_ray import DataConfig
 from gada_ray.data.splits import Split, make_splits
 from gada_ray.running import cluster, runner, session
 from gada_ray.running.lock import only_driver
-from gada_ray.study import estimate, price, timing
+from gada_ray.study import estimate, timing
 from gada_ray.study.definition import StudyError, make_plan, selection
 from gada_ray.study.inputs import Data
 from gada_ray.tracking import models, runs
-from gada_ray.trial import run_trial
+from tests import inline
 from tests.helpers_manifest import make_manifest
 
-# Inside MLflow's own code.
-pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
+pytestmark = [
+    pytest.mark.usefixtures("handlers"),
+    # Inside MLflow's own code.
+    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning"),
+]
 
 
 def command(
@@ -156,6 +159,7 @@ def test_a_second_driver_of_a_study_on_one_storage_is_refused_by_the_name_of_the
     assert not (tmp_path / "runs" / "mlflow.db").exists()
 
 
+@pytest.mark.slow
 def test_a_plan_prices_every_level_and_trains_nothing(monkeypatch, capsys, tmp_path):
     arguments = ("--study", "patch_size", "--preset", "smoke", "--plan", "--storage", tmp_path)
     with only_driver(tmp_path, "patch_size"):  # which is no hindrance
@@ -170,7 +174,7 @@ def test_a_plan_prices_every_level_and_trains_nothing(monkeypatch, capsys, tmp_p
 def test_a_plan_on_a_machine_without_a_gpu_says_that_its_prices_are_of_the_cpu(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
-    monkeypatch.setattr(timing, "probe", constant)
+    monkeypatch.setattr(timing, "probe", inline.constant)
     arguments = ("--study", "phases", "--preset", "paper", "--plan", "--storage", tmp_path)
     code, text = command(monkeypatch, capsys, *arguments)
     assert code == 0
@@ -181,9 +185,9 @@ def test_a_plan_on_a_machine_without_a_gpu_says_that_its_prices_are_of_the_cpu(m
 
 @pytest.mark.slow
 def test_a_spent_budget_ends_with_what_is_missing_and_the_next_run_takes_it_up(monkeypatch, capsys, tmp_path):
-    monkeypatch.setattr(runner, "run", inline)
+    monkeypatch.setattr(runner, "run", inline.train)
     monkeypatch.setattr(runs, "Tracker", MagicMock())
-    monkeypatch.setattr(timing, "probe", constant)
+    monkeypatch.setattr(timing, "probe", inline.constant)
     monkeypatch.setattr(estimate, "WORTH_TIMING", 0.0)
     arguments = ("--study", "phases", "--preset", "smoke", "--storage", tmp_path)
     code, text = command(monkeypatch, capsys, *arguments, "--max-gpu-hours", "1e-9", slots=1)
@@ -213,9 +217,9 @@ def test_a_spent_budget_ends_with_what_is_missing_and_the_next_run_takes_it_up(m
 
 
 def test_the_study_of_labels_runs_with_photographs_and_refuses_those_that_show_a_test(monkeypatch, capsys, tmp_path):
-    monkeypatch.setattr(runner, "run", inline)
+    monkeypatch.setattr(runner, "run", inline.train)
     monkeypatch.setattr(runs, "Tracker", MagicMock())
-    monkeypatch.setattr(estimate, "probe", constant)
+    monkeypatch.setattr(timing, "probe", inline.constant)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     make_manifest(tmp_path / "data")
     photos = tmp_path / "photos"
@@ -238,9 +242,9 @@ def test_the_study_of_labels_runs_with_photographs_and_refuses_those_that_show_a
 
 
 def test_trainings_that_diverge_are_named_with_their_cause_and_not_tried_again(monkeypatch, capsys, tmp_path):
-    monkeypatch.setattr(runner, "run", inline)
+    monkeypatch.setattr(runner, "run", inline.train)
     monkeypatch.setattr(runs, "Tracker", MagicMock())
-    monkeypatch.setattr(timing, "probe", constant)
+    monkeypatch.setattr(timing, "probe", inline.constant)
     make_manifest(tmp_path / "data")
     arguments = ("--study", "normalisation", "--preset", "smoke", "--dataset", "manifest", "--data-root")
     wild = ("--set", "rates.discriminator=1e30", "--set", "model.norm=none", "--storage", tmp_path / "runs")
@@ -251,23 +255,6 @@ def test_trainings_that_diverge_are_named_with_their_cause_and_not_tried_again(m
     for said in (text, again):
         assert said.count(": diverged (") >= 3 and "no longer finite" in said
         assert "3 trainings have no score" in said and all(str(folder) in said for folder in folders)
-
-
-def constant(config, dataset, images, execution, known):
-    """Prices without a probe: every step of every kind takes a second."""
-    kinds = {price.rest_kind(config), *(price.step_kind(config, number) for number in range(len(config.phases)))}
-    return dict.fromkeys(kinds - set(known), 1.0)
-
-
-def inline(search, datasets, store, resources, watcher, enough, on_setup):
-    """Train in this process, one trial after another, as the cluster would."""
-    execution = dataclasses.replace(resources.execution, study=search.plan.study)
-    while not enough() and (job := search.next()) is not None:
-        watcher.waits(job)
-        watcher.started(job)
-        result = run_trial(job.trial, datasets[job.trial.fingerprint], store, execution)
-        watcher.left(job)
-        search.done(job, result)
 
 
 def test_the_list_shows_every_study_with_question_and_cost(monkeypatch, capsys):

@@ -22,8 +22,8 @@ pytestmark = [
 
 @pytest.mark.slow
 @pytest.mark.skipif(not (ui.BROWSER and ui.DRIVER), reason="chromium and chromedriver are not installed")
-def test_levels_searches_curves_and_predictions_are_two_clicks_from_a_studys_runs(tmp_path):
-    uri = runs.default_uri(tmp_path)
+def test_levels_searches_curves_and_predictions_are_two_clicks_from_a_studys_runs(tmp_path, database):
+    uri = database(tmp_path)
     entries = []
     for number, level in enumerate(("32 px", "64 px")):
         of = configuration("sizes", level=level, splits=(0, 1), preset="smoke")

@@ -30,6 +30,7 @@ def test_the_correction_widens_the_interval_by_the_overlap():
 
 
 @pytest.mark.parametrize("splits", [5, 10, 30])
+@pytest.mark.slow
 def test_overlapping_splits_without_difference_are_rarely_called_different_and_a_plain_t_does_it_often(splits):
     """29 references, 6 in the test: an effect of each reference on the difference, of mean 0."""
     random = np.random.default_rng(1)

@@ -39,6 +39,7 @@ def test_parts_have_a_fifth_for_the_test_and_a_fifth_of_the_rest_for_validation(
         assert (len(split.train), len(split.validation), len(split.test)) == (train, validation, test)
 
 
+@pytest.mark.slow
 def test_splits_depend_on_names_and_seed_only_not_on_order_count_or_hash_seed() -> None:
     splits = make_splits(NAMES)
     assert make_splits(NAMES[::-1] + NAMES[:3]) == splits

@@ -82,6 +82,7 @@ def test_the_regression_learns_what_is_there_and_never_sees_the_test_part() -> N
     assert np.allclose(alone, prediction[:5])
 
 
+@pytest.mark.slow
 def test_the_floor_of_a_split_is_close_to_the_independent_statistics_with_the_same_regression() -> None:
     dataset = toy_dataset(references=10)
     split = make_splits(dataset.references, 1)[0].for_test()

@@ -87,6 +87,7 @@ def run(config: TrainingConfig, folder) -> bytes:
 
 
 @pytest.mark.parametrize("network", ["kang", "diqam"])
+@pytest.mark.slow
 def test_gada_trains_other_trunks_and_dropout_draws_the_same_again(tmp_path, network: str) -> None:
     config = tiny({"model.network": network, "data.crop_px": 32}, gada(2, 2, 1))
     first = run(config, tmp_path / "a")

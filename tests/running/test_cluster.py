@@ -17,7 +17,7 @@ import ray
 from ray.cluster_utils import Cluster
 from ray.experimental import get_object_locations
 
-from gada_ray import Preset, Study
+from gada_ray import Preset, Study, TrainingConfig, direct
 from gada_ray.data.dataset import IqaDataset
 from gada_ray.data.splits import make_splits
 from gada_ray.running import runner
@@ -25,10 +25,10 @@ from gada_ray.store import Result, Store
 from gada_ray.study.definition import data_selections, make_plan
 from gada_ray.study.search import Job, Search
 from gada_ray.trial import Execution, Report, Trial, run_trial
+from tests import faults
 from tests.toy import tiny, toy_dataset
 
 pytestmark = [
-    pytest.mark.slow,
     pytest.mark.ray,
     # Inside Ray's own code.
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
@@ -41,7 +41,7 @@ RESOURCES = runner.Resources(cpus=1)
 PIXELS = 32 * 2**20
 
 
-EACH: dict[str, Any] = {"num_cpus": 1, "object_store_memory": 150 * 2**20, "include_dashboard": False}
+EACH: dict[str, Any] = {"num_cpus": 1, "object_store_memory": 150 * 2**20, **faults.PLAIN}
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,7 @@ def together(
 
 def wait_then_train(trial: Trial, dataset: IqaDataset, store: Store, execution: Execution, report: Report) -> Result:
     """A trial that is over long before a worker could start."""
-    time.sleep(0.2)
+    time.sleep(0.5)
     return run_trial(trial, dataset, store, execution, report)
 
 
@@ -93,10 +93,10 @@ def gone(node_id: str) -> bool:
 def study(
     levels: int, dataset: IqaDataset, store: Store, on_done: Callable[[Job, Result | None, bool], None]
 ) -> Search:
-    """A study of some levels."""
-    values = {str(level): {"losses.l1_weight": 1.0 + level} for level in range(levels)}
-    presets = {"p": Preset(cost="", splits=SPLITS)}
-    plan = make_plan("cluster", Study(question="?", base=tiny(), levels=values, presets=presets), "p", "toy", {})
+    """A study of some levels, with trainings as short as can be."""
+    values = {str(level): {"rates.evaluator": 1e-4 * (1 + level)} for level in range(levels)}
+    presets, base = {"p": Preset(cost="", splits=SPLITS)}, tiny(config=TrainingConfig(phases=(direct(2),)))
+    plan = make_plan("cluster", Study(question="?", base=base, levels=values, presets=presets), "p", "toy", {})
     places = list(data_selections(plan.levels))
     splits = {place: make_splits(dataset.references, SPLITS) for place in places}
     return Search(plan, splits, dict.fromkeys(places, dataset.fingerprint), store.result, on_done)
@@ -201,12 +201,12 @@ def test_a_node_on_which_one_trial_after_the_other_breaks_off_is_left_out_and_na
         assert result is not None and result.status == "finished"
         nodes[result.run.node] += 1
 
-    search = study(6, dataset, store, on_done)
+    search = study(LEVELS, dataset, store, on_done)
     runner.run(
         *(search, {dataset.fingerprint: dataset}, store, RESOURCES, notes),
         train=partial(breaks_on, place=tmp_path / "sick"),
     )
-    assert search.finished and nodes.total() == 6 * SPLITS and sick not in nodes
+    assert search.finished and nodes.total() == LEVELS * SPLITS and sick not in nodes
     (named,) = [message for message in notes.messages if "gets no more" in message]
     assert sick[:12] in named
     assert len([message for message in notes.messages if "this device is broken" in message]) < 8

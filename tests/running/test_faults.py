@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.slow, pytest.mark.ray]
+pytestmark = pytest.mark.ray
 
 
 def test_a_study_whose_worker_node_and_driver_are_killed_on_a_cluster_ends_as_an_undisturbed_one():

@@ -10,24 +10,21 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import psutil
 import pytest
 
 from gada_ray.running.interrupt import Interruption
+from tests import inline
 from tests.helpers_manifest import make_manifest
 
 ROOT = Path(__file__).parents[2]
 TABLE = "tables/normalisation-smoke-manifest.csv"
 
-
-@pytest.fixture
-def handlers() -> Iterator[None]:
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
+# Inside MLflow's own code.
+pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
 
 
 def test_a_signal_is_noted_while_trials_run_and_raised_elsewhere(handlers):
@@ -49,13 +46,18 @@ def test_a_signal_is_noted_while_trials_run_and_raised_elsewhere(handlers):
     assert other.name == "SIGUSR1"
 
 
-def start(data: Path, storage: Path, *options: object, before: tuple[str, ...] = (), **environment: str):
+STEPS = [item for phase in ("gan", "augmentation", "finetuning") for item in ("--set", f"phases.{phase}.steps=60")]
+
+
+def study(data: Path, storage: Path) -> list[str]:
+    """Arguments of a study that takes long enough to be met in the middle."""
+    asked = ["--study", "normalisation", "--preset", "smoke", *STEPS, "--dataset", "manifest"]
+    return [*asked, "--data-root", str(data), "--storage", str(storage)]
+
+
+def start(data: Path, storage: Path, *options: str, before: tuple[str, ...] = (), **environment: str):
     """The command, on Ray of its own; output goes to a file beside the storage."""
-    settings = [
-        item for phase in ("gan", "augmentation", "finetuning") for item in ("--set", f"phases.{phase}.steps=60")
-    ]
-    command = [*before, sys.executable, "tune.py", "--study", "normalisation", "--preset", "smoke", *settings]
-    command += ["--dataset", "manifest", "--data-root", str(data), "--storage", str(storage), *map(str, options)]
+    command = [*before, sys.executable, "tune.py", *study(data, storage), *options]
     with storage.with_suffix(".log").open("ab") as log:
         return subprocess.Popen(
             command, cwd=ROOT, env={**os.environ, "MLFLOW_TRACKING_URI": "", **environment}, stdout=log, stderr=log
@@ -78,38 +80,45 @@ def numbers(storage: Path) -> str:
     return str(pd.read_csv(storage / TABLE, dtype=str).drop(columns="device_hours").to_csv())
 
 
-@pytest.mark.slow
-@pytest.mark.ray
-def test_a_study_that_gets_sigterm_ends_with_a_table_and_checkpoints_and_goes_on_to_the_same_numbers(tmp_path):
-    make_manifest(tmp_path / "data", references=8)
-    hit, quiet = tmp_path / "hit", tmp_path / "quiet"
-    process = start(tmp_path / "data", hit, "--checkpoint-every", 3600)
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    root: Path = tmp_path_factory.mktemp("data")
+    make_manifest(root, references=8)
+    return root
+
+
+@pytest.fixture(scope="module")
+def hit(tmp_path_factory, data, database) -> SimpleNamespace:
+    """A study that got SIGTERM while it trained: where it is, how it ended, what it left behind."""
+    storage = tmp_path_factory.mktemp("signal") / "hit"
+    database(storage)
+    process = start(data, storage, "--checkpoint-every", "3600")
     while not any(is_training(child) for child in psutil.Process(process.pid).children(recursive=True)):
-        assert process.poll() is None, hit.with_suffix(".log").read_text()
+        assert process.poll() is None, storage.with_suffix(".log").read_text()
         time.sleep(0.2)
-    assert not list(hit.glob("trials/*/checkpoint.pt"))
+    early = list(storage.glob("trials/*/checkpoint.pt"))
     family = psutil.Process(process.pid).children(recursive=True)
     process.terminate()
-    code, text = finish(process, hit)
-    assert code == 75, text
-    assert "SIGTERM ended the study with" in text and "What is missing" in text
-    assert "Traceback" not in text and "error: " not in text
+    code, text = finish(process, storage)
     _, alive = psutil.wait_procs(family, timeout=30)
-    assert not alive
-    assert not list(hit.glob("locks/*"))
-    assert list(hit.glob("trials/*/checkpoint.pt"))
-    code, text = finish(start(tmp_path / "data", hit), hit)
-    assert code == 0, text
-    code, text = finish(start(tmp_path / "data", quiet), quiet)
-    assert code == 0, text
-    assert numbers(hit) == numbers(quiet)
+    left = {kind: list(storage.glob(kind)) for kind in ("locks/*", "trials/*/checkpoint.pt")}
+    return SimpleNamespace(storage=storage, code=code, text=text, early=early, alive=alive, left=left)
 
 
-@pytest.mark.slow
 @pytest.mark.ray
-def test_a_study_on_one_cpu_of_a_shared_machine_trains_one_trial_at_a_time_in_a_folder_of_its_own(tmp_path):
-    make_manifest(tmp_path / "data")
-    storage, temporary = tmp_path / "runs", Path("/tmp") / f"gada-test-{os.getpid()}"
+def test_a_study_that_gets_sigterm_ends_with_a_table_and_checkpoints(hit):
+    assert hit.code == 75, hit.text
+    assert "SIGTERM ended the study with" in hit.text and "What is missing" in hit.text
+    assert "Traceback" not in hit.text and "error: " not in hit.text
+    assert not hit.alive
+    assert not hit.left["locks/*"]
+    assert hit.left["trials/*/checkpoint.pt"] and not hit.early
+
+
+@pytest.fixture(scope="module")
+def resumed(hit, data) -> Iterator[SimpleNamespace]:
+    """The same command again, bound to one CPU of a machine whose usual temporary folder is somebody else's."""
+    temporary = Path("/tmp") / f"gada-test-{os.getpid()}"  # paths of sockets must be short
     (temporary / "ray").mkdir(parents=True)
     one = str(min(os.sched_getaffinity(0)))
     try:
@@ -117,12 +126,27 @@ def test_a_study_on_one_cpu_of_a_shared_machine_trains_one_trial_at_a_time_in_a_
             os.chown(temporary / "ray", 65534, 65534)
         else:  # only root gives folders away
             (temporary / "ray").chmod(0o555)
-        code, text = finish(
-            start(tmp_path / "data", storage, before=("taskset", "-c", one), TMPDIR=str(temporary)), storage
-        )
-        assert code == 0, text
-        assert "1 trials at a time with 1 CPU each" in text
-        assert not list((temporary / "ray").iterdir())
-        assert list((temporary / f"ray-{os.getuid()}").iterdir())
+        process = start(data, hit.storage, before=("taskset", "-c", one), TMPDIR=str(temporary))
+        code, text = finish(process, hit.storage)
+        yield SimpleNamespace(code=code, text=text.removeprefix(hit.text), temporary=temporary)
     finally:
         subprocess.run(["rm", "-rf", str(temporary)], check=True)
+
+
+@pytest.mark.ray
+def test_a_study_that_was_ended_goes_on_to_the_numbers_of_an_undisturbed_one(
+    hit, resumed, data, tmp_path, monkeypatch, tune_py
+):
+    assert resumed.code == 0, resumed.text
+    inline.use(monkeypatch)
+    quiet = tune_py(*study(data, tmp_path / "quiet"))
+    assert quiet.code == 0, quiet
+    assert numbers(hit.storage) == numbers(tmp_path / "quiet")
+
+
+@pytest.mark.ray
+def test_a_study_on_one_cpu_of_a_shared_machine_trains_one_trial_at_a_time_in_a_folder_of_its_own(resumed):
+    assert resumed.code == 0, resumed.text
+    assert "1 trials at a time with 1 CPU each" in resumed.text
+    assert not list((resumed.temporary / "ray").iterdir())
+    assert list((resumed.temporary / f"ray-{os.getuid()}").iterdir())

@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from unittest.mock import MagicMock
 
 import numpy as np
@@ -19,14 +18,14 @@ from PIL import Image
 from ray import cloudpickle
 from ray.exceptions import RayActorError, RayTaskError
 
-import tune
 from gada_ray.running import runner
 from gada_ray.store import RefusedError, Store, unusable
 from gada_ray.tracking import runs
+from tests import inline
+from tests.conftest import Done
 from tests.helpers_manifest import make_manifest
 
 pytestmark = [
-    pytest.mark.ray,
     # Inside MLflow's and Ray's own code.
     pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
@@ -44,18 +43,14 @@ def cluster():
 
 
 @pytest.fixture
-def command(cluster, monkeypatch, capsys, tmp_path):
-    """Runs tune.py in this process, on the shared cluster and a storage of the test's own."""
+def command(cluster, monkeypatch, tmp_path, tune_py):
+    """Runs tune.py in this process, on the shared cluster and a storage of the test's own; how it ended."""
     monkeypatch.setattr(runner, "disconnect", lambda: None)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
 
-    def run(*arguments: object) -> str:
-        monkeypatch.setattr(sys, "argv", ["tune.py", "--storage", str(tmp_path / "runs"), *map(str, arguments)])
-        try:
-            tune.run()
-        except SystemExit as stop:
-            assert not stop.code, capsys.readouterr()
-        return str(capsys.readouterr().out)
+    def run(*arguments: object, code: int = 0) -> Done:
+        done: Done = tune_py("--storage", tmp_path / "runs", *arguments)
+        assert done.code == code, done
+        return done
 
     return run
 
@@ -67,13 +62,14 @@ def runs_of(storage, study: str, kind: str):
     return client.search_runs([experiment.experiment_id], f"tags.kind = '{kind}'")
 
 
+@pytest.mark.ray
 def test_a_study_trains_every_level_on_every_split_once_and_its_second_run_trains_nothing(
     command, monkeypatch, tmp_path
 ):
     storage = tmp_path / "runs"
     make_manifest(tmp_path / "data")
     study = ("--study", "patch_size", "--preset", "smoke", "--splits", 2, "--dataset", "manifest")
-    text = command(*study, "--data-root", tmp_path / "data")
+    text = command(*study, "--data-root", tmp_path / "data").out
     results = [Store(storage).result(folder.name) for folder in (storage / "trials").iterdir()]
     found = {(r.config.data.crop_px, r.fold.split) for r in results if r}
     assert found == {(px, split) for px in (32, 64) for split in (0, 1)}
@@ -96,18 +92,19 @@ def test_a_study_trains_every_level_on_every_split_once_and_its_second_run_train
         raise AssertionError("a finished study needs no cluster")
 
     monkeypatch.setattr(runner, "connect", never)
-    again = command(*study, "--data-root", tmp_path / "data")
+    again = command(*study, "--data-root", tmp_path / "data").out
     assert again[again.index("┏") :] == text[text.index("┏") :]
     assert len(runs_of(storage, "patch_size", "split")) == 4
 
 
-def test_a_search_proposes_on_validation_references_and_tests_its_winner_once(command, tmp_path):
+@pytest.mark.ray
+def test_a_search_proposes_on_validation_references_and_tests_its_winner_once(command, database, tmp_path):
     storage = tmp_path / "runs"
     make_manifest(tmp_path / "data", references=8)
     text = command(
         *("--study", "learning_rates", "--preset", "smoke", "--dataset", "manifest"),
-        *("--data-root", tmp_path / "data", "--tracking-uri", f"sqlite:///{tmp_path / 'other.db'}"),
-    )
+        *("--data-root", tmp_path / "data", "--tracking-uri", database(tmp_path / "other")),
+    ).out
     results = [Store(storage).result(folder.name) for folder in (storage / "trials").iterdir()]
     by_part = {part: [r for r in results if r and r.fold.scored_on == part] for part in ("validation", "test")}
     assert len(by_part["validation"]) == 2
@@ -122,38 +119,42 @@ def test_a_search_proposes_on_validation_references_and_tests_its_winner_once(co
     assert not (storage / "mlflow.db").exists()
 
 
-def test_a_dead_tracking_server_is_named_once_and_synced_later(command, tmp_path):
+@pytest.mark.ray
+def test_a_dead_tracking_server_is_named_once_and_synced_later(command, database, tmp_path):
     storage = tmp_path / "runs"
     make_manifest(tmp_path / "data")
     study = ("--study", "normalisation", "--preset", "smoke", "--dataset", "manifest", "--data-root", tmp_path / "data")
-    text = command(*study, "--tracking-uri", "http://127.0.0.1:9")
+    text = command(*study, "--tracking-uri", "http://127.0.0.1:9").out
     for said in ("nothing is lost", "the model is not logged", "the report is not complete"):
         assert text.count(said) == 1
     assert len(list(storage.glob("trials/*/result.json"))) == 3
+    database(storage)
     command(*study, "--sync")
     assert len(runs_of(storage, "normalisation", "split")) == 3
     command(*study, "--sync")
     assert len(runs_of(storage, "normalisation", "split")) == 3
 
 
-def test_a_study_ends_with_one_message_when_results_do_not_reach_the_driver(command, monkeypatch, tmp_path, capsys):
+@pytest.mark.ray
+def test_a_study_ends_with_one_message_when_results_do_not_reach_the_driver(command, database, monkeypatch, tmp_path):
     make_manifest(tmp_path / "data")
     monkeypatch.setattr(Store, "result", lambda *_: None)  # not in the workers
     study = ("--study", "normalisation", "--preset", "smoke", "--dataset", "manifest", "--data-root", tmp_path / "data")
-    monkeypatch.setattr(sys, "argv", ["tune.py", "--storage", str(tmp_path / "runs"), *map(str, study)])
-    with pytest.raises(SystemExit, match="2"):
-        tune.run()
-    message = capsys.readouterr().err
+    database(tmp_path / "runs")
+    message = command(*study, code=2).err
     assert "do not share the storage" in message and "docs/cluster.md" in message
 
 
-@pytest.mark.slow
+@pytest.mark.ray
 def test_a_broken_checkpoint_is_told_and_a_trial_that_always_breaks_off_is_given_up_with_its_cause(
-    command, monkeypatch, tmp_path, capsys
+    command, database, tmp_path
 ):
     make_manifest(tmp_path / "data")
     study = ("--study", "normalisation", "--preset", "smoke", "--dataset", "manifest", "--data-root", tmp_path / "data")
-    command(*study)
+    database(tmp_path / "runs")
+    with pytest.MonkeyPatch.context() as patch:
+        inline.use(patch)
+        command(*study)
     cut_off, unreadable, whole = sorted((tmp_path / "runs" / "trials").iterdir())
     before = (whole / "result.json").read_bytes()
     for folder in (cut_off, unreadable):
@@ -161,10 +162,7 @@ def test_a_broken_checkpoint_is_told_and_a_trial_that_always_breaks_off_is_given
         folder.mkdir()
     (cut_off / "checkpoint.pt").write_bytes(b"PK\x03\x04 half a file")
     (unreadable / "checkpoint.pt").mkdir()
-    monkeypatch.setattr(sys, "argv", ["tune.py", "--storage", str(tmp_path / "runs"), *map(str, study)])
-    with pytest.raises(SystemExit, match="1"):
-        tune.run()
-    text = capsys.readouterr().out
+    text = command(*study, code=1).out
     assert f"{cut_off / 'checkpoint.pt'} is cut off" in text and "the trial starts again" in text
     assert text.count("broke off, goes on from its last checkpoint: ") == runner.RETRIES
     assert f"given up after {runner.RETRIES + 1} attempts that came no further: " in text
@@ -231,19 +229,15 @@ def cramped(tmp_path):
         yield "Permission denied", lambda: (storage / "trials").chmod(0o755)
 
 
-@pytest.mark.slow
+@pytest.mark.ray
 def test_a_study_on_a_full_disk_ends_with_one_message_and_goes_on_when_there_is_room(
-    command, cramped, monkeypatch, tmp_path, capsys
+    command, cramped, database, tmp_path
 ):
     cause, make_room = cramped
     make_manifest(tmp_path / "data")
     study = ("--study", "normalisation", "--preset", "smoke", "--dataset", "manifest", "--data-root", tmp_path / "data")
-    tracking_uri = ("--tracking-uri", f"sqlite:///{tmp_path / 'mlflow.db'}")
-    arguments = ["tune.py", "--storage", str(tmp_path / "runs"), *map(str, study + tracking_uri)]
-    monkeypatch.setattr(sys, "argv", arguments)
-    with pytest.raises(SystemExit, match="2"):
-        tune.run()
-    printed = capsys.readouterr()
+    tracking_uri = ("--tracking-uri", database(tmp_path))
+    printed = command(*study, *tracking_uri, code=2)
     assert printed.err.count("error: ") == 1 and cause in printed.err and "run the same command again" in printed.err
     assert "Traceback" not in printed.out + printed.err and "broke off" not in printed.out
     assert not list((tmp_path / "runs").glob("trials/*/result.json"))
@@ -252,6 +246,7 @@ def test_a_study_on_a_full_disk_ends_with_one_message_and_goes_on_when_there_is_
     assert len(list((tmp_path / "runs").glob("trials/*/result.json"))) == 3
 
 
+@pytest.mark.ray
 def test_a_cluster_too_small_for_a_trial_is_refused_with_what_it_has(cluster):
     with pytest.raises(
         runner.ResourceError,
@@ -283,14 +278,19 @@ def test_only_a_cluster_that_was_named_is_joined_and_one_that_is_gone_is_an_erro
         runner.connect(address, runner.Resources())
 
 
-def test_finished_trials_are_tested_on_other_databases_without_training_and_with_shared_scenes_apart(command, tmp_path):
+@pytest.mark.ray
+def test_finished_trials_are_tested_on_other_databases_without_training_and_with_shared_scenes_apart(
+    command, database, monkeypatch, tmp_path
+):
     here, there = tmp_path / "here", tmp_path / "there"
     make_manifest(here)
     make_manifest(there, references=7)
     for file in (there / "a.png", *there.glob("a_?.png")):  # one scene of the six is another's here
         Image.fromarray(255 - np.asarray(Image.open(file))).save(file)
     arguments = ("--study", "normalisation", "--preset", "smoke", "--dataset", "manifest", "--data-root", here)
-    text = command(*arguments, "--splits", 2, "--also-test", f"manifest={there}")
+    database(tmp_path / "runs")
+    monkeypatch.setattr(runner, "run", inline.train)
+    text = command(*arguments, "--splits", 2, "--also-test", f"manifest={there}").out
     assert "Trained here, tested there" in text
     path = tmp_path / "runs/tables/normalisation-smoke-manifest-elsewhere.csv"
     frame = pd.read_csv(path)

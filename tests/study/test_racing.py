@@ -72,6 +72,7 @@ def test_without_racing_everything_is_trained_and_the_best_is_chosen():
     assert not outcome.dropped
 
 
+@pytest.mark.slow
 def test_racing_saves_a_third_at_little_regret_on_a_plausible_table():
     outcome = simulate(table(), 4, Racing(), orders=100)
     assert outcome.trainings.mean() < 2 / 3
@@ -89,6 +90,7 @@ def test_racing_on_pure_noise_keeps_the_winner_among_complete_configurations():
     assert outcome.winner not in outcome.dropped
 
 
+@pytest.mark.slow
 def test_on_recorded_scores_of_a_real_search_racing_saves_a_third_within_the_regret_of_chance():
     """16 configurations of learning_rates on 10 splits of live20 (validation SROCC), recorded with --no-racing."""
     frame = pd.read_csv(Path(__file__).parents[1] / "golden" / "rates_live20.csv")

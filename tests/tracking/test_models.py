@@ -63,11 +63,11 @@ def search_of(store: Store, plan: Plan, train: bool = True) -> tuple[Search, lis
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
+def trained(tmp_path_factory, database):
     """A finished study of two levels and two splits, in the store and in MLflow."""
     store = Store(tmp_path_factory.mktemp("storage"))
     search, entries = search_of(store, plan_of())
-    uri = runs.default_uri(store.root)
+    uri = database(store.root)
     runs.sync(uri, "toys", entries)
     return SimpleNamespace(store=store, search=search, uri=uri, client=MlflowClient(tracking_uri=uri))
 

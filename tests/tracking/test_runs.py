@@ -33,9 +33,9 @@ CONFIG = TrainingConfig(phases=(GAN,))
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    """One database for all tests, since making it takes seconds; every test has an experiment of its own."""
-    return default_uri(tmp_path_factory.mktemp("storage"))
+def store(tmp_path_factory, database):
+    """One file for all tests; every test has an experiment of its own."""
+    return database(tmp_path_factory.mktemp("storage"))
 
 
 @pytest.fixture

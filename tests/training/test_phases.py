@@ -376,6 +376,7 @@ def test_each_term_alone_moves_the_generator_and_is_reported(dataset, term):
     assert term in terms
 
 
+@pytest.mark.slow
 def test_the_generator_nears_the_statistics_and_the_spectrum_of_distorted_crops(dataset):
     others = {"losses.l1_weight": 0.0, "losses.generator_class_weight": 0.0, "losses.generator_quality_weight": 0.0}
     _, phase = start(dataset, tiny({**others, "rates.generator": 5e-3, "data.batch": 16}))
