@@ -164,6 +164,8 @@ def score(
         file = stack.enter_context(out_file(out))
         writer = csv.writer(file)
         writer.writerow(("path", *Score._fields))
+        if piped:
+            file.flush()
         done = scorer.score_files(files(), batch, workers=os.cpu_count() or 1)
         expected = None if piped else len(named)
         for path, result in track(done, "scoring", total=expected, console=console, transient=True, disable=piped):

@@ -5,6 +5,7 @@ import os
 import struct
 import subprocess
 import sys
+import threading
 import warnings
 import zlib
 from pathlib import Path
@@ -224,6 +225,8 @@ def test_a_pipe_gets_a_row_for_each_path_before_the_next_one_is_there(tmp_path, 
         [sys.executable, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         assert process.stdin and process.stdout and process.stderr
+        stop = threading.Timer(120, process.kill)  # rather than wait for ever
+        stop.start()
         assert process.stdout.readline().strip().split(",") == COLUMNS
         for name in ("a.png", "b.png"):
             process.stdin.write(f"{tmp_path / name}\n\n")
@@ -233,4 +236,5 @@ def test_a_pipe_gets_a_row_for_each_path_before_the_next_one_is_there(tmp_path, 
         process.stdin.close()
         assert process.stdout.read() == ""
         assert "1 of 3 were not scored" in process.stderr.read()
+        stop.cancel()
     assert process.returncode == 1
