@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import pandas as pd
 
 from gada_ray.config import DataConfig
 from gada_ray.data.dataset import DataError, IqaDataset
@@ -37,6 +36,8 @@ def _order(dataset: IqaDataset, rows: np.ndarray, by: str, seed: Sequence[int]) 
     By "reference": all images of one reference before the next one's, its classes in turn; or at "random". An image of
     every class goes before the second of any.
     """
+    import pandas as pd
+
     random = np.random.Generator(np.random.PCG64([*seed]))
     rows = random.permutation(rows)
     frame = pd.DataFrame({"row": rows, "reference": dataset.reference[rows], "distortion": dataset.distortion[rows]})

@@ -17,7 +17,6 @@ from gada_ray.data import (
     check_place,
     choose_splits,
     load_dataset,
-    sampling,
 )
 from gada_ray.data.dataset import Photographs
 from gada_ray.data.files import cache_folder
@@ -80,6 +79,8 @@ def load_data(plan: Plan, root: Path | None, wish: str | None = None, extra: Pho
         check_references(plan, dataset)
         splits[place] = choose_splits(dataset, wish, plan.splits, plan.seed)
         for kind in sorted(kinds - {"uniform"}):
+            from gada_ray.data import sampling
+
             sampling.maps(dataset, kind)
         check_crops(dataset, max(level.config.data.crop_px for level in plan.levels))
         check_rated(plan, dataset, splits[place])
