@@ -8,8 +8,6 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.done
 ARGS ?=
-# Containers commonly set it: then every process of a study and of the tests compiles torch, Ray and MLflow anew.
-unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: study test check lock setup clean
 

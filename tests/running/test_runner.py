@@ -18,6 +18,7 @@ from PIL import Image
 from ray import cloudpickle
 from ray.exceptions import RayActorError, RayTaskError
 
+from gada_ray.running import cluster as clusters
 from gada_ray.running import runner
 from gada_ray.store import RefusedError, Store, unusable
 from gada_ray.tracking import runs
@@ -45,7 +46,7 @@ def cluster():
 @pytest.fixture
 def command(cluster, monkeypatch, tmp_path, tune_py):
     """Runs tune.py in this process, on the shared cluster and a storage of the test's own; how it ended."""
-    monkeypatch.setattr(runner, "disconnect", lambda: None)
+    monkeypatch.setattr(clusters, "disconnect", lambda: None)
 
     def run(*arguments: object, code: int = 0) -> Done:
         done: Done = tune_py("--storage", tmp_path / "runs", *arguments)
@@ -91,7 +92,7 @@ def test_a_study_trains_every_level_on_every_split_once_and_its_second_run_train
     def never(*_: object) -> int:
         raise AssertionError("a finished study needs no cluster")
 
-    monkeypatch.setattr(runner, "connect", never)
+    monkeypatch.setattr(clusters, "connect", never)
     again = command(*study, "--data-root", tmp_path / "data").out
     assert again[again.index("┏") :] == text[text.index("┏") :]
     assert len(runs_of(storage, "patch_size", "split")) == 4
