@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis import comparisons, figures, load, paper, rated, search_report, tables
+from analysis import comparisons, figures, load, looked, paper, rated, search_report, tables
 from analysis.load import Runs
 from analysis.page import Drawing, Report, Section, Table, write
 from analysis.verdict import protocol, verdict
@@ -62,6 +62,7 @@ def make(
         Section("Trained here, tested there", _elsewhere(elsewhere), ELSEWHERE),
         Section("Training and predictions", _training(runs, scores, predictions)),
         Section("The draw of the test crops", _draws(runs), DRAWS),
+        looked.section(runs),
         Section("The generator", _generator(runs), GENERATOR),
         search_report.section(runs),
         Section("Cost", _cost(runs)),

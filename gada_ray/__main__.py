@@ -125,6 +125,9 @@ def score(
         int | None,
         typer.Option(min=1, help="Crops of an image, not the model's own number; fewer are faster and less sure."),
     ] = None,
+    maps: Annotated[
+        Path | None, typer.Option(help="Folder for a picture of every image beside its quality by place.")
+    ] = None,
 ) -> None:
     """Score images to CSV. What cannot be scored is named and left out; the exit code is 1 then."""
     if not model:
@@ -174,12 +177,18 @@ def score(
                 spreads.append(result.spread)
                 if piped:
                     file.flush()
+                if maps is not None:
+                    from gada_ray.maps import write_map
+
+                    write_map(scorer, path, result, maps)
             else:
                 problems += 1
                 say(console, str(result), style="red")
     used = crops or usual
     if spreads and used > 1:
         say(console, uncertainty(spreads, used, usual))
+    if maps is not None and spreads:
+        say(console, f"pictures of quality by place are in {maps}")
     if problems:
         say(console, f"{problems} of {problems + len(spreads)} were not scored", style="red")
         raise typer.Exit(1)

@@ -6,6 +6,7 @@ writes them. The style is in one place, `style`.
 
 from __future__ import annotations
 
+import io
 import textwrap
 from collections.abc import Mapping, Sequence
 
@@ -13,8 +14,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
+from PIL import Image
 
 from gada_ray.evaluation.metrics import agreement
 
@@ -111,6 +116,45 @@ def _sheet(columns: Mapping[str, np.ndarray], labels: Sequence[str]) -> Figure:
     for row, label in enumerate(labels):
         middle = 1 - (top + row * (cell + gap) + cell / 2) / height
         figure.text(8 / width, middle, label, va="center", fontsize=8, color=INK)
+    return figure
+
+
+def looked(arrays: Mapping[str, np.ndarray]) -> Figure:
+    """Images with the crops of their test, each in the colour of its own prediction, and maps where there are any.
+
+    `arrays` is what `evaluation.looked.worst` keeps: of every distortion the image that was predicted worst.
+    """
+    maps = "map" in arrays
+    count, columns = len(arrays["distortion"]), 2 if "map" in arrays else 3
+    rows = -(-count // columns)
+    figure = blank(3.2 * columns * (1 + maps), 2.9 * rows + 0.2)
+    panels = figure.subplots(rows, columns * (1 + maps), squeeze=False).ravel()
+    for axes in panels:
+        axes.set_axis_off()
+    low, high = min(0.0, arrays["quality"].min()), max(1.0, arrays["quality"].max())
+    colour = ScalarMappable(Normalize(low, high), "RdYlBu")
+    files = np.split(arrays["jpeg"], arrays["jpeg_ends"][:-1])
+    cells = np.split(arrays["map"], np.cumsum(arrays["map_shapes"].prod(axis=1))[:-1]) if maps else []
+    for i, file in enumerate(files):
+        axes = panels[i * (1 + maps)]
+        image = Image.open(io.BytesIO(file.tobytes()))
+        axes.imshow(image)
+        side = float(arrays["side"][i])
+        for top, left, quality in zip(arrays["top"][i], arrays["left"][i], arrays["quality"][i], strict=True):
+            place = (float(left) - 0.5, float(top) - 0.5)
+            axes.add_patch(Rectangle(place, side, side, fill=False, edgecolor="#000000", linewidth=1.8, alpha=0.5))
+            axes.add_patch(Rectangle(place, side, side, fill=False, edgecolor=colour.to_rgba(quality), linewidth=1))
+        name = textwrap.shorten(f"{arrays['distortion'][i]}: {arrays['image'][i]}", 44, placeholder="…")
+        numbers = f"predicted {arrays['prediction'][i]:.2f}, true {arrays['target'][i]:.2f}"
+        axes.set_title(f"{name}\n{numbers}", loc="left", fontsize=8, color=INK, parse_math=False)
+        if maps:
+            beside = panels[2 * i + 1]
+            beside.imshow(cells[i].reshape(arrays["map_shapes"][i]), cmap="gray", extent=(0, *image.size, 0))
+            beside.set_title("where crops are drawn from", loc="left", fontsize=8, color=INK)
+    bar = figure.colorbar(colour, ax=list(panels), fraction=0.025, pad=0.01)
+    bar.ax.tick_params(labelsize=8, colors=INK, color=FAINT)
+    bar.outline.set_visible(False)
+    bar.set_label("predicted quality of a crop", fontsize=8, color=INK)
     return figure
 
 

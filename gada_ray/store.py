@@ -4,6 +4,7 @@
                                  predictions.csv   image, reference, distortion, target, prediction
                                  curves.csv        phase, step, global_step, name, value
                                  patches.npz       reference, generated and distorted patches, if a generator trained
+                                 looked.npz        the worst-predicted image of each distortion with its test crops
                                  weights.pt        the trained network
                                  checkpoint.pt     only until the trial is done
 

@@ -23,10 +23,11 @@ import torch
 
 from gada_ray import devices
 from gada_ray.config import CODE_VERSION
+from gada_ray.data import sampling
 from gada_ray.data.crops import CropSource, seed_for
 from gada_ray.data.dataset import IqaDataset
 from gada_ray.data.rated import rated_rows
-from gada_ray.evaluation import generated, protocol
+from gada_ray.evaluation import generated, looked, protocol
 from gada_ray.evaluation.metrics import by_distortion, content_blind
 from gada_ray.evaluation.protocol import CropScores
 from gada_ray.identity import ON_CPU, EndedError, Execution, Progress, Report, Trial, independent_judge
@@ -253,6 +254,7 @@ class _Training:
         if not torch.isfinite(torch.stack(scores)).all():
             raise DivergedError("predictions are no longer finite")
         self.state.evaluation_seconds += time.monotonic() - since
+        self.scores = scores
         return scores
 
     def _tested_by(self, scores: CropScores) -> tuple[pd.DataFrame, dict[str, float]]:
@@ -337,6 +339,13 @@ class _Training:
         if any("generator" in phase.trains for phase in self.config.phases):
             files["patches.npz"] = generated.patches(
                 self._generator, self.source, self.dataset, self.train_rows, self.held_out, self.config.data
+            )
+        if self.trial.fold.scored_on == "test":
+            drawn = self.config.evaluation.sampling
+            maps = None if drawn == "uniform" else sampling.maps(self.dataset, drawn)
+            where, px = (self.corners.top, self.corners.left), self.config.data.crop_px
+            files["looked.npz"] = looked.worst(
+                self.dataset, self.held_out, where, px, self.scores.quality, predictions, maps
             )
         known = self.dataset.frame().iloc[torch.cat([self.train_rows, self.held_out]).sort().values.numpy()]
         floor = content_blind(known, self.trial.fold.train, self.trial.fold.held_out)

@@ -238,3 +238,17 @@ def test_a_pipe_gets_a_row_for_each_path_before_the_next_one_is_there(tmp_path, 
         assert "1 of 3 were not scored" in process.stderr.read()
         stop.cancel()
     assert process.returncode == 1
+
+
+def test_maps_show_every_scored_image_and_only_those(tmp_path, model, monkeypatch, capfd):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    good = good_images(photos)
+    (photos / "broken.png").write_bytes(b"no image")
+    maps = tmp_path / "maps"
+    monkeypatch.chdir(tmp_path)
+    code, err = command(
+        monkeypatch, capfd, "photos", "--model", model, "--out", tmp_path / "scores.csv", "--maps", "maps"
+    )
+    assert code == 1 and "pictures of quality by place are in maps" in err
+    assert set(os.listdir(maps / "photos")) == {f"{name}.png" for name in good}

@@ -25,7 +25,7 @@ from gada_ray.trial import EndedError, Execution, Progress, Trial, run_trial
 from tests.toy import tiny, toy_dataset, toy_trial
 
 EAGER = Execution(checkpoint_every_s=0)
-NUMBERS = ("predictions.csv", "curves.csv", "patches.npz")
+NUMBERS = ("predictions.csv", "curves.csv", "patches.npz", "looked.npz")
 
 
 @pytest.fixture(scope="module")
@@ -260,7 +260,7 @@ def test_the_result_says_what_was_trained_and_tested_on(dataset, undisturbed):
         "generator_obeys_mdsi",
         "generator_noise_sd",
     } <= set(result.phases[0].metrics)
-    assert set(result.files) == {"predictions.csv", "curves.csv", "patches.npz", "weights.pt"}
+    assert set(result.files) == {"predictions.csv", "curves.csv", "patches.npz", "looked.npz", "weights.pt"}
 
 
 def test_the_signature_depends_on_everything_that_changes_the_numbers_and_on_nothing_else(dataset):
