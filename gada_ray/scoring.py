@@ -26,8 +26,7 @@ from gada_ray.data.crops import corners, even_places, generator_for, random_plac
 from gada_ray.data.dataset import DataError, raw_score
 from gada_ray.data.photos import decode_photo
 from gada_ray.data.sampling import MAPS, Sampler, levels
-from gada_ray.evaluation import protocol
-from gada_ray.evaluation.protocol import CropScores
+from gada_ray.evaluation.pooling import CropScores, pooled
 from gada_ray.model.discriminator import Discriminator
 
 __all__ = ["CARD", "SCENES", "WEIGHTS", "Card", "ModelError", "Score", "Scorer", "load", "place_of", "save"]
@@ -111,11 +110,11 @@ class Scorer:
     def _pooled(self, quality: torch.Tensor, weight: torch.Tensor, likely: torch.Tensor) -> Score:
         """One image's score from its crops' qualities `[k]`, weights `[k]` and class probabilities `[k, classes]`."""
         scores = CropScores(quality[None], weight[None])
-        pooled = float(protocol.pooled(scores, self.card.config.evaluation.pooling))
-        raw = raw_score(pooled, self.card.dataset.score_range, self.card.dataset.direction)
+        whole = float(pooled(scores, self.card.config.evaluation.pooling))
+        raw = raw_score(whole, self.card.dataset.score_range, self.card.dataset.direction)
         spread = float(quality.std()) if len(quality) > 1 else 0.0
         name = self.card.distortions[int(likely.mean(dim=0).argmax())] if self.card.names_distortions else ""
-        return Score(pooled, raw, spread, name)
+        return Score(whole, raw, spread, name)
 
     def score_bytes(self, files: Iterable[bytes]) -> list[Score]:
         """Scores of image files that are given as bytes.

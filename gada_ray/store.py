@@ -152,7 +152,7 @@ class Store:
         """Whether no trial was ever begun here."""
         try:
             return next(iter((self.root / "trials").iterdir()), None) is None
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):  # a place on S3 is a folder once something is in it
             return True
 
     def check(self) -> None:

@@ -27,9 +27,9 @@ from gada_ray.data import sampling
 from gada_ray.data.crops import CropSource, seed_for
 from gada_ray.data.dataset import IqaDataset
 from gada_ray.data.rated import rated_rows
-from gada_ray.evaluation import generated, looked, protocol
+from gada_ray.evaluation import generated, looked, pooling, protocol
 from gada_ray.evaluation.metrics import by_distortion, content_blind
-from gada_ray.evaluation.protocol import CropScores
+from gada_ray.evaluation.pooling import CropScores
 from gada_ray.identity import ON_CPU, EndedError, Execution, Progress, Report, Trial, independent_judge
 from gada_ray.model.discriminator import Discriminator, Gada
 from gada_ray.model.generator import Generator
@@ -259,9 +259,9 @@ class _Training:
 
     def _tested_by(self, scores: CropScores) -> tuple[pd.DataFrame, dict[str, float]]:
         """Predictions of held-out images, and what they are worth."""
-        pooling = self.config.evaluation.pooling
-        predictions = protocol.table(self.dataset, self.held_out, scores, pooling)
-        spread = protocol.spread(scores, pooling).square().mean().sqrt()
+        kind = self.config.evaluation.pooling
+        predictions = protocol.table(self.dataset, self.held_out, scores, kind)
+        spread = pooling.spread(scores, kind).square().mean().sqrt()
         return predictions, by_distortion(predictions) | {CROP_SPREAD: float(spread)}
 
     def _save(self, phase: Phase | None) -> None:

@@ -28,6 +28,7 @@ LAYERS = (
     {"identity"},
     {"evaluation", "training"},
     {"crosstest", "pictures", "scoring", "trial"},
+    {"maps"},
     {"study"},
     {"tracking"},
     {"running"},

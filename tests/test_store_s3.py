@@ -136,7 +136,7 @@ def test_mlflow_is_written_from_results_on_s3(s3, tmp_path, database):
     assert experiment is not None
     (split,) = client.search_runs([experiment.experiment_id], "tags.kind = 'split'")
     files = {entry.path for entry in client.list_artifacts(split.info.run_id)}
-    assert files == {"predictions.csv", "scatter.png", "figure1.png", "generated_by_quality.png"}
+    assert files == {"predictions.csv", "scatter.png", "figure1.png", "generated_by_quality.png", "looked.png"}
     path = client.download_artifacts(split.info.run_id, "predictions.csv", str(tmp_path))
     assert Path(path).read_bytes() == store.read(trial.signature, "predictions.csv")
     assert any(name.startswith("loss/gan/") for name in split.data.metrics)
@@ -198,7 +198,7 @@ def test_a_study_on_s3_runs_on_workers_and_its_second_run_trains_nothing(s3, tmp
     assert first.code == 0, first
     written = keys(s3)
     assert len([key for key in written if key.endswith(RESULT)]) == 3
-    assert {key.split("/")[2] for key in written} == {"plans", "reports", "tables", "trials"}
+    assert {key.split("/")[2] for key in written} == {"reports", "tables", "trials"}
     times = {key: s3.head_object(Bucket="studies", Key=key)["LastModified"] for key in written if "/trials/" in key}
     again = tune_py(*study, "--tracking-uri", uri)
     assert again.code == 0, again

@@ -15,7 +15,6 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from PIL import Image
-from scipy.ndimage import gaussian_filter, uniform_filter
 from torch import Tensor
 
 from gada_ray.data.dataset import IqaDataset
@@ -43,6 +42,8 @@ class Windows(NamedTuple):
 
 def saliency(image: np.ndarray) -> np.ndarray:
     """The spectral residual (Hou and Zhang, 2007) of an image uint8 `[h, w, 3]`, by cells."""
+    from scipy.ndimage import gaussian_filter, uniform_filter
+
     height, width = image.shape[:2]
     grey = Image.fromarray(image).convert("L")
     small = np.asarray(grey.resize((RESIDUAL_PX, max(8, round(height * RESIDUAL_PX / width))), Image.Resampling.BOX))

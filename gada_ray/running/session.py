@@ -352,12 +352,13 @@ class Session:
         command = f"python -m analysis report --study {plan.study} --preset {plan.preset}"
         place = store.root / "reports" / f"{plan.study}-{plan.preset}-{plan.dataset}"
         told: list[str] = []
+        page, words = place / "report.html", place / "verdict.txt"
         dataset, splits = self.data.first
         scheme, fingerprints = splits_hash(splits), list(self.data.by_fingerprint)
         try:
-            there = (place / "report.html").exists() and self._elsewhere is None and not again
+            there = page.exists() and words.exists() and self._elsewhere is None and not again
             if there and runs.is_logged(self.uri, plan, scheme, fingerprints, made_of):
-                return views.say(f"report: {place / 'report.html'}")
+                return views.show_report(words.read_text(encoding="utf-8").splitlines(), page)
             floors = {"brisque": self._brisque}
             if self._elsewhere is not None:
                 from gada_ray.running import elsewhere
@@ -367,15 +368,14 @@ class Session:
                 more = {"keys": keys, "command": command, "tell": told.append, **floors}
                 for file in self._report(self.uri, plan.study, Path(folder), **more):
                     write_whole(place / file.name, file.read_bytes())
+                write_whole(words, "\n".join(told).encode())
                 save_splits(splits, Path(folder) / "splits.json", dataset)
                 over = self.search.finished
                 runs.log_study(self.uri, plan, scheme, fingerprints, keys, Path(folder), over, made_of)
         except Exception as error:
             views.warn(f"the report is not complete ({first_line(error)}); make it later with '{command}'")
         else:
-            for text in told:
-                views.say(text, style="bold")
-            views.say(f"report: {place / 'report.html'}")
+            views.show_report(told, page)
 
 
 def choose_resources(plan: Plan, data: Data, options: Options) -> Resources:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -164,6 +164,13 @@ def show_missing(search: Search, cause: str) -> None:
         total += level.planned - done
     console.print(view)
     console.print(f"{cause} with {total} trainings to do; run the same command to go on", style="yellow")
+
+
+def show_report(verdict: Iterable[str], page: Folder) -> None:
+    """What a study says, a line for each of its questions, and where its report is."""
+    for text in verdict:
+        say(text, style="bold")
+    say(f"report: {page}")
 
 
 def show_results(

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -69,7 +71,7 @@ def test_seeds_depend_on_every_part_and_are_the_same_everywhere():
 def test_pixels_may_be_read_only_memory(dataset):
     view = dataset.pixels[:]
     view.flags.writeable = False
-    shared = type(dataset)(**{**{f: getattr(dataset, f) for f in dataset.__dataclass_fields__}, "pixels": view})
+    shared = dataclasses.replace(dataset, pixels=view)
     source = toy_source(shared)
     image = torch.tensor([1])
     assert source.gather(image, torch.tensor([0]), torch.tensor([0]), 16).isfinite().all()

@@ -6,8 +6,8 @@ import torch
 
 from gada_ray import with_values
 from gada_ray.data.sampling import Sampler
-from gada_ray.evaluation import protocol
-from gada_ray.evaluation.protocol import CropScores
+from gada_ray.evaluation import pooling, protocol
+from gada_ray.evaluation.pooling import CropScores
 from gada_ray.training.phases import build
 from tests.toy import tiny, toy_dataset, toy_source
 
@@ -66,8 +66,8 @@ def test_the_prediction_of_an_image_pools_those_of_its_crops(setting):
         each, _ = judge.eval().evaluate(crops)
     scores = predict(setting, row)
     torch.testing.assert_close(scores, alike(each[None]))
-    for pooling, expected in (("mean", each.mean()), ("median", each.median())):
-        pooled = protocol.table(dataset, row, scores, pooling)["prediction"].item()
+    for kind, expected in (("mean", each.mean()), ("median", each.median())):
+        pooled = protocol.table(dataset, row, scores, kind)["prediction"].item()
         assert pooled == pytest.approx(expected.item(), abs=1e-6)
 
 
@@ -107,20 +107,20 @@ def test_inverse_chances_give_the_mean_of_the_whole_image_and_a_plain_mean_does_
     draws = torch.rand(40_000, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     windows = sampler.windows(torch.zeros(len(draws), dtype=torch.long), draws)
     scores = CropScores(quality[windows.top // 8, windows.left // 8][None], windows.weight.float()[None])
-    error = protocol.spread(scores, "inverse").item()
-    assert protocol.pooled(scores, "inverse").item() == pytest.approx(0.5, abs=4 * error)
-    assert protocol.pooled(scores, "mean").item() > 0.5 + 20 * error
+    error = pooling.spread(scores, "inverse").item()
+    assert pooling.pooled(scores, "inverse").item() == pytest.approx(0.5, abs=4 * error)
+    assert pooling.pooled(scores, "mean").item() > 0.5 + 20 * error
 
 
 def test_learned_weights_and_their_spread():
     scores = CropScores(torch.tensor([[0.2, 0.8], [0.4, 0.4]]), torch.tensor([[3.0, 1.0], [1.0, 5.0]]))
-    assert protocol.pooled(scores, "learned").tolist() == pytest.approx([0.35, 0.4])
+    assert pooling.pooled(scores, "learned").tolist() == pytest.approx([0.35, 0.4])
     random = torch.Generator().manual_seed(0)
     quality = torch.rand(4000, 30, generator=random)
     many = CropScores(quality, 0.5 + quality + torch.rand(4000, 30, generator=random))
-    for pooling in ("mean", "learned"):
-        actual = protocol.pooled(many, pooling).std().item()
-        assert protocol.spread(many, pooling).mean().item() == pytest.approx(actual, rel=0.05)
+    for kind in ("mean", "learned"):
+        actual = pooling.pooled(many, kind).std().item()
+        assert pooling.spread(many, kind).mean().item() == pytest.approx(actual, rel=0.05)
 
 
 def test_sampling_in_a_test_is_alike_for_all_configurations_and_keeps_to_the_grid(setting):

@@ -69,7 +69,7 @@ def trained(tmp_path_factory, database):
     search, entries = search_of(store, plan_of())
     uri = database(store.root)
     runs.sync(uri, "toys", entries)
-    return SimpleNamespace(store=store, search=search, uri=uri, client=MlflowClient(tracking_uri=uri))
+    return SimpleNamespace(store=store, search=search, entries=entries, uri=uri, client=MlflowClient(tracking_uri=uri))
 
 
 def publish(trained, search: Search | None = None) -> str | None:
@@ -195,7 +195,9 @@ def test_mlflow_that_cannot_be_used_is_one_error_that_says_what_to_do(trained, t
         models.fetch("models:/m-1", trained.uri)
 
 
-def test_damaged_weights_are_not_logged(trained, monkeypatch):
+def test_damaged_weights_are_not_logged(trained, database, monkeypatch, tmp_path):
+    trained = SimpleNamespace(**{**vars(trained), "uri": database(tmp_path)})  # where the model is not yet
+    runs.sync(trained.uri, "toys", trained.entries)
     monkeypatch.setattr(trained.store, "read", lambda signature, name: b"PK damaged")
     with pytest.raises(ModelError, match=r"weights\.pt is missing or not what the trial wrote"):
         publish(trained)

@@ -1,0 +1,61 @@
+"""From the crops of an image to one quality, and how much that depends on their draw.
+
+Letters in shapes: m images, k crops of each.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+MIDDLE = 0.5
+"""Of the quality scale. Crops that are weighted by their chances add their difference from it, which leaves the
+expectation as it is and takes most of the weights' own variance out."""
+
+
+class CropScores(NamedTuple):
+    """What a judge says of the crops of some images, float32 `[m, k]` each."""
+
+    quality: Tensor
+    weight: Tensor
+    """How much a crop counts by the pooling of the test; 1 where all are alike."""
+
+    def first(self, crops: int) -> CropScores:
+        """The first ones of every image."""
+        return CropScores(self.quality[:, :crops], self.weight[:, :crops])
+
+
+def pooled(scores: CropScores, pooling: str) -> Tensor:
+    """One quality `[m]` from those of an image's crops `[m, k]`."""
+    quality, weight = scores
+    match pooling:
+        case "median":
+            return quality.quantile(0.5, dim=1)
+        case "inverse":
+            return MIDDLE + (weight * (quality - MIDDLE)).mean(dim=1)
+        case "learned":
+            return (weight * quality).sum(dim=1) / weight.sum(dim=1)
+        case _:
+            return quality.mean(dim=1)
+
+
+def spread(scores: CropScores, pooling: str) -> Tensor:
+    """The standard error `[m]` of `pooled` by the draw of the crops; of the mean also for the median.
+
+    It falls with the square root of the number of crops, so it says how many of them another spread would take.
+    """
+    quality, weight = scores
+    crops = quality.shape[1]
+    if crops == 1:
+        return torch.zeros(len(quality))
+    match pooling:
+        case "inverse":
+            return (weight * (quality - MIDDLE)).std(dim=1) / math.sqrt(crops)
+        case "learned":  # a ratio of means, to first order
+            off = weight * (quality - pooled(scores, pooling)[:, None])
+            return off.std(dim=1) / weight.mean(dim=1) / math.sqrt(crops)
+        case _:
+            return quality.std(dim=1) / math.sqrt(crops)
