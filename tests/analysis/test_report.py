@@ -239,7 +239,9 @@ def test_levels_with_few_rated_images_get_a_figure_and_are_named_in_the_protocol
     found = zip(table["method"], table["rated"], table["difference"].notna(), strict=True)
     assert sorted(found) == [(f"batch {n}", rated, n == 8) for n in (4, 8) for rated in (6, 45)]
     words = " ".join("".join(Page(files["report.html"].read_text()).text).split())
-    assert "6, chosen reference by reference (“batch 4, 6 rated”" in words and "all of the training part" in words
+    # Levels that began within the same second come in either order.
+    assert re.search("6, chosen reference by reference \\(“batch [48], 6 rated”", words)
+    assert "all of the training part" in words
     assert {"rated.svg", "rated.png", "contrasts-srocc.csv"} <= set(files)
 
 
