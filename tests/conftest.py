@@ -73,17 +73,7 @@ class Done(NamedTuple):
 @pytest.fixture
 def tune_py(handlers: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Done]:
     """Runs `tune.py` in this process, which has loaded what it needs."""
-    import tune
+    from tests import inline
 
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-
-    def run(*arguments: object) -> Done:
-        monkeypatch.setattr(sys, "argv", ["tune.py", *map(str, arguments)])
-        code = 0
-        try:
-            tune.run()
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        return Done(code, *capsys.readouterr())
-
-    return run
+    return lambda *arguments: Done(*inline.command(monkeypatch, capsys, *arguments))

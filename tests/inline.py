@@ -3,10 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 
 from gada_ray.running import cluster, runner
 from gada_ray.study import price, timing
 from gada_ray.trial import run_trial
+
+
+def command(monkeypatch, capsys, *arguments):
+    """Run `tune.py` in this process: exit code, standard output, standard error."""
+    import tune
+
+    monkeypatch.setattr(sys, "argv", ["tune.py", *map(str, arguments)])
+    code = 0
+    try:
+        tune.run()
+    except SystemExit as stop:
+        code = int(stop.code or 0)
+    printed = capsys.readouterr()
+    return code, printed.out, printed.err
 
 
 def use(monkeypatch) -> None:

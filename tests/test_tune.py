@@ -8,7 +8,6 @@ import os
 import shutil
 import signal
 import socket
-import sys
 from unittest.mock import MagicMock
 
 import pytest
@@ -44,14 +43,8 @@ def command(
         return slots
 
     monkeypatch.setattr(cluster, "connect", connect)
-    monkeypatch.setattr(sys, "argv", ["tune.py", *map(str, arguments)])
-    code = 0
-    try:
-        tune.run()
-    except SystemExit as stop:
-        code = int(stop.code or 0)
-    printed = capsys.readouterr()
-    return code, printed.out + printed.err
+    code, out, err = inline.command(monkeypatch, capsys, *arguments)
+    return code, out + err
 
 
 def refused(

@@ -28,6 +28,11 @@ class CropScores(NamedTuple):
         return CropScores(self.quality[:, :crops], self.weight[:, :crops])
 
 
+def weighted_mean(quality: Tensor, weight: Tensor) -> Tensor:
+    """The mean over crops `[m, k]` of an image, weighted, as `[m]` (Bosse et al. 2018)."""
+    return (weight * quality).sum(dim=1) / weight.sum(dim=1)
+
+
 def pooled(scores: CropScores, pooling: str) -> Tensor:
     """One quality `[m]` from those of an image's crops `[m, k]`."""
     quality, weight = scores
@@ -37,7 +42,7 @@ def pooled(scores: CropScores, pooling: str) -> Tensor:
         case "inverse":
             return MIDDLE + (weight * (quality - MIDDLE)).mean(dim=1)
         case "learned":
-            return (weight * quality).sum(dim=1) / weight.sum(dim=1)
+            return weighted_mean(quality, weight)
         case _:
             return quality.mean(dim=1)
 

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from gada_ray.evaluation.pooling import weighted_mean
 from gada_ray.model.layers import BLOCK_PX, cosine_transform
 
 GREY_LEVEL = 1 / 255
@@ -63,8 +64,7 @@ def quality_loss(form: str, predicted: Tensor, quality: Tensor) -> Tensor:
 
 def weighted_quality(quality: Tensor, weight: Tensor, crops: int) -> Tensor:
     """Quality of images `[n / crops]` from those of their crops `[n]`, which follow each other, and their weights."""
-    quality, weight = quality.view(-1, crops), weight.view(-1, crops)
-    return (weight * quality).sum(dim=1) / weight.sum(dim=1)
+    return weighted_mean(quality.view(-1, crops), weight.view(-1, crops))
 
 
 def reconstruction_loss(distorted: Tensor, generated: Tensor) -> Tensor:
