@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveInt
 
 from gada_ray.errors import UserError
 
-CODE_VERSION = 2
+CODE_VERSION = 3
 """Raised by one whenever the same configuration would train to different numbers; part of every signature."""
 
 PARTS = ("generator", "trunk", "discriminator", "classifier", "evaluator")

@@ -9,7 +9,7 @@ phases and real images only, and phases 1+3, with phase 3 as long as 2 and 3 tog
 from collections.abc import Mapping
 from typing import Any
 
-from gada_ray import SMOKE, Contrast, Preset, Study, TrainingConfig, direct, finetuning, gada, real_only
+from gada_ray import NARROW, SMOKE, Contrast, Preset, Study, TrainingConfig, direct, finetuning, gada, real_only
 
 
 def levels(base: TrainingConfig) -> Mapping[str, Mapping[str, Any]]:
@@ -48,9 +48,15 @@ STUDY = Study(
             values=SMOKE,
         ),
         "small": Preset(
-            cost="18 trainings, phase 1 shared by four levels; about 40 minutes on 2 CPU cores",
-            splits=3,
-            values={"phases.gan.steps": 1000, "phases.augmentation.steps": 300, "phases.finetuning.steps": 200},
+            cost="30 trainings on 5 splits, phase 1 shared by four levels; about 40 minutes on 2 CPU cores",
+            splits=5,
+            values={
+                **NARROW,
+                "data.batch": 16,
+                "phases.gan.steps": 1500,
+                "phases.augmentation.steps": 600,
+                "phases.finetuning.steps": 200,
+            },
         ),
         "paper": Preset(
             cost="6 levels x 10 splits, up to 45,000 steps each, phase 1 shared: about 20 GPU-hours",

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gada_ray.config import ModelConfig
-from gada_ray.model.layers import BLOCK_PX, SLOPE, activation, convolution, gaussian, normalised
+from gada_ray.model.layers import BLOCK_PX, SLOPE, activation, convolution, cosines, gaussian, normalised
 
 
 class Condition(nn.Module):
@@ -90,7 +90,12 @@ class PlainGenerator(nn.Module):
 
 
 KEEN = 5.0
-"""Factor on the gains of bands, so that they can go to nothing in some hundred steps."""
+"""Factor on the gains of bands and the steps of squares, so that they reach their ends in some hundred steps."""
+MIDDLE = 128 / 255
+"""Of the scale of pixels, from which JPEG counts."""
+FIRST_STEP = 1 / 255
+"""Of the coefficients of squares, before training: a grey level, which nobody sees."""
+LARGEST_STEP = 2.0
 
 
 class Modulation(nn.Module):
@@ -108,15 +113,51 @@ class Modulation(nn.Module):
         return torch.addcmul(shift, maps, 1 + scale)
 
 
+class Quantisation(nn.Module):
+    """The cosine coefficients of 8x8 squares, rounded to multiples of steps that a condition chooses, as JPEG does it.
+
+    Brightness and two differences of colour have a step for each of 64 coefficients. JPEG's own differences of colour
+    are means over 2x2 pixels; here the steps of their fine coefficients can only grow.
+    """
+
+    YCBCR = ((0.299, 0.587, 0.114), (-0.168736, -0.331264, 0.5), (0.5, -0.418688, -0.081312))
+    """Rows of the transform of RGB (ITU-T T.871)."""
+
+    transform: Tensor
+    inverse: Tensor
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(size, 3 * BLOCK_PX**2)
+        nn.init.zeros_(self.linear.weight)
+        nn.init.constant_(self.linear.bias, math.log(FIRST_STEP / (LARGEST_STEP - FIRST_STEP)) / KEEN)
+        colours = torch.tensor(self.YCBCR, dtype=torch.float64)
+        squares = cosines(torch.device("cpu")).double()
+        for name, matrix in (("transform", colours), ("inverse", colours.inverse())):
+            both = torch.kron(matrix, squares if name == "transform" else squares.T)
+            self.register_buffer(name, both.float()[:, :, None, None], persistent=False)
+
+    def forward(self, images: Tensor, condition: Tensor) -> Tensor:
+        """Images `[n, 3, h, w]` of a condition `[n, e]`."""
+        found = F.conv2d(_folded(images - MIDDLE, BLOCK_PX), self.transform)
+        step = LARGEST_STEP * torch.sigmoid(KEEN * self.linear(condition))[:, :, None, None] + 1e-6
+        # Rounding has no gradient. That of what it resembles: small coefficients go to nothing, large ones stay.
+        square = found.square()
+        like = found * square / (square + (step / 2).square())
+        rounded = step * (found / step).round()
+        return F.pixel_shuffle(F.conv2d(like + (rounded - like).detach(), self.inverse), BLOCK_PX) + MIDDLE
+
+
 class ModulatedGenerator(nn.Module):
     """G(z, x, c, q) as a change of the reference, in which class and quality modulate every skip and resolution.
 
-    Encoder and decoder halve and double the image three times, as the paper's; at half the resolution a place holds
-    four pixels, so that no convolution runs on all of them. What they make is added to the reference, and so is what
-    the bottleneck makes of every square of 8x8 pixels, in which JPEG's blocks are. Then the bands of the sum, from the
-    finest detail to the coarsest, are weakened as class, quality and place say, which blurs, and takes away what the
-    convolutions left behind. A normal number for every pixel and colour enters at every resolution, and at the end. At
-    first the output is the reference.
+    The cosine coefficients of the reference's 8x8 squares are rounded as class and quality say. Encoder and decoder
+    halve and double the image three times, as the paper's; at half the resolution a place holds four pixels, so that no
+    convolution runs on all of them. What they make is added. Then the bands of the sum, from the finest detail to the
+    coarsest, are weakened as class, quality and place say, which blurs, and takes away what the convolutions left
+    behind. A normal number for every pixel and colour enters at every resolution, and at the end. The output is rounded
+    to the 256 levels of a file: less than one of them, on what is flat, a judge takes for structure. At first it is the
+    reference, but for a grey level.
     """
 
     UNITS = 64
@@ -144,10 +185,9 @@ class ModulatedGenerator(nn.Module):
         self.up_quarter = nn.Conv2d(third, 4 * second, kernel_size=1)
         self.up_half = nn.Conv2d(second, 4 * first, kernel_size=1)
         self.to_pixels = nn.Conv2d(first, 12 + self.bands, kernel_size=3, padding=1)
-        self.to_squares = nn.Conv2d(2 * third, 3 * BLOCK_PX**2, kernel_size=1)
         self.gains = nn.Linear(units, self.bands)
+        self.quantise = Quantisation(units)
         widths = {
-            "at_blocks": third,
             "at_eighth": third,
             "skip_quarter": second,
             "at_quarter": second,
@@ -162,7 +202,7 @@ class ModulatedGenerator(nn.Module):
                 if z
             }
         )
-        last: tuple[nn.Module, ...] = (self.to_pixels, self.to_squares, self.gains)
+        last: tuple[nn.Module, ...] = (self.to_pixels, self.gains)
         if self.noisy:
             self.strength["at_image"] = nn.Linear(units, 3)
             last += (self.strength["at_image"],)
@@ -185,7 +225,6 @@ class ModulatedGenerator(nn.Module):
 
         y = self.decode_eighth(self._with_noise("at_eighth", torch.cat([eighth, blocks], dim=1), noise, condition))
         y = F.leaky_relu_(self.modulate["at_eighth"](y, condition), SLOPE)
-        squares = self.to_squares(torch.cat([y, self.modulate["at_blocks"](blocks, condition)], dim=1))
         y = F.pixel_shuffle(self.up_quarter(y), 2) + self.modulate["skip_quarter"](quarter, condition)
         y = self.decode_quarter(self._with_noise("at_quarter", y, noise, condition))
         y = F.leaky_relu_(self.modulate["at_quarter"](y, condition), SLOPE)
@@ -194,14 +233,15 @@ class ModulatedGenerator(nn.Module):
         y = F.leaky_relu_(self.modulate["at_half"](y, condition), SLOPE)
         pixels, gains = self.to_pixels(y).float().split([12, self.bands], dim=1)
 
-        image = reference + F.pixel_shuffle(squares.float(), BLOCK_PX) + F.pixel_shuffle(pixels, 2)
         gains = KEEN * (gains + self.gains(condition).float()[:, :, None, None])
-        with torch.autocast(image.device.type, enabled=False):
+        with torch.autocast(reference.device.type, enabled=False):
+            image = self.quantise(reference, condition.float())
+            image = image + F.pixel_shuffle(pixels.float(), 2)
             image = self._attenuated(image, F.interpolate(gains, scale_factor=2))
         if self.noisy:
             image = torch.addcmul(image, self.strength["at_image"](condition).float()[:, :, None, None], noise)
-        # Clipped, with the gradient of what is not.
-        return image + (image.clamp(0, 1) - image).detach()
+        # As a file holds it, with the gradient of what is neither clipped nor rounded.
+        return image + ((255 * image.clamp(0, 1)).round() / 255 - image).detach()
 
     def _attenuated(self, images: Tensor, gains: Tensor) -> Tensor:
         """Images whose bands are as strong as gains `[n, bands, h, w]` say: all of them at 0, up to 1.1 times.

@@ -80,6 +80,14 @@ def cosine_transform(device: torch.device, dtype: torch.dtype = torch.float32) -
     return cosines
 
 
+@functools.lru_cache(maxsize=4)
+def cosines(device: torch.device) -> Tensor:
+    """The two-dimensional cosine transform of squares: coefficients from pixels, row by row, as `[64, 64]`."""
+    with torch.inference_mode(False), torch.no_grad():
+        line = cosine_transform(torch.device("cpu"))
+        return torch.kron(line, line).to(device)
+
+
 CONTRAST_FLOOR = 0.02
 
 

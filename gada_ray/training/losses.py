@@ -8,7 +8,6 @@ maximise L_C - L_S. The losses here are negative log-likelihoods to be minimised
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 
 import torch
@@ -16,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gada_ray.evaluation.pooling import weighted_mean
-from gada_ray.model.layers import BLOCK_PX, cosine_transform
+from gada_ray.model.layers import BLOCK_PX, cosines
 
 GREY_LEVEL = 1 / 255
 
@@ -128,15 +127,7 @@ def _spectrum(images: Tensor) -> Tensor:
     n, c, height, width = images.shape
     squares = images.reshape(n, c, height // BLOCK_PX, BLOCK_PX, width // BLOCK_PX, BLOCK_PX)
     squares = squares.permute(0, 1, 2, 4, 3, 5).reshape(n, c, -1, BLOCK_PX**2)
-    return (squares @ _cosines(images.device)).var(2, correction=0)
-
-
-@functools.lru_cache(maxsize=4)
-def _cosines(device: torch.device) -> Tensor:
-    """The two-dimensional cosine transform of squares, as a matrix `[64, 64]` to multiply rows with."""
-    with torch.inference_mode(False), torch.no_grad():
-        cosines = cosine_transform(torch.device("cpu"))
-        return torch.kron(cosines, cosines).T.contiguous().to(device)
+    return (squares @ cosines(images.device).T).var(2, correction=0)
 
 
 def weighted(terms: Sequence[Tensor], shares: Sequence[float]) -> Tensor:

@@ -1,16 +1,21 @@
 from __future__ import annotations
 
+import io
 import itertools
+import math
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import nn
+from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
+from torch import Tensor, nn
 
 from gada_ray import ModelConfig
 from gada_ray.model.discriminator import Discriminator
-from gada_ray.model.generator import ModulatedGenerator, make_generator
+from gada_ray.model.generator import KEEN, LARGEST_STEP, ModulatedGenerator, Quantisation, make_generator
 from gada_ray.model.layers import InputNormalisation, gaussian, local_mean
 
 SMALL: dict[str, Any] = {
@@ -107,7 +112,47 @@ def test_a_modulated_generator_starts_at_the_reference_and_draws_a_number_for_ev
     z = generator.draw_noise(2, 32, torch.Generator().manual_seed(0))
     assert z.shape == (2, 3, 32, 32) and z.std() == pytest.approx(1, abs=0.05)
     x = torch.rand(2, 3, 32, 32)
-    torch.testing.assert_close(generator(z, x, torch.tensor([0, 1]), torch.tensor([0.2, 0.8])), x)
+    change = 255 * (generator(z, x, torch.tensor([0, 1]), torch.tensor([0.2, 0.8])) - x)
+    assert change.std() < 0.6 and change.abs().max() < 4  # coefficients of squares are whole grey levels
+
+
+def quantised_by(steps: Tensor, images: Tensor) -> tuple[Quantisation, Tensor]:
+    """A quantisation with steps `[3, 64]`, whatever the condition, and its images."""
+    quantise = Quantisation(4)
+    with torch.no_grad():
+        quantise.linear.bias.copy_((steps.flatten() / (LARGEST_STEP - steps.flatten())).log() / KEEN)
+    return quantise, quantise(images, torch.zeros(len(images), 4))
+
+
+def test_quantisation_with_the_steps_of_jpeg_is_jpeg():
+    """Beside Pillow's encoder, which rounds colours and pixels to whole numbers: a coefficient may fall otherwise."""
+    y, x = np.mgrid[0:64, 0:64] / 64
+    pixels = np.stack([0.5 + 0.3 * np.sin(9 * x * y), 0.3 + 0.5 * x, 0.6 - 0.3 * y * (x > 0.4)], axis=-1)
+    pixels = (255 * pixels).round().astype(np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "jpeg", quality=10, subsampling=0)
+    coded = JpegImageFile(file)
+    steps = torch.tensor([coded.quantization[0], coded.quantization[1], coded.quantization[1]]) / 255
+    images = torch.from_numpy(pixels).permute(2, 0, 1)[None] / 255
+    theirs = torch.from_numpy(np.array(coded)).permute(2, 0, 1)[None] / 255
+    _, ours = quantised_by(steps, images)
+    assert (theirs - images).abs().mean() > 5 / 255
+    by_square = F.avg_pool2d((ours.clamp(0, 1) - theirs).abs().mean(1), 8)
+    assert (by_square < 1 / 255).float().mean() > 0.95
+
+
+def test_steps_of_coefficients_are_drawn_to_those_of_an_image_that_was_quantised_more_or_less():
+    """Where most coefficients are small, as in photographs."""
+    torch.manual_seed(0)
+    quantise, some = Quantisation(4), torch.full((3, 64), 0.4)
+    found = 0.1 * torch.distributions.Laplace(0.0, 1.0).sample((8, 192, 4, 4))
+    images = F.pixel_shuffle(F.conv2d(found, quantise.inverse), 8)
+    for factor in (0.5, 2.0):
+        _, wanted = quantised_by(factor * some, images)
+        quantise, ours = quantised_by(some, images)
+        (ours - wanted).square().mean().backward()
+        gradient = quantise.linear.bias.grad
+        assert gradient is not None and -gradient.sum() * math.log(factor) > 0
 
 
 def test_gains_that_fall_take_the_bands_and_all_finer_ones_from_an_image_down_to_its_widest_average():
