@@ -20,6 +20,8 @@ from mlflow.exceptions import MlflowException
 
 from analysis import plans
 from analysis.plans import LoadError
+from gada_ray.evaluation import elsewhere as elsewhere_table
+from gada_ray.study import floors
 from gada_ray.study.contrasts import Contrast, from_text
 
 # MLflow reads these when it is first used. Without them, a call to a dead server blocks for four minutes.
@@ -49,9 +51,9 @@ class Runs:
     study: str
     splits: pd.DataFrame
     """One row a finished test run of a split, in the order in which levels were first run: run_id, key (of its
-    configuration), level, split, dataset, labels, preset, device, seed, code_version, fingerprint, references_train,
-    references_held_out, train and held_out (names), start, end, and every final metric, such as srocc and srocc/jpeg.
-    Facts that older versions did not record are empty: splits_hash, images, references, versions."""
+    configuration), signature, level, split, dataset, labels, preset, device, seed, code_version, fingerprint,
+    references_train, references_held_out, train and held_out (names), start, end, and every final metric, such as srocc
+    and srocc/jpeg. Facts that older versions did not record are empty: splits_hash, images, references, versions."""
     search: pd.DataFrame
     """The same for validation runs of a search; empty where nothing was searched."""
     configurations: pd.DataFrame
@@ -60,6 +62,10 @@ class Runs:
     configs: Mapping[str, Mapping[str, Any]]
     """Every leaf of a configuration by its dotted path, by key."""
     client: MlflowClient = field(repr=False)
+    brisque: pd.DataFrame | None = None
+    """What BRISQUE reached: split, srocc and lcc; None where no run of the whole study kept it."""
+    elsewhere: pd.DataFrame | None = None
+    """What the test runs reached on other databases , summed up; None where they were not."""
     progress: Progress = silent
 
     @property
@@ -147,14 +153,15 @@ def read(
                 f"{len(splits)}"
             )
         configs = _configs(client, configurations, progress)
+        finished = finished.sort_values(["start", "split"], kind="stable")
+        chosen_splits, configurations = plans.choose(study, finished, configurations, configs, where or {})
+        test, search = (
+            chosen_splits[chosen_splits["stage"] == stage].reset_index(drop=True) for stage in ("test", "search")
+        )
+        brisque, elsewhere = _beside(client, study, test)
     except MlflowException as error:
         raise LoadError(f"MLflow at {uri} cannot be read: {str(error).splitlines()[0][:300]}") from error
-    finished = finished.sort_values(["start", "split"], kind="stable")
-    chosen_splits, configurations = plans.choose(study, finished, configurations, configs, where or {})
-    test, search = (
-        chosen_splits[chosen_splits["stage"] == stage].reset_index(drop=True) for stage in ("test", "search")
-    )
-    return Runs(study, test, search, configurations, configs, client, progress)
+    return Runs(study, test, search, configurations, configs, client, brisque, elsewhere, progress)
 
 
 def _runs(
@@ -177,6 +184,27 @@ def _runs(
             return runs
 
 
+def _beside(client: MlflowClient, study: str, test: pd.DataFrame) -> tuple[pd.DataFrame | None, pd.DataFrame | None]:
+    """BRISQUE and other databases, from what runs of the whole study kept of the same images, splits and trials."""
+    experiment = client.get_experiment_by_name(study)
+    kept: dict[str, list[pd.DataFrame]] = {floors.FILE: [], elsewhere_table.FILE: []}
+    assert experiment is not None
+    with tempfile.TemporaryDirectory() as folder:
+        for scheme in test["splits_hash"].unique():
+            rule = f"tags.kind = 'study' and tags.splits_hash = '{scheme}'"
+            for run in client.search_runs([experiment.experiment_id], rule):
+                for name, frames in kept.items():
+                    if (file := _file(client, run.info.run_id, name, Path(folder))) is not None:
+                        frames.append(pd.read_csv(file))
+    brisque, elsewhere = (pd.concat(frames) if frames else None for frames in kept.values())
+    if brisque is not None:
+        brisque = brisque[brisque["fingerprint"].isin(test["fingerprint"])].drop_duplicates("split")
+    if elsewhere is not None:
+        elsewhere = elsewhere[elsewhere["signature"].isin(test["signature"])]
+        elsewhere = elsewhere_table.summary(elsewhere.drop_duplicates(["signature", "tested_on", "images"]))
+    return brisque, elsewhere
+
+
 def _split(run: Run) -> dict[str, Any]:
     tags, sides = run.data.tags, {"training": "train", "testing": "held_out"}
     names: dict[str, tuple[str, ...]] = {"train": (), "held_out": ()}
@@ -189,6 +217,7 @@ def _split(run: Run) -> dict[str, Any]:
     facts = {
         "run_id": run.info.run_id,
         "key": tags["gada.key"],
+        "signature": tags["signature"],
         "level": tags["level"],
         "stage": tags["stage"],
         "status": tags["status"],

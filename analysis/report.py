@@ -22,33 +22,27 @@ def study_report(
     where: Mapping[str, str] | None = None,
     keys: Collection[str] | None = None,
     command: str = "",
-    brisque: pd.DataFrame | None = None,
-    elsewhere: pd.DataFrame | None = None,
     progress: load.Progress = load.silent,
     tell: Callable[[str], None] = lambda text: None,
 ) -> list[Path]:
     """Read a study from MLflow and write its report into a folder; the files that were written, the page last.
 
-    `dataset`, `preset`, `where` and `keys` choose among its runs, as for `load.read`. `brisque` holds that method's
-    srocc and lcc by split, which MLflow does not know, as a second floor, and `elsewhere` what
-    the study's weights reached on other databases (`gada_ray.running.elsewhere.summary`). `tell` gets the verdict, a
-    text for each of its paragraphs.
+    `dataset`, `preset`, `where` and `keys` choose among its runs, as for `load.read`. `tell` gets the verdict,
+    a text for each of its paragraphs.
 
     Raises:
         LoadError: for a study that MLflow does not have, or not in one version.
     """
     runs = load.read(uri, study, dataset, preset, where, keys, progress)
-    made = make(runs, command, brisque, elsewhere)
+    made = make(runs, command)
     for text in made.verdict:
         tell(text)
     return write(made, out, progress)
 
 
-def make(
-    runs: Runs, command: str = "", brisque: pd.DataFrame | None = None, elsewhere: pd.DataFrame | None = None
-) -> Report:
-    """Reckon tables and draw figures. `command` is what makes the report again; `brisque` is a second floor."""
-    scores, pairs = tables.scores(tables.with_floor(runs.splits, brisque)), tables.pairs(runs.splits)
+def make(runs: Runs, command: str = "") -> Report:
+    """Reckon tables and draw figures. `command` is what makes the report again."""
+    scores, pairs = tables.scores(tables.with_floor(runs.splits, runs.brisque)), tables.pairs(runs.splits)
     contrasts = tables.contrasts(runs.splits, runs.contrasts)
     distortions = [name for name in scores["distortion"].unique() if name != tables.ALL]
     everything = tables.with_paper(scores, paper.numbers(runs.study, distortions))
@@ -59,7 +53,7 @@ def make(
         rated.section(runs, predictions),
         comparisons.contrasts(contrasts),
         comparisons.comparisons(contrasts, pairs, runs.splits),
-        Section("Trained here, tested there", _elsewhere(elsewhere), ELSEWHERE),
+        Section("Trained here, tested there", _elsewhere(runs.elsewhere), ELSEWHERE),
         Section("Training and predictions", _training(runs, scores, predictions)),
         Section("The draw of the test crops", _draws(runs), DRAWS),
         looked.section(runs),
@@ -194,14 +188,15 @@ def _generator(runs: Runs) -> list[Table | Drawing]:
     ]
     columns = ["level", "images", "n", *(NAMES[name] for name in measured)]
     parts: list[Table | Drawing] = [Table("generator", "The generator on held-out references", columns, rows, frame)]
-    last = runs.splits[runs.splits["level"] == frame["level"].iloc[-1]].iloc[0]
-    of = f"“{last['level']}”, split {last['split']}"
+    made = runs.splits[runs.splits["level"].isin(frame["level"])]
+    best = made[made["level"] == made.groupby("level")["srocc"].mean().idxmax()].iloc[0]
+    of = f"“{best['level']}”, the level of the highest SROCC, split {best['split']}"
     pictures = {
         "figure1": ("Figure 1 of the paper, from this study", f"A row a distortion, from {of}; references held out."),
         "generated_by_quality": ("The same references, asked for other qualities", f"From {of}; a row a distortion."),
     }
     for name, (title, caption) in pictures.items():
-        data = runs.picture(str(last["run_id"]), f"{name}.png")
+        data = runs.picture(str(best["run_id"]), f"{name}.png")
         if data is not None:
             parts.append(Drawing(name, title, caption, data))
     return parts

@@ -14,11 +14,10 @@ import pandas as pd
 
 from gada_ray.data.dataset import IqaDataset, raw_score
 from gada_ray.data.images import UNSPECIFIED
-from gada_ray.evaluation.metrics import CORRELATIONS, agreement
+from gada_ray.evaluation.elsewhere import ALL, MEASURES, WITHOUT
+from gada_ray.evaluation.metrics import agreement
 from gada_ray.scoring import Card, ModelError, Scorer
 
-MEASURES = (*CORRELATIONS, "lcc_fitted", "rmse")
-ALL, WITHOUT = "all", "all without shared scenes"
 SAME = {
     "white noise": (
         "wn",

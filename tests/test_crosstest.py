@@ -14,9 +14,10 @@ from typer.testing import CliRunner
 from gada_ray import scoring
 from gada_ray.__main__ import app
 from gada_ray.config import DataConfig
-from gada_ray.crosstest import ALL, WITHOUT, cross_test, same_name, unseen
+from gada_ray.crosstest import cross_test, same_name, unseen
 from gada_ray.data import load_dataset
 from gada_ray.evaluation import scenes
+from gada_ray.evaluation.elsewhere import ALL, WITHOUT
 from gada_ray.evaluation.metrics import agreement
 from gada_ray.scoring import ModelError
 from gada_ray.store import FoldRecord

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import ray
 
-from gada_ray.crosstest import ALL, MEASURES, WITHOUT, cross_test
+from gada_ray.crosstest import cross_test
 from gada_ray.data.dataset import IqaDataset
 from gada_ray.evaluation import scenes
 from gada_ray.running.slots import Resources
@@ -63,8 +63,9 @@ def run_tests(
 ) -> pd.DataFrame:
     """Carry out tests on the cluster that `runner.connect` joined; what the store holds is read back.
 
-    Columns: level, stage, split, trained_on, tested_on, images (all, all without shared scenes, or a distortion), n and
-    the measures; a row each. The store's folder of a trial gets `elsewhere-*.json` and `.csv` (predictions).
+    Columns: level, stage, split, signature, trained_on, tested_on, images (all, all without shared scenes, or a
+    distortion), n and the measures; a row each. The store's folder of a trial gets `elsewhere-*.json` and `.csv`
+    (predictions).
     """
     missing = [test for test in tests if _kept(store, test, others[test.other]) is None]
     if missing:
@@ -90,20 +91,10 @@ def run_tests(
         kept = _kept(store, test, others[test.other])
         assert kept is not None
         where = {"level": test.job.run.name, "stage": test.job.run.stage, "split": test.job.trial.fold.split}
-        names = {"trained_on": test.result.dataset.name, "tested_on": others[test.other].name}
+        names = {"signature": test.result.signature}
+        names |= {"trained_on": test.result.dataset.name, "tested_on": others[test.other].name}
         rows += [{**where, **names, **row} for row in kept]
     return pd.DataFrame(rows)
-
-
-def summary(frame: pd.DataFrame) -> pd.DataFrame:
-    """Mean and standard deviation over splits: tested_on, level, images, splits, and `srocc_mean`, `srocc_sd`, ..."""
-    whole = frame[(frame["stage"] == "test") & frame["images"].isin([ALL, WITHOUT])]
-    groups = whole.groupby(["tested_on", "level", "images"], sort=False)
-    parts: dict[str, Any] = {"splits": groups["split"].nunique()}
-    for measure in MEASURES:
-        parts[f"{measure}_mean"] = groups[measure].mean()
-        parts[f"{measure}_sd"] = groups[measure].std()
-    return pd.DataFrame(parts).reset_index()
 
 
 def _name(dataset: IqaDataset) -> str:

@@ -20,6 +20,7 @@ from gada_ray.config import digest
 from gada_ray.data.split_files import save_splits
 from gada_ray.data.splits import splits_hash
 from gada_ray.errors import first_line
+from gada_ray.evaluation import elsewhere as elsewhere_table
 from gada_ray.running import views
 from gada_ray.running.interrupt import Interruption
 from gada_ray.running.lock import Lock, only_driver
@@ -29,6 +30,7 @@ from gada_ray.running.status import Status
 from gada_ray.running.views import console
 from gada_ray.store import Folder, Result, Store, write_whole
 from gada_ray.study import estimate as estimates
+from gada_ray.study import floors
 from gada_ray.study.definition import Plan, selection
 from gada_ray.study.inputs import Data, load_others
 from gada_ray.study.search import Configuration, Job, Search
@@ -212,9 +214,7 @@ class Session:
             views.show_results(self.plan, self.search, self.data, self.store.root, uri, self._brisque)
             views.show_difference(self.search)
             if self._elsewhere is not None:
-                from gada_ray.running import elsewhere
-
-                views.show_elsewhere(elsewhere.summary(self._elsewhere))
+                views.show_elsewhere(elsewhere_table.summary(self._elsewhere))
             views.show_failures(self.search, self.store.root)
             views.show_cost(made, estimates.used(self.search), self.search.finished)
             if self.search.in_vain[0]:
@@ -294,11 +294,9 @@ class Session:
         """BRISQUE on the study's splits, but for the preset that only shows that it runs; failing is a message."""
         if self.plan.preset == "smoke":
             return
-        from gada_ray.study.floors import brisque_floor
-
         try:
             with console.status("computing BRISQUE, once for these images and splits"):
-                self._brisque = brisque_floor(*self.data.first, self.store.root)
+                self._brisque = floors.brisque_floor(*self.data.first, self.store.root)
         except Exception as error:
             views.warn(f"BRISQUE could not be computed: {first_line(error)}")
 
@@ -335,7 +333,8 @@ class Session:
     def _make_report(self, again: bool = True) -> None:
         """Write the report of what there is so far beside the results, and log it; failing is a message.
 
-        Not `again`, if one that was made of the same results is there and in MLflow.
+        MLflow gets what else a report needs first, so that any later one has it too. Not `again`, if a report that was
+        made of the same results is there and in MLflow.
         """
         from gada_ray.tracking import runs
 
@@ -359,19 +358,20 @@ class Session:
             there = page.exists() and words.exists() and self._elsewhere is None and not again
             if there and runs.is_logged(self.uri, plan, scheme, fingerprints, made_of):
                 return views.show_report(words.read_text(encoding="utf-8").splitlines(), page)
-            floors = {"brisque": self._brisque}
-            if self._elsewhere is not None:
-                from gada_ray.running import elsewhere
-
-                floors["elsewhere"] = elsewhere.summary(self._elsewhere)
             with console.status("making the report"), tempfile.TemporaryDirectory() as folder:
-                more = {"keys": keys, "command": command, "tell": told.append, **floors}
+                about, over = (self.uri, plan, scheme, fingerprints, keys, Path(folder)), self.search.finished
+                save_splits(splits, Path(folder) / "splits.json", dataset)
+                if self._brisque is not None:
+                    frame = self._brisque.assign(fingerprint=dataset.fingerprint)
+                    frame.to_csv(Path(folder) / floors.FILE, index=False)
+                if self._elsewhere is not None:
+                    self._elsewhere.to_csv(Path(folder) / elsewhere_table.FILE, index=False)
+                runs.log_study(*about, over)
+                more = {"keys": keys, "command": command, "tell": told.append}
                 for file in self._report(self.uri, plan.study, Path(folder), **more):
                     write_whole(place / file.name, file.read_bytes())
                 write_whole(words, "\n".join(told).encode())
-                save_splits(splits, Path(folder) / "splits.json", dataset)
-                over = self.search.finished
-                runs.log_study(self.uri, plan, scheme, fingerprints, keys, Path(folder), over, made_of)
+                runs.log_study(*about, over, made_of)
         except Exception as error:
             views.warn(f"the report is not complete ({first_line(error)}); make it later with '{command}'")
         else:

@@ -16,6 +16,8 @@ from gada_ray.data.dataset import IqaDataset
 from gada_ray.data.splits import Split
 from gada_ray.store import Folder, read_whole, write_whole
 
+FILE = "brisque.csv"
+"""In MLflow, of a whole study's run, for reports: also with the images' fingerprint."""
 VERSION = 1
 """Raised when the same images and splits would have another floor."""
 

@@ -13,12 +13,14 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from axe_core_python.selenium import Axe
+from mlflow import MlflowClient
 
 from analysis import load, page, report
 from analysis.plans import LoadError
 from gada_ray import TrainingConfig, direct
 from gada_ray.data.splits import make_splits
 from gada_ray.store import Store
+from gada_ray.study import floors
 from gada_ray.study.contrasts import Contrast
 from gada_ray.study.summary import ConfigurationRun
 from gada_ray.tracking import runs
@@ -59,6 +61,24 @@ def uri(trained, tmp_path_factory, database):
 def written(uri, tmp_path_factory):
     files = report.study_report(uri, "toy", tmp_path_factory.mktemp("report"), command="the command")
     return {path.name: path for path in files}
+
+
+def test_a_report_has_what_brisque_reached_on_the_same_images_and_no_others(trained, database, tmp_path):
+    place = database(tmp_path / "db")
+    runs.sync(place, "toy", trained[1])
+    assert load.read(place, "toy").brisque is None
+    client = MlflowClient(tracking_uri=place)
+    experiment = client.get_experiment_by_name("toy")
+    assert experiment is not None
+    study = client.create_run(experiment.experiment_id, tags={"kind": "study", "splits_hash": "s"})
+    rows = [(0, 0.9, toy_dataset().fingerprint), (1, 0.8, toy_dataset().fingerprint), (0, 0.1, "other images")]
+    frame = pd.DataFrame(rows, columns=["split", "srocc", "fingerprint"]).assign(lcc=0.5)
+    frame.to_csv(tmp_path / floors.FILE, index=False)
+    client.log_artifact(study.info.run_id, str(tmp_path / floors.FILE))
+    files = {path.name: path for path in report.study_report(place, "toy", tmp_path / "out")}
+    scores = pd.read_csv(files["scores-srocc.csv"])
+    found = scores[(scores["level"] == "BRISQUE") & (scores["distortion"] == "ALL")]
+    assert found["mean"].tolist() == pytest.approx([0.85])
 
 
 class Page(HTMLParser):

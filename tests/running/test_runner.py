@@ -18,6 +18,7 @@ from PIL import Image
 from ray import cloudpickle
 from ray.exceptions import RayActorError, RayTaskError
 
+from analysis.report import study_report
 from gada_ray.running import cluster as clusters
 from gada_ray.running import runner
 from gada_ray.store import RefusedError, Store, unusable
@@ -310,6 +311,10 @@ def test_finished_trials_are_tested_on_other_databases_without_training_and_with
     assert path.stat().st_mtime_ns > written and pd.read_csv(path).equals(frame)
     assert {record: record.stat().st_mtime_ns for record in done} == done  # read back, not done again
     (study,) = runs_of(tmp_path / "runs", "normalisation", "study")
-    client = MlflowClient(tracking_uri=runs.default_uri(Store(tmp_path / "runs").root))
+    uri = runs.default_uri(Store(tmp_path / "runs").root)
+    client = MlflowClient(tracking_uri=uri)
     names = {file.path for file in client.list_artifacts(study.info.run_id)}
     assert {"splits.json", "elsewhere.csv"} <= names
+    later = study_report(uri, "normalisation", tmp_path / "later")  # knows it from MLflow alone
+    table = next(file for file in later if file.name == "elsewhere.csv")
+    assert set(pd.read_csv(table)["level"]) == {"none", "mscn", "both"}
