@@ -26,7 +26,7 @@ from gada_ray.scoring import ModelError, Score, load
 from gada_ray.store import Store
 from gada_ray.study.definition import Plan, data_selections, make_plan
 from gada_ray.study.search import Configuration, Search
-from gada_ray.tracking import models, runs
+from gada_ray.tracking import lookup, models, runs
 from gada_ray.training import checkpoint
 from gada_ray.trial import run_trial
 from tests.toy import tiny, toy_dataset
@@ -154,11 +154,23 @@ def test_a_run_and_the_name_of_its_model_lead_to_the_same_files(trained, address
     (model,) = logged(trained)
     by_run = models.fetch(f"runs:/{model.source_run_id}/{model.name}", trained.uri)
     by_model = models.fetch(address, trained.uri)
-    files = {path.relative_to(by_model): path.read_bytes() for path in by_model.rglob("*") if path.is_file()}
-    assert files and files == {
-        path.relative_to(by_run): path.read_bytes() for path in by_run.rglob("*") if path.is_file()
-    }
+    files, others = (
+        {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+        for folder in (by_model, by_run)
+    )
+    others.pop(Path("registered_model_meta"), None)  # MLflow's own note of the address that it was asked for
+    assert files and files == others
     assert load(by_run).card == load(by_model).card
+
+
+def test_a_model_on_this_machine_is_found_without_mlflow(trained, address, monkeypatch):
+    found = lookup._at_hand(trained.uri, address)
+    (model,) = logged(trained)
+    for other in (f"runs:/{model.source_run_id}/{model.name}", "models:/m-1", "models:/quality/1"):
+        assert lookup._at_hand(trained.uri, other) is None
+    assert lookup._at_hand("http://127.0.0.1:9", address) is None
+    monkeypatch.setattr(lookup, "_at_hand", lambda uri, address: None)
+    assert found is not None and found == models.fetch(address, trained.uri)
 
 
 def test_a_half_written_model_is_replaced(trained, address):
