@@ -1,6 +1,7 @@
 """What scoring costs: `python -m benchmarks.scoring FOLDER --model MODEL`; all figures from one run on one machine.
 
-(a) Images a second of `python -m gada_ray score`: files to scores, decoding included.
+(a) Images a second of `python -m gada_ray score`: files to scores, decoding included; and the share of what the machine
+    could do, cores over the seconds that one thread alone takes to decode an image and to judge it.
 (b) The same files through the network of Kang et al. (CVPR 2014), "CNNIQA", decoded alike: on all its patches as
     published, and on as many pixels as (a)'s crops have. Written from the paper and untrained: for its speed alone.
 (c) Whether an image's crops can share one feature map, by the judge on the crops and on windows of the whole image's
@@ -127,6 +128,24 @@ def in_turns(works: Sequence[Callable[[Sequence[Path]], object]], paths: Sequenc
     return [(statistics.median(t for t, _ in times), statistics.median(cpu for _, cpu in times)) for times in seconds]
 
 
+def bound(scorer: Scorer, paths: Sequence[Path]) -> float:
+    """Images a second if every core did nothing but decode and judge, each on its own."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    seconds = []
+    for path in paths:
+        since = time.perf_counter()
+        scorer.judged([scorer.crops(decode_photo(path))])
+        seconds.append(time.perf_counter() - since)
+    torch.set_num_threads(threads)
+    return cores() / statistics.median(seconds)
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
 def fits(scorer: Scorer, path: Path) -> bool:
     """Whether a file is an image that can be scored."""
     try:
@@ -166,6 +185,7 @@ def main(
         ),
         paths,
     )
+    most = bound(scorer, usable[:: max(1, len(usable) // shared)][:shared])
     decoded = [decode_photo(path) for path in usable[:: max(1, len(usable) // shared)][:shared]]
     sizes = sorted({f"{image.shape[1]}x{image.shape[0]}" for image in decoded})
     which = f"{len(usable)} different, of {', '.join(sizes)} px"
@@ -179,6 +199,7 @@ def main(
         say(
             f"{name}: {1 / each:.1f} images/s, {1000 * cpu:.0f} ms of CPUs an image, {cpu / seconds[0][1]:.2f} of (a)'s"
         )
+    say(f"(a) is {1 / seconds[0][0] / most:.2f} of the machine's bound, {most:.1f} images/s on {cores()} cores")
     one, other, *times = shared_map(scorer, decoded)
     apart, (each, together) = np.abs(one - other), (spent / len(decoded) for spent in times)
     say(

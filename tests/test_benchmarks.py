@@ -72,6 +72,7 @@ def test_scoring_is_timed_beside_kangs_network(tmp_path: Path, capsys: pytest.Ca
     for words in (
         "6 files (3 different, of 50x40 px)",
         "gada_ray score, 3 crops of 32 px",
+        "of the machine's bound",
         "all patches",
         "(c) 2 images",
     ):
