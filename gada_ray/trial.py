@@ -7,33 +7,32 @@ the same in all four cases: bit for bit on a CPU with the same number of threads
 
 from __future__ import annotations
 
-import csv
 import datetime
 import hashlib
 import platform
 import socket
 import sys
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 
-from gada_ray import devices
+from gada_ray import devices, standing
 from gada_ray.config import CODE_VERSION
-from gada_ray.data import sampling
 from gada_ray.data.crops import CropSource, seed_for
 from gada_ray.data.dataset import IqaDataset
 from gada_ray.data.rated import rated_rows
-from gada_ray.evaluation import generated, looked, pooling, protocol
-from gada_ray.evaluation.metrics import by_distortion, content_blind
+from gada_ray.evaluation import generated
+from gada_ray.evaluation.held_out import HeldOut
+from gada_ray.evaluation.metrics import content_blind
 from gada_ray.evaluation.pooling import CropScores
 from gada_ray.identity import ON_CPU, EndedError, Execution, Progress, Report, Trial, independent_judge
 from gada_ray.model.discriminator import Discriminator, Gada
 from gada_ray.model.generator import Generator
-from gada_ray.store import CHECKPOINT, DatasetRecord, FoldRecord, PhaseResult, Result, RunRecord, Store
+from gada_ray.standing import CURVES, WEIGHTS, Standing, Sums
+from gada_ray.store import DatasetRecord, FoldRecord, PhaseResult, Result, RunRecord, Store
 from gada_ray.training import checkpoint
 from gada_ray.training.averages import Average
 from gada_ray.training.memory import keep_freed_memory
@@ -43,27 +42,6 @@ __all__ = ["EndedError", "Execution", "Progress", "Report", "Trial", "independen
 
 LOSS_POINTS = 50
 """Points of the loss curves in a phase; a checkpoint can be taken at each."""
-WEIGHTS = "weights.pt"
-CROP_SPREAD = "crop_spread"
-"""Root mean square over images of the standard error of a prediction by the draw of its crops, in quality."""
-GENERATOR = "generator_"
-"""How metrics of the generator begin; they do not depend on how images are tested."""
-
-
-@dataclass
-class _State:
-    """Where a training is."""
-
-    phase: int = 0
-    step: int = 0
-    """Steps done in the phase."""
-    curves: list[list[Any]] = field(default_factory=list)
-    phases: list[dict[str, Any]] = field(default_factory=list)
-    phase_seconds: dict[str, float] = field(default_factory=dict)
-    evaluation_seconds: float = 0.0
-    seconds: float = 0.0
-    started: str = ""
-    reused: str | None = None
 
 
 def run_trial(
@@ -104,16 +82,16 @@ def run_trial(
 
 
 class _Training:
+    """One attempt at a trial."""
+
     def __init__(self, trial: Trial, dataset: IqaDataset, store: Store, execution: Execution, report: Report) -> None:
         self.trial, self.dataset, self.store, self.execution, self.report = trial, dataset, store, execution, report
         self.config = trial.config
         self.device = torch.device(execution.device)
-        self.since = time.monotonic()
-        self.saved = time.monotonic()
+        self.since = self.saved = time.monotonic()
         devices.settle(self.device)
-        self.sums: tuple[dict[str, torch.Tensor], int] = ({}, 0)
-        """Of a checkpoint between two points of the loss curves: losses since the last point, and of how many steps."""
-        self.state = _State(started=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"))
+        self.started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        self.state, self.sums = Standing(started=self.started), Sums()
 
     def run(self) -> Result:
         """Everything from the first step, or the last checkpoint, to the result."""
@@ -122,97 +100,122 @@ class _Training:
         rated = rated_rows(self.dataset, trial.fold.train, config.data, trial.seed, trial.fold.split)
         self.train_rows = torch.from_numpy(rated)
         self.references = torch.from_numpy(np.flatnonzero(np.isin(self.dataset.references, trial.fold.train)))
-        self.held_out = torch.from_numpy(self.dataset.rows_of(trial.fold.held_out))
-        self.corners = protocol.windows(self.dataset, self.source, self.held_out, config)
+        self.held_out = HeldOut(self.dataset, self.source, trial.fold.held_out, config)
         # Equal for all configurations on a split, so that comparisons are paired.
         self.seed = seed_for("training", trial.seed, trial.fold.split)
         self.network = build(config, len(self.dataset.distortions), self.seed)
         self.network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = Average(self.network, config.average_decay)
         optimisers = self._resume()
-        predictions = None
+        scores = None
         while self.state.phase < len(config.phases):
-            predictions = self._run_phase(optimisers)
+            scores = self._run_phase(optimisers)
             optimisers = {}
-        if predictions is None:  # trained to the end by an attempt that was interrupted, or by another trial
-            predictions, metrics = self._tested_by(self._predict(config.evaluation.crops))
-            self.state.phases[-1]["metrics"] |= metrics
-        return self._finish(predictions)
+        if scores is None:  # trained to the end by an attempt that was interrupted, or by another trial
+            scores = self._judged()
+            self.state.phases[-1]["metrics"] |= self.held_out.agreement(scores)[1]
+        return self._finish(scores)
 
-    def _run_phase(self, optimisers: dict[str, Any]) -> pd.DataFrame:
-        """Train the current phase to its end, test, and move on to the next."""
+    def _resume(self) -> dict[str, Any]:
+        """Go on from the checkpoint, or from a trial that was the first phases of this one; the optimisers' states."""
+        try:
+            found = standing.resume(self.store, self.trial, self.network, self.average, self.device)
+        except checkpoint.CheckpointError as error:
+            warning = f"{error}; the trial starts again"
+            print(warning, file=sys.stderr)
+            self.report({"warning": warning, "steps_done": 0, "steps": self.config.steps})
+            found = None
+        if found is not None:
+            self.state, self.sums, optimisers = found
+            return optimisers
+        taken = standing.take_over(self.store, self.trial, self.network, self.average)
+        if taken is not None:
+            self.state = taken
+            self.state.started = self.started
+        return {}
+
+    def _run_phase(self, optimisers: dict[str, Any]) -> CropScores:
+        """Train the current phase to its end, test, and move on to the next; what the test's crops were judged."""
         state, config = self.state, self.config
         number, settings = state.phase, config.phases[state.phase]
         phase = Phase(self.network, self.source, self.train_rows, config, number, self.average, self.references)
         for name, saved in optimisers.items():
             phase.optimisers[name].load_state_dict(saved)
-        before = sum(p.steps for p in config.phases[:number])
+        self.before = sum(p.steps for p in config.phases[:number])
+        self._train(phase)
+        if phase.trains_generator and config.evaluation.judge_steps:
+            self._save(phase)  # the judge may have to be trained first, which may be ended
+        scores = self._judged()
+        if config.evaluation.curve_points:
+            self._look(scores.first(config.evaluation.curve_crops))
+        _, metrics = self.held_out.agreement(scores)
+        if phase.trains_generator:
+            metrics |= generated.measure(
+                self._generator, self._judge(), self.source, self.train_rows, self.held_out.rows, config.data
+            )
+        state.phases.append({"name": settings.name, "steps": settings.steps, "metrics": metrics})
+        state.phase, state.step, self.sums = number + 1, 0, Sums()
+        if state.phase < len(config.phases):
+            self._save(None)
+        return scores
+
+    def _train(self, phase: Phase) -> None:
+        """The steps of a phase that are still to do, with points of its curves and checkpoints on the way."""
+        state, settings, test = self.state, phase.phase, self.config.evaluation
         loss_every = max(1, settings.steps // LOSS_POINTS)
-        test = config.evaluation
         curve_at = _curve_steps(settings.steps, test.curve_points)
-        totals, counted = self.sums
-        self.sums = {}, 0
         phase.prepare()
         since = time.monotonic()
         while state.step < settings.steps:
             if self.execution.ending():
                 self._add_seconds(settings.name, since)
-                self.sums = totals, counted
                 self._save(phase)
                 raise EndedError
-            for name, value in phase.step(state.step, self.seed).items():
-                totals[name] = totals.get(name, 0) + value
+            self.sums.add(phase.step(state.step, self.seed))
             state.step += 1
-            counted += 1
             latest: dict[str, float] = {}
             at_point = state.step % loss_every == 0 or state.step == settings.steps
             if at_point:
-                latest = {f"loss/{name}": float(total) / counted for name, total in totals.items()}
-                wrong = [name for name, value in latest.items() if not np.isfinite(value)]
-                if wrong:
-                    raise DivergedError(
-                        f"{', '.join(wrong)} no longer finite in phase '{settings.name}' before step {state.step}"
-                    )
-                self._note(settings.name, before, latest)
-                totals, counted = {}, 0
+                latest = self._losses(settings.name)
             if state.step in curve_at:
                 self._add_seconds(settings.name, since)
-                latest |= self._look(settings.name, before, self._predict(min(test.curve_crops, test.crops)))
+                latest |= self._look(self._judged(test.curve_crops))
                 phase.prepare()
                 since = time.monotonic()
             if latest:
-                self.report(
-                    {"phase": settings.name, "steps_done": before + state.step, "steps": config.steps, **latest}
-                )
+                done = self.before + state.step
+                self.report({"phase": settings.name, "steps_done": done, "steps": self.config.steps, **latest})
             due = time.monotonic() - self.saved > self.execution.checkpoint_every_s
             if at_point and due and state.step < settings.steps:
                 self._add_seconds(settings.name, since)
                 since = time.monotonic()
                 self._save(phase)
         self._add_seconds(settings.name, since)
-        if "generator" in settings.trains and test.judge_steps:
-            self._save(phase)  # the judge may have to be trained first, which may be ended
-        scores = self._predict(test.crops)
-        if test.curve_points:
-            self._look(settings.name, before, scores.first(test.curve_crops))
-        predictions, metrics = self._tested_by(scores)
-        if "generator" in settings.trains:
-            metrics |= generated.measure(
-                self._generator, self._judge(), self.source, self.train_rows, self.held_out, config.data
-            )
-        state.phases.append({"name": settings.name, "steps": settings.steps, "metrics": metrics})
-        state.phase, state.step = number + 1, 0
-        if state.phase < len(config.phases):
-            self._save(None)
-        return predictions
 
-    def _add_seconds(self, phase: str, since: float) -> None:
-        devices.wait(self.device)
-        self.state.phase_seconds[phase] = self.state.phase_seconds.get(phase, 0.0) + time.monotonic() - since
+    def _losses(self, phase: str) -> dict[str, float]:
+        """Note a point of the loss curves, and return it."""
+        means, self.sums = self.sums.means(), Sums()
+        wrong = [name for name, value in means.items() if not np.isfinite(value)]
+        if wrong:
+            raise DivergedError(f"{', '.join(wrong)} no longer finite in phase '{phase}' before step {self.state.step}")
+        self.state.note(phase, self.before, means)
+        return means
 
-    def _note(self, phase: str, before: int, values: dict[str, float]) -> None:
-        step = self.state.step
-        self.state.curves += [[phase, step, before + step, name, value] for name, value in values.items()]
+    def _look(self, crops: CropScores) -> dict[str, float]:
+        """Note a point of the learning curve, and return it."""
+        _, metrics = self.held_out.agreement(crops)
+        scores = {name: metrics[name] for name in ("srocc", "lcc")}
+        self.state.note(self.config.phases[self.state.phase].name, self.before, scores)
+        return scores
+
+    def _judged(self, crops: int | None = None) -> CropScores:
+        """What the network that is tested says of the held-out images."""
+        since = time.monotonic()
+        scores = self.held_out.judged(self._tested.judge, crops)
+        if not torch.isfinite(torch.stack(scores)).all():
+            raise DivergedError("predictions are no longer finite")
+        self.state.evaluation_seconds += time.monotonic() - since
+        return scores
 
     @property
     def _tested(self) -> Gada:
@@ -241,124 +244,38 @@ class _Training:
         judge.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         return judge.eval()
 
-    def _look(self, phase: str, before: int, crops: CropScores) -> dict[str, float]:
-        """Note a point of the learning curve, and return it."""
-        _, metrics = self._tested_by(crops)
-        scores = {name: metrics[name] for name in ("srocc", "lcc")}
-        self._note(phase, before, scores)
-        return scores
-
-    def _predict(self, crops: int) -> CropScores:
-        since = time.monotonic()
-        scores = protocol.predict(self._tested.judge, self.source, self.held_out, self.corners, self.config, crops)
-        if not torch.isfinite(torch.stack(scores)).all():
-            raise DivergedError("predictions are no longer finite")
-        self.state.evaluation_seconds += time.monotonic() - since
-        self.scores = scores
-        return scores
-
-    def _tested_by(self, scores: CropScores) -> tuple[pd.DataFrame, dict[str, float]]:
-        """Predictions of held-out images, and what they are worth."""
-        kind = self.config.evaluation.pooling
-        predictions = protocol.table(self.dataset, self.held_out, scores, kind)
-        spread = pooling.spread(scores, kind).square().mean().sqrt()
-        return predictions, by_distortion(predictions) | {CROP_SPREAD: float(spread)}
+    def _add_seconds(self, phase: str, since: float) -> None:
+        devices.wait(self.device)
+        self.state.phase_seconds[phase] = self.state.phase_seconds.get(phase, 0.0) + time.monotonic() - since
 
     def _save(self, phase: Phase | None) -> None:
-        """Write the checkpoint; between phases there is no optimiser to keep."""
         now = time.monotonic()
         self.state.seconds += now - self.since
         self.since = self.saved = now
         optimisers = {name: optimiser.state_dict() for name, optimiser in phase.optimisers.items()} if phase else {}
-        signature, network = self.trial.signature, self.network.state_dict()
-        state: dict[str, Any] = {
-            "signature": signature,
-            "state": asdict(self.state),
-            "network": network,
-            "average": self.average.state_dict(),
-            "optimisers": optimisers,
-        }
-        state |= {"totals": self.sums[0], "counted": self.sums[1]}
-        self.store.write(signature, CHECKPOINT, checkpoint.to_bytes(state))
+        standing.save(self.store, self.trial, self.state, self.sums, self.network, self.average, optimisers)
 
-    def _resume(self) -> dict[str, Any]:
-        """Continue from the checkpoint, or from a finished trial that was the first phases of this one."""
-        data = self.store.read(self.trial.signature, CHECKPOINT)
-        if data is not None:
-            name = self.store.folder(self.trial.signature) / CHECKPOINT
-            try:
-                saved = checkpoint.from_bytes(data, str(name))
-                if saved.get("signature") != self.trial.signature:
-                    raise checkpoint.CheckpointError(f"{name} belongs to another trial")
-            except checkpoint.CheckpointError as error:
-                warning = f"{error}; the trial starts again"
-                print(warning, file=sys.stderr)
-                self.report({"warning": warning, "steps_done": 0, "steps": self.config.steps})
-            else:
-                self.network.load_state_dict(saved["network"])
-                self.average.load_state_dict(saved["average"])
-                self.state = _State(**saved["state"])
-                totals = {name: value.to(self.device) for name, value in saved.get("totals", {}).items()}
-                self.sums = totals, saved.get("counted", 0)
-                return dict(saved["optimisers"])
-        for signature in self.trial.starts:
-            if self._take_over(signature):
-                break
-        return {}
-
-    def _take_over(self, signature: str) -> bool:
-        """Start after the last phase of another trial, if that one is finished and its files are whole."""
-        result = self.store.result(signature)
-        if result is None or result.status != "finished":
-            return False
-        weights, curves = (self.store.read(signature, name) for name in (WEIGHTS, "curves.csv"))
-        if weights is None or curves is None or hashlib.sha256(weights).hexdigest() != result.files[WEIGHTS]:
-            return False
-        saved = checkpoint.from_bytes(weights, WEIGHTS)
-        # A trial without generated images has no generator; this one's is untrained then, as it would be anyway.
-        self.network.load_state_dict({**self.network.state_dict(), **saved["network"]})
-        self.average.load_state_dict(saved["average"])
-        # Not pandas: what its parser does with the last bit of a number depends on its version.
-        rows = csv.reader(curves.decode().splitlines()[1:])
-        self.state.curves = [[p, int(step), int(overall), name, float(v)] for p, step, overall, name, v in rows]
-        self.state.phases = [phase.model_dump() for phase in result.phases]
-        self.state.phase, self.state.reused = len(result.phases), signature
-        if result.config.evaluation != self.config.evaluation:
-            # Scores on the way are another protocol's.
-            self.state.curves = [point for point in self.state.curves if point[3].startswith("loss/")]
-            for phase in self.state.phases:
-                phase["metrics"] = {k: v for k, v in phase["metrics"].items() if k.startswith(GENERATOR)}
-        return True
-
-    def _finish(self, predictions: pd.DataFrame) -> Result:
+    def _finish(self, scores: CropScores) -> Result:
+        predictions, _ = self.held_out.agreement(scores)
         files = {
             "predictions.csv": predictions.to_csv(index=False).encode(),
-            "curves.csv": self._curves(),
+            CURVES: self.state.curves_csv(),
             WEIGHTS: checkpoint.to_bytes({"network": self.network.state_dict(), "average": self.average.state_dict()}),
         }
         if any("generator" in phase.trains for phase in self.config.phases):
             files["patches.npz"] = generated.patches(
-                self._generator, self.source, self.dataset, self.train_rows, self.held_out, self.config.data
+                self._generator, self.source, self.dataset, self.train_rows, self.held_out.rows, self.config.data
             )
         if self.trial.fold.scored_on == "test":
-            drawn = self.config.evaluation.sampling
-            maps = None if drawn == "uniform" else sampling.maps(self.dataset, drawn)
-            where, px = (self.corners.top, self.corners.left), self.config.data.crop_px
-            files["looked.npz"] = looked.worst(
-                self.dataset, self.held_out, where, px, self.scores.quality, predictions, maps
-            )
-        known = self.dataset.frame().iloc[torch.cat([self.train_rows, self.held_out]).sort().values.numpy()]
+            files["looked.npz"] = self.held_out.looked(scores, predictions)
+        known = self.dataset.frame().iloc[torch.cat([self.train_rows, self.held_out.rows]).sort().values.numpy()]
         floor = content_blind(known, self.trial.fold.train, self.trial.fold.held_out)
         metrics = self.state.phases[-1]["metrics"] | {f"floor_{name}": floor[name] for name in ("srocc", "lcc")}
         return self._commit("finished", None, metrics, files)
 
     def give_up(self, status: str, cause: str) -> Result:
         """Record a training that cannot be finished."""
-        return self._commit(status, cause, {}, {"curves.csv": self._curves()})
-
-    def _curves(self) -> bytes:
-        columns = ["phase", "step", "global_step", "name", "value"]
-        return pd.DataFrame(self.state.curves, columns=columns).to_csv(index=False).encode()
+        return self._commit(status, cause, {}, {CURVES: self.state.curves_csv()})
 
     def _commit(self, status: str, cause: str | None, metrics: dict[str, float], files: dict[str, bytes]) -> Result:
         trial, state = self.trial, self.state

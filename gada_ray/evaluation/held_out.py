@@ -1,0 +1,50 @@
+"""The test of a trial: its held-out images, seen through windows that all trials on the split share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+import torch
+
+from gada_ray.config import TrainingConfig
+from gada_ray.data import sampling
+from gada_ray.data.crops import CropSource
+from gada_ray.data.dataset import IqaDataset
+from gada_ray.evaluation import looked, pooling, protocol
+from gada_ray.evaluation.metrics import by_distortion
+from gada_ray.evaluation.pooling import CropScores
+from gada_ray.model.discriminator import Discriminator
+
+CROP_SPREAD = "crop_spread"
+"""Root mean square over images of the standard error of a prediction by the draw of its crops, in quality."""
+
+
+class HeldOut:
+    """Images of held-out references, by their names, and how they are tested."""
+
+    def __init__(
+        self, dataset: IqaDataset, source: CropSource, references: Sequence[str], config: TrainingConfig
+    ) -> None:
+        self.dataset, self.source, self.config = dataset, source, config
+        self.rows = torch.from_numpy(dataset.rows_of(references))
+        self.windows = protocol.windows(dataset, source, self.rows, config)
+
+    def judged(self, judge: Discriminator, crops: int | None = None) -> CropScores:
+        """What a judge says of the first `crops` crops of every image; of all that the protocol has without it."""
+        count = min(crops or self.config.evaluation.crops, self.config.evaluation.crops)
+        return protocol.predict(judge, self.source, self.rows, self.windows, self.config, count)
+
+    def agreement(self, scores: CropScores) -> tuple[pd.DataFrame, dict[str, float]]:
+        """Predictions (`protocol.table`) and what they are worth: all, by distortion, and the spread over crops."""
+        kind = self.config.evaluation.pooling
+        predictions = protocol.table(self.dataset, self.rows, scores, kind)
+        spread = pooling.spread(scores, kind).square().mean().sqrt()
+        return predictions, by_distortion(predictions) | {CROP_SPREAD: float(spread)}
+
+    def looked(self, scores: CropScores, predictions: pd.DataFrame) -> bytes:
+        """The worst-predicted image of each distortion with its crops, and the map by which they were drawn."""
+        drawn = self.config.evaluation.sampling
+        maps = None if drawn == "uniform" else sampling.maps(self.dataset, drawn)
+        where, px = (self.windows.top, self.windows.left), self.config.data.crop_px
+        return looked.worst(self.dataset, self.rows, where, px, scores.quality, predictions, maps)

@@ -1,0 +1,140 @@
+"""Where a training stands, as its checkpoint keeps it, and how it is taken up again: its own, or another trial's."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import pandas as pd
+import torch
+
+from gada_ray.identity import Trial
+from gada_ray.model.discriminator import Gada
+from gada_ray.store import CHECKPOINT, Store
+from gada_ray.training import checkpoint
+from gada_ray.training.averages import Average
+
+WEIGHTS = "weights.pt"
+CURVES = "curves.csv"
+GENERATOR = "generator_"
+"""How metrics of the generator begin; they do not depend on how images are tested."""
+
+
+@dataclass
+class Standing:
+    """Phase and step, curves so far, what finished phases reached, and the time that all took."""
+
+    phase: int = 0
+    step: int = 0
+    """Steps done in the phase."""
+    curves: list[list[Any]] = field(default_factory=list)
+    """Rows of phase, step in it, step of all, name and value."""
+    phases: list[dict[str, Any]] = field(default_factory=list)
+    phase_seconds: dict[str, float] = field(default_factory=dict)
+    evaluation_seconds: float = 0.0
+    seconds: float = 0.0
+    started: str = ""
+    reused: str | None = None
+    """Signature of the trial whose weights this one took over."""
+
+    def note(self, phase: str, before: int, values: dict[str, float]) -> None:
+        """Points of the curves at this step, `before` being the steps of earlier phases."""
+        self.curves += [[phase, self.step, before + self.step, name, value] for name, value in values.items()]
+
+    def curves_csv(self) -> bytes:
+        """The curves as a table."""
+        columns = ["phase", "step", "global_step", "name", "value"]
+        return pd.DataFrame(self.curves, columns=columns).to_csv(index=False).encode()
+
+
+@dataclass
+class Sums:
+    """Losses since the last point of their curves, and of how many steps."""
+
+    totals: dict[str, torch.Tensor] = field(default_factory=dict)
+    counted: int = 0
+
+    def add(self, terms: dict[str, torch.Tensor]) -> None:
+        """The losses of one more step."""
+        for name, value in terms.items():
+            self.totals[name] = self.totals.get(name, 0) + value
+        self.counted += 1
+
+    def means(self) -> dict[str, float]:
+        """What a point of the curves shows."""
+        return {f"loss/{name}": float(total) / self.counted for name, total in self.totals.items()}
+
+
+def save(
+    store: Store,
+    trial: Trial,
+    standing: Standing,
+    sums: Sums,
+    network: Gada,
+    average: Average,
+    optimisers: dict[str, Any],
+) -> None:
+    """Write a trial's checkpoint; between phases there are no optimisers to keep."""
+    state = {
+        "signature": trial.signature,
+        "state": asdict(standing),
+        "network": network.state_dict(),
+        "average": average.state_dict(),
+        "optimisers": optimisers,
+        "totals": sums.totals,
+        "counted": sums.counted,
+    }
+    store.write(trial.signature, CHECKPOINT, checkpoint.to_bytes(state))
+
+
+def resume(
+    store: Store, trial: Trial, network: Gada, average: Average, device: torch.device
+) -> tuple[Standing, Sums, dict[str, Any]] | None:
+    """Bring network and average to where a trial's checkpoint was taken; None without one.
+
+    Raises:
+        CheckpointError: for a checkpoint that cannot be used; network and average are as they were.
+    """
+    data = store.read(trial.signature, CHECKPOINT)
+    if data is None:
+        return None
+    name = store.folder(trial.signature) / CHECKPOINT
+    saved = checkpoint.from_bytes(data, str(name))
+    if saved.get("signature") != trial.signature:
+        raise checkpoint.CheckpointError(f"{name} belongs to another trial")
+    network.load_state_dict(saved["network"])
+    average.load_state_dict(saved["average"])
+    totals = {name: value.to(device) for name, value in saved.get("totals", {}).items()}
+    return Standing(**saved["state"]), Sums(totals, saved.get("counted", 0)), dict(saved["optimisers"])
+
+
+def take_over(store: Store, trial: Trial, network: Gada, average: Average) -> Standing | None:
+    """Bring network and average to the end of another finished trial that was the first phases of this one.
+
+    None where there is no such trial, or its files are not whole.
+    """
+    for signature in trial.starts:
+        result = store.result(signature)
+        if result is None or result.status != "finished":
+            continue
+        weights, curves = (store.read(signature, name) for name in (WEIGHTS, CURVES))
+        if weights is None or curves is None or hashlib.sha256(weights).hexdigest() != result.files[WEIGHTS]:
+            continue
+        saved = checkpoint.from_bytes(weights, WEIGHTS)
+        # A trial without generated images has no generator; this one's is untrained then, as it would be anyway.
+        network.load_state_dict({**network.state_dict(), **saved["network"]})
+        average.load_state_dict(saved["average"])
+        # Not pandas: what its parser does with the last bit of a number depends on its version.
+        rows = csv.reader(curves.decode().splitlines()[1:])
+        standing = Standing(phase=len(result.phases), reused=signature)
+        standing.curves = [[p, int(step), int(overall), name, float(v)] for p, step, overall, name, v in rows]
+        standing.phases = [phase.model_dump() for phase in result.phases]
+        if result.config.evaluation != trial.config.evaluation:
+            # Scores on the way are another protocol's.
+            standing.curves = [point for point in standing.curves if point[3].startswith("loss/")]
+            for phase in standing.phases:
+                phase["metrics"] = {k: v for k, v in phase["metrics"].items() if k.startswith(GENERATOR)}
+        return standing
+    return None
