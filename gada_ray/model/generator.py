@@ -129,7 +129,9 @@ class Quantisation(nn.Module):
     def __init__(self, size: int) -> None:
         super().__init__()
         self.linear = nn.Linear(size, 3 * BLOCK_PX**2)
-        nn.init.zeros_(self.linear.weight)
+        self.share = nn.Linear(size, 1)
+        for parameter in (self.linear.weight, *self.share.parameters()):
+            nn.init.zeros_(parameter)
         nn.init.constant_(self.linear.bias, math.log(FIRST_STEP / (LARGEST_STEP - FIRST_STEP)) / KEEN)
         colours = torch.tensor(self.YCBCR, dtype=torch.float64)
         squares = cosines(torch.device("cpu")).double()
@@ -144,8 +146,10 @@ class Quantisation(nn.Module):
         # Rounding has no gradient. That of what it resembles: small coefficients go to nothing, large ones stay.
         square = found.square()
         like = found * square / (square + (step / 2).square())
-        rounded = step * (found / step).round()
-        return F.pixel_shuffle(F.conv2d(like + (rounded - like).detach(), self.inverse), BLOCK_PX) + MIDDLE
+        rounded = like + (step * (found / step).round() - like).detach()
+        # Which tells a large coefficient's step nothing; how much of the rounding there is, is learned by what it does.
+        share = torch.sigmoid(KEEN * self.share(condition))[:, :, None, None]
+        return F.pixel_shuffle(F.conv2d(torch.lerp(found, rounded, share), self.inverse), BLOCK_PX) + MIDDLE
 
 
 class ModulatedGenerator(nn.Module):
@@ -182,8 +186,8 @@ class ModulatedGenerator(nn.Module):
         self.decode_eighth = nn.Conv2d(2 * third + z_low, third, kernel_size=3, padding=1)
         self.decode_quarter = nn.Conv2d(second + z_low, second, kernel_size=3, padding=1)
         self.decode_half = nn.Conv2d(first + z_half, first, kernel_size=3, padding=1)
-        self.up_quarter = nn.Conv2d(third, 4 * second, kernel_size=1)
-        self.up_half = nn.Conv2d(second, 4 * first, kernel_size=1)
+        self.up_quarter = nn.Conv2d(third, second, kernel_size=1)
+        self.up_half = nn.Conv2d(second, first, kernel_size=1)
         self.to_pixels = nn.Conv2d(first, 12 + self.bands, kernel_size=3, padding=1)
         self.gains = nn.Linear(units, self.bands)
         self.quantise = Quantisation(units)
@@ -225,10 +229,10 @@ class ModulatedGenerator(nn.Module):
 
         y = self.decode_eighth(self._with_noise("at_eighth", torch.cat([eighth, blocks], dim=1), noise, condition))
         y = F.leaky_relu_(self.modulate["at_eighth"](y, condition), SLOPE)
-        y = F.pixel_shuffle(self.up_quarter(y), 2) + self.modulate["skip_quarter"](quarter, condition)
+        y = F.interpolate(self.up_quarter(y), scale_factor=2) + self.modulate["skip_quarter"](quarter, condition)
         y = self.decode_quarter(self._with_noise("at_quarter", y, noise, condition))
         y = F.leaky_relu_(self.modulate["at_quarter"](y, condition), SLOPE)
-        y = F.pixel_shuffle(self.up_half(y), 2) + self.modulate["skip_half"](half, condition)
+        y = F.interpolate(self.up_half(y), scale_factor=2) + self.modulate["skip_half"](half, condition)
         y = self.decode_half(self._with_noise("at_half", y, noise, condition))
         y = F.leaky_relu_(self.modulate["at_half"](y, condition), SLOPE)
         pixels, gains = self.to_pixels(y).float().split([12, self.bands], dim=1)

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import importlib
-
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 from scipy import stats
 from skimage import data
 
+from benchmarks.brisque import of_piq
 from gada_ray.data.splits import make_splits
 from gada_ray.evaluation import brisque
 from tests.toy import toy_dataset
 
-independent = importlib.import_module("piq.brisque")  # piq itself has a function of this name
 PICTURES = {"astronaut": data.astronaut(), "coffee": data.coffee(), "cat": data.chelsea()[:300, :450]}
 
 
@@ -27,15 +24,6 @@ def damaged(image: np.ndarray, kind: str) -> np.ndarray:
         small = Image.fromarray(image).resize((image.shape[1] // 4, image.shape[0] // 4))
         return np.asarray(small.resize((image.shape[1], image.shape[0]), Image.Resampling.BICUBIC))
     return image
-
-
-def of_piq(image: np.ndarray) -> np.ndarray:
-    """piq's 36 statistics; its luminance is rounded as ours."""
-    luminance = np.asarray(Image.fromarray(image).convert("L"))
-    x = torch.from_numpy(luminance.astype(np.float64))[None, None]
-    halves = independent.imresize(x, sizes=(x.size(2) // 2, x.size(3) // 2))
-    parts = [independent._natural_scene_statistics(each) for each in (x, halves)]
-    return torch.cat(parts, dim=-1)[0].numpy()
 
 
 @pytest.mark.parametrize("name", PICTURES)

@@ -119,6 +119,7 @@ def test_a_modulated_generator_starts_at_the_reference_and_draws_a_number_for_ev
 def quantised_by(steps: Tensor, images: Tensor) -> tuple[Quantisation, Tensor]:
     """A quantisation with steps `[3, 64]`, whatever the condition, and its images."""
     quantise = Quantisation(4)
+    nn.init.constant_(quantise.share.bias, 10.0)  # nothing but rounded
     with torch.no_grad():
         quantise.linear.bias.copy_((steps.flatten() / (LARGEST_STEP - steps.flatten())).log() / KEEN)
     return quantise, quantise(images, torch.zeros(len(images), 4))
@@ -131,6 +132,7 @@ def test_quantisation_with_the_steps_of_jpeg_is_jpeg():
     pixels = (255 * pixels).round().astype(np.uint8)
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "jpeg", quality=10, subsampling=0)
+    file.seek(0)
     coded = JpegImageFile(file)
     steps = torch.tensor([coded.quantization[0], coded.quantization[1], coded.quantization[1]]) / 255
     images = torch.from_numpy(pixels).permute(2, 0, 1)[None] / 255
@@ -153,6 +155,17 @@ def test_steps_of_coefficients_are_drawn_to_those_of_an_image_that_was_quantised
         (ours - wanted).square().mean().backward()
         gradient = quantise.linear.bias.grad
         assert gradient is not None and -gradient.sum() * math.log(factor) > 0
+
+
+def test_rounding_that_does_harm_is_given_up_and_rounding_that_helps_is_kept():
+    torch.manual_seed(0)
+    images, steps = torch.rand(2, 3, 32, 32), torch.full((3, 64), 0.4)
+    for wanted, sign in ((images, -1), (quantised_by(steps, images)[1].detach(), 1)):
+        quantise, _ = quantised_by(steps, images)
+        nn.init.zeros_(quantise.share.bias)
+        (quantise(images, torch.zeros(2, 4)) - wanted).abs().mean().backward()
+        gradient = quantise.share.bias.grad
+        assert gradient is not None and -sign * gradient.item() > 0
 
 
 def test_gains_that_fall_take_the_bands_and_all_finer_ones_from_an_image_down_to_its_widest_average():
