@@ -20,7 +20,6 @@ from gada_ray.config import digest
 from gada_ray.data.split_files import save_splits
 from gada_ray.data.splits import splits_hash
 from gada_ray.errors import first_line
-from gada_ray.evaluation import elsewhere as elsewhere_table
 from gada_ray.running import views
 from gada_ray.running.interrupt import Interruption
 from gada_ray.running.lock import Lock, only_driver
@@ -30,7 +29,6 @@ from gada_ray.running.status import Status
 from gada_ray.running.views import console
 from gada_ray.store import Folder, Result, Store, write_whole
 from gada_ray.study import estimate as estimates
-from gada_ray.study import floors
 from gada_ray.study.definition import Plan, selection
 from gada_ray.study.inputs import Data, load_others
 from gada_ray.study.search import Configuration, Job, Search
@@ -214,7 +212,9 @@ class Session:
             views.show_results(self.plan, self.search, self.data, self.store.root, uri, self._brisque)
             views.show_difference(self.search)
             if self._elsewhere is not None:
-                views.show_elsewhere(elsewhere_table.summary(self._elsewhere))
+                from gada_ray.evaluation.elsewhere import summary
+
+                views.show_elsewhere(summary(self._elsewhere))
             views.show_failures(self.search, self.store.root)
             views.show_cost(made, estimates.used(self.search), self.search.finished)
             if self.search.in_vain[0]:
@@ -294,6 +294,8 @@ class Session:
         """BRISQUE on the study's splits, but for the preset that only shows that it runs; failing is a message."""
         if self.plan.preset == "smoke":
             return
+        from gada_ray.study import floors
+
         try:
             with console.status("computing BRISQUE, once for these images and splits"):
                 self._brisque = floors.brisque_floor(*self.data.first, self.store.root)
@@ -358,6 +360,9 @@ class Session:
             there = page.exists() and words.exists() and self._elsewhere is None and not again
             if there and runs.is_logged(self.uri, plan, scheme, fingerprints, made_of):
                 return views.show_report(words.read_text(encoding="utf-8").splitlines(), page)
+            from gada_ray.evaluation import elsewhere
+            from gada_ray.study import floors
+
             with console.status("making the report"), tempfile.TemporaryDirectory() as folder:
                 about, over = (self.uri, plan, scheme, fingerprints, keys, Path(folder)), self.search.finished
                 save_splits(splits, Path(folder) / "splits.json", dataset)
@@ -365,7 +370,7 @@ class Session:
                     frame = self._brisque.assign(fingerprint=dataset.fingerprint)
                     frame.to_csv(Path(folder) / floors.FILE, index=False)
                 if self._elsewhere is not None:
-                    self._elsewhere.to_csv(Path(folder) / elsewhere_table.FILE, index=False)
+                    self._elsewhere.to_csv(Path(folder) / elsewhere.FILE, index=False)
                 runs.log_study(*about, over)
                 more = {"keys": keys, "command": command, "tell": told.append}
                 for file in self._report(self.uri, plan.study, Path(folder), **more):
