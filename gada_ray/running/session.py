@@ -378,7 +378,8 @@ class Session:
                 write_whole(words, "\n".join(told).encode())
                 runs.log_study(*about, over, made_of)
         except Exception as error:
-            views.warn(f"the report is not complete ({first_line(error)}); make it later with '{command}'")
+            why = first_line(error).split("; ")[0]  # what follows is advice for others than reports
+            views.warn(f"the report is not complete ({why}); make it later with '{command}'")
         else:
             views.show_report(told, page)
 
