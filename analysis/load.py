@@ -65,7 +65,7 @@ class Runs:
     brisque: pd.DataFrame | None = None
     """What BRISQUE reached: split, srocc and lcc; None where no run of the whole study kept it."""
     elsewhere: pd.DataFrame | None = None
-    """What the test runs reached on other databases , summed up; None where they were not."""
+    """What the test runs reached on other databases, summed up; None where they were not."""
     progress: Progress = silent
 
     @property

@@ -15,6 +15,7 @@ from gada_ray.config import (
 )
 from gada_ray.recipes import (
     LITERAL,
+    MIDDLING,
     NARROW,
     SHORT,
     SMOKE,
@@ -33,6 +34,7 @@ from gada_ray.study.space import Choice, LogUniform, Uniform
 
 __all__ = [
     "LITERAL",
+    "MIDDLING",
     "NARROW",
     "SHORT",
     "SMOKE",

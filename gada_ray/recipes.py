@@ -105,6 +105,14 @@ SHORT = {
 }
 """Values of a narrow training of some minutes on a CPU core, for studies of many levels."""
 
+MIDDLING = {
+    **SHORT,
+    "phases.gan.steps": 1500,
+    "phases.augmentation.steps": 600,
+    "phases.finetuning.steps": 200,
+}
+"""Values of a narrow training of about ten minutes on a CPU core, which studies of phases share."""
+
 SMOKE = {
     "model.trunk_widths": (8, 8, 8),
     "model.feature_maps": 32,

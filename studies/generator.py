@@ -12,7 +12,7 @@ that nobody rated besides the references.
 from collections.abc import Mapping
 from typing import Any
 
-from gada_ray import NARROW, SMOKE, Contrast, Preset, Study, TrainingConfig, finetuning, gada
+from gada_ray import MIDDLING, SMOKE, Contrast, Preset, Study, TrainingConfig, finetuning, gada
 
 
 def levels(base: TrainingConfig) -> Mapping[str, Mapping[str, Any]]:
@@ -58,13 +58,7 @@ STUDY = Study(
         "small": Preset(
             cost="30 trainings on 5 splits, phase 1 shared by all levels; about 40 minutes on 2 CPU cores",
             splits=5,
-            values={
-                **NARROW,
-                "data.batch": 16,
-                "phases.gan.steps": 1500,
-                "phases.augmentation.steps": 600,
-                "phases.finetuning.steps": 200,
-            },
+            values=MIDDLING,
         ),
         "paper": Preset(
             cost="6 levels x 10 splits, 45,000 steps, phase 1 shared: about 20 GPU-hours",

@@ -9,7 +9,7 @@ phases and real images only, and phases 1+3, with phase 3 as long as 2 and 3 tog
 from collections.abc import Mapping
 from typing import Any
 
-from gada_ray import NARROW, SMOKE, Contrast, Preset, Study, TrainingConfig, direct, finetuning, gada, real_only
+from gada_ray import MIDDLING, SMOKE, Contrast, Preset, Study, TrainingConfig, direct, finetuning, gada, real_only
 
 
 def levels(base: TrainingConfig) -> Mapping[str, Mapping[str, Any]]:
@@ -50,13 +50,7 @@ STUDY = Study(
         "small": Preset(
             cost="30 trainings on 5 splits, phase 1 shared by four levels; about 40 minutes on 2 CPU cores",
             splits=5,
-            values={
-                **NARROW,
-                "data.batch": 16,
-                "phases.gan.steps": 1500,
-                "phases.augmentation.steps": 600,
-                "phases.finetuning.steps": 200,
-            },
+            values=MIDDLING,
         ),
         "paper": Preset(
             cost="6 levels x 10 splits, up to 45,000 steps each, phase 1 shared: about 20 GPU-hours",
