@@ -11,6 +11,7 @@ from analysis import figures, tables
 from analysis.page import Drawing, Section, Table
 from analysis.statistics import ALPHA
 from analysis.verdict import kind
+from gada_ray.study.contrasts import MEASURES
 
 MOST_DRAWN = 45
 """Explored pairs, beside contrasts, above which the figure shows the contrasts alone."""
@@ -25,7 +26,7 @@ PAIRED = (
     "difference that this study would have found at {level} with a power of 80 %."
 )
 CONTRASTS = (
-    "What the study named as the answers to its question; by SROCC, they are its verdict. "
+    "What the study named as the answers to its question; they are its verdict, LCC stands beside. "
     + PAIRED.format(family="contrasts alone", level=".05 over the number of contrasts")
     + " The last column says how many splits would have been needed to see .01: none where splits of the same "
     "references, which overlap the more the more there are, keep too large an error. “No, not by .01”: the interval "
@@ -36,11 +37,15 @@ CONTRASTS = (
 def contrasts(found: pd.DataFrame) -> Section:
     """The contrasts of a study, `tables.contrasts`."""
     parts = []
-    for metric, name in METRICS.items() if len(found) else ():
-        family = found[found["metric"] == metric]
+    own = tables.asked(found)
+    families = {"srocc": own, "lcc": found.drop(index=own.index)}
+    for metric, family in families.items():
+        if family.empty:
+            continue
+        of_images = family["metric"].isin(METRICS).all()
         rows = [
             [
-                f"{row['question']}\n{row['first']} − {row['second']}",
+                f"{row['question']}\n{row['first']} − {row['second']}{'' if of_images else _by(row)}",
                 ANSWERS[kind(row)],
                 *_cells(row),
                 "none" if math.isinf(row["splits_for_worth"]) else f"{row['splits_for_worth']:.0f}",
@@ -49,7 +54,10 @@ def contrasts(found: pd.DataFrame) -> Section:
         ]
         columns = ["question", "answer", *COLUMNS, "splits for .01"]
         marks = ["" if kind(row) == "open" else "sure" for _, row in family.iterrows()]
-        parts.append(Table(f"contrasts-{metric}", f"Contrasts by {name}", columns, rows, family, marks=marks))
+        title = f"Contrasts by {METRICS[metric]}" if of_images else "Contrasts, each by its measure"
+        parts.append(
+            Table(f"contrasts-{metric}" if of_images else "contrasts", title, columns, rows, family, marks=marks)
+        )
     return Section("Contrasts", parts, CONTRASTS)
 
 
@@ -74,6 +82,11 @@ def comparisons(found: pd.DataFrame, pairs: pd.DataFrame, splits: pd.DataFrame) 
     explored = "Every pair that is no contrast; nobody asked for these beforehand. " if len(found) else ""
     text = explored + PAIRED.format(family="all pairs", level=".05")
     return Section("Explored" if len(found) else "Comparisons", parts, text)
+
+
+def _by(row: pd.Series[Any]) -> str:
+    """What a contrast is about, behind its levels."""
+    return f", by {MEASURES[row['metric']]}"
 
 
 def _cells(row: pd.Series[Any]) -> list[str]:

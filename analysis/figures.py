@@ -15,6 +15,7 @@ from analysis.drawing import look, panels_of
 from analysis.statistics import ALPHA, WORTH
 from analysis.tables import ALL, OURS, number
 from gada_ray.pictures import COLOURS, FAINT, INK, SHADE, blank, style
+from gada_ray.study.contrasts import MEASURES
 
 MANY = 3000
 """Above so many points a scatter is drawn in pixels, so that a report stays small."""
@@ -23,13 +24,15 @@ PANEL_LETTERS = 38
 
 
 def effects(contrasts: pd.DataFrame, pairs: pd.DataFrame) -> Figure:
-    """Differences of SROCC between levels with their 95 % intervals; filled where Holm's p is under .05.
+    """Differences between levels with their 95 % intervals; filled where Holm's p is under .05.
+
+    They are of SROCC, but for contrasts by another measure, which is named.
 
     Contrasts stand first, and in another colour than the explored pairs; the band is what is not worth anything.
     """
     rows = pd.concat(
         [
-            part[part["metric"] == "srocc"].assign(colour=colour)
+            part[part["metric"] != "lcc"].assign(colour=colour)
             for part, colour in ((contrasts, COLOURS[1]), (pairs, COLOURS[0]))
             if len(part)
         ],
@@ -44,10 +47,15 @@ def effects(contrasts: pd.DataFrame, pairs: pd.DataFrame) -> Figure:
         axes.plot([row["low"], row["high"]], [place, place], color=colour, linewidth=2 if sure else 1.2)
         face = colour if sure else "#ffffff"
         axes.plot(row["difference"], place, "o", markersize=6, color=colour, markerfacecolor=face)
-    axes.set_yticks(range(len(rows)), [f"{row['first']}  −  {row['second']}" for _, row in rows.iterrows()])
+    names = [
+        f"{row['first']}  −  {row['second']}" + ("" if row["metric"] == "srocc" else f"\n{MEASURES[row['metric']]}")
+        for _, row in rows.iterrows()
+    ]
+    axes.set_yticks(range(len(rows)), names)
     axes.set_ylim(len(rows) - 0.4, -0.6)
     style(axes, "")
-    axes.set_xlabel("difference of mean test SROCC, and its 95 % interval")
+    of = "mean test SROCC" if (rows["metric"] == "srocc").all() else "means"
+    axes.set_xlabel(f"difference of {of}, and its 95 % interval")
     return figure
 
 

@@ -75,9 +75,9 @@ class Runs:
 
     @property
     def contrasts(self) -> tuple[Contrast, ...]:
-        """The comparisons that the study named; of a pair that was named twice, the words of the latest run."""
+        """The comparisons that the study named; of one that was named twice, the words of the latest run."""
         named = (one for text in self.configurations["contrasts"] for one in from_text(text))
-        return tuple({(one.first, one.second): one for one in named}.values())
+        return tuple({(one.first, one.second, one.measure): one for one in named}.values())
 
     @property
     def of_levels(self) -> dict[str, Mapping[str, Any]]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
-from scipy import stats
+from scipy.special import stdtr, stdtrit
 
 from gada_ray.study.contrasts import Contrast
 
@@ -66,9 +66,9 @@ def paired(first: ArrayLike, second: ArrayLike, ratio: float, alpha: float = ALP
     j = len(differences)
     mean, sd = float(differences.mean()), float(differences.std(ddof=1))
     error = sd * math.sqrt(1 / j + ratio)
-    half = float(stats.t.ppf(0.975, j - 1)) * error
-    p = float(2 * stats.t.sf(abs(mean) / error, j - 1)) if error > 0 else float(mean == 0)
-    p_worth = float(stats.t.cdf((mean - WORTH) / error, j - 1)) if error > 0 else float(mean >= WORTH)
+    half = float(stdtrit(j - 1, 0.975)) * error
+    p = float(2 * stdtr(j - 1, -abs(mean) / error)) if error > 0 else float(mean == 0)
+    p_worth = float(stdtr(j - 1, (mean - WORTH) / error)) if error > 0 else float(mean >= WORTH)
     return Paired(
         n=j,
         difference=mean,
@@ -87,7 +87,7 @@ def detectable(sd: float, splits: float, ratio: float, alpha: float = ALPHA) -> 
 
     `sd` is the standard deviation of the differences over splits, `ratio` as for `paired`.
     """
-    quantiles = stats.t.ppf([1 - alpha / 2, POWER], splits - 1)
+    quantiles = stdtrit(splits - 1, [1 - alpha / 2, POWER])
     return float(quantiles.sum()) * sd * math.sqrt(1 / splits + ratio)
 
 
@@ -120,31 +120,36 @@ def comparisons(frame: pd.DataFrame, metric: str = "srocc") -> pd.DataFrame:
     `frame` has the columns level, split, references_train, references_held_out and the metric.
     """
     levels = list(frame["level"].drop_duplicates())
-    return _compared(frame, list(itertools.combinations(levels, 2)), metric, ALPHA)
+    every = [Contrast(*pair, "", metric) for pair in itertools.combinations(levels, 2)]
+    return _compared(frame, every, ALPHA).drop(columns="question", errors="ignore")
 
 
-def contrasts(frame: pd.DataFrame, named: Sequence[Contrast], metric: str = "srocc") -> pd.DataFrame:
-    """The contrasts of a study, with Holm over them alone: question, and the columns of `comparisons`.
+def contrasts(frame: pd.DataFrame, named: Sequence[Contrast]) -> pd.DataFrame:
+    """Comparisons that were named, each by its measure, with Holm over them alone; question, and as `comparisons`.
 
     Both p and p_worth are corrected, p_holm and p_worth_holm. Powers are those of tests at .05 over the number of
     contrasts, which is what Holm asks of the first of them.
     """
-    pairs = {(one.first, one.second): one.question for one in named}
-    table = _compared(frame, list(pairs), metric, ALPHA / max(1, len(pairs)))
-    if table.empty:
-        return table
-    table.insert(0, "question", [pairs[pair] for pair in zip(table["first"], table["second"], strict=True)])
-    return table.assign(p_worth_holm=holm(table["p_worth"].tolist()))
+    table = _compared(frame, named, ALPHA / max(1, len(named)))
+    return table if table.empty else table.assign(p_worth_holm=holm(table["p_worth"].tolist()))
 
 
-def _compared(frame: pd.DataFrame, pairs: Sequence[tuple[str, str]], metric: str, alpha: float) -> pd.DataFrame:
-    """Pairs of levels with two splits or more that both have."""
-    scores = frame.pivot(index="split", columns="level", values=metric)
+def _compared(frame: pd.DataFrame, asked: Sequence[Contrast], alpha: float) -> pd.DataFrame:
+    """Pairs of levels with two splits or more on which both have the measure."""
+    scores = {
+        name: frame.pivot(index="split", columns="level", values=name)
+        for name in {one.measure for one in asked}
+        if name in frame
+    }
     ratio = float((frame["references_held_out"] / frame["references_train"]).mean())
     rows = []
-    for first, second in pairs:
-        both = scores.reindex(columns=[first, second]).dropna()
+    for one in asked:
+        if one.measure not in scores:
+            continue
+        both = scores[one.measure].reindex(columns=[one.first, one.second]).dropna()
         if len(both) > 1:
-            rows.append({"first": first, "second": second} | vars(paired(both[first], both[second], ratio, alpha)))
+            found = vars(paired(both[one.first], both[one.second], ratio, alpha))
+            names = {"question": one.question, "first": one.first, "second": one.second, "metric": one.measure}
+            rows.append(names | found)
     table = pd.DataFrame(rows)
     return table.assign(p_holm=holm(table["p"].tolist())) if len(table) else table

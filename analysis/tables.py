@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -103,23 +104,29 @@ def layout(table: pd.DataFrame, metric: str) -> tuple[list[str], list[tuple[str,
 def pairs(splits: pd.DataFrame) -> pd.DataFrame:
     """`statistics.comparisons` of SROCC and then of LCC, each with Holm over its own family."""
     parts = [statistics.comparisons(splits, metric) for metric in METRICS]
-    found = [part.assign(metric=metric) for part, metric in zip(parts, METRICS, strict=True) if len(part)]
+    found = [part for part in parts if len(part)]
     return pd.concat(found, ignore_index=True) if found else pd.DataFrame()
 
 
 def contrasts(splits: pd.DataFrame, named: Sequence[Contrast]) -> pd.DataFrame:
-    """`statistics.contrasts` of SROCC and then of LCC, each with Holm over its own family."""
-    parts = [statistics.contrasts(splits, named, metric) for metric in METRICS]
-    found = [part.assign(metric=metric) for part, metric in zip(parts, METRICS, strict=True) if len(part)]
+    """`statistics.contrasts` by their own measures, and then those of SROCC by LCC, each with Holm over its family."""
+    by_lcc = [replace(one, measure="lcc") for one in named if one.measure == "srocc"]
+    found = [part for part in (statistics.contrasts(splits, one) for one in (named, by_lcc)) if len(part)]
     return pd.concat(found, ignore_index=True) if found else pd.DataFrame()
+
+
+def asked(contrasts: pd.DataFrame) -> pd.DataFrame:
+    """Of `contrasts`, those that a study's verdict is about."""
+    return contrasts[contrasts["metric"] != "lcc"] if len(contrasts) else contrasts
 
 
 def explored(pairs: pd.DataFrame, contrasts: pd.DataFrame) -> pd.DataFrame:
     """The pairs of levels that are no contrasts."""
     if contrasts.empty:
         return pairs
-    named = {frozenset(pair) for pair in zip(contrasts["first"], contrasts["second"], strict=True)}
-    other = [frozenset(pair) not in named for pair in zip(pairs["first"], pairs["second"], strict=True)]
+    columns = ["first", "second", "metric"]
+    named = {(frozenset(pair), metric) for *pair, metric in contrasts[columns].itertuples(index=False)}
+    other = [(frozenset(pair), metric) not in named for *pair, metric in pairs[columns].itertuples(index=False)]
     return pairs[other].reset_index(drop=True)
 
 

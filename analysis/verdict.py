@@ -8,10 +8,11 @@ from typing import Any
 
 import pandas as pd
 
+from analysis import tables
 from analysis.load import Runs
 from analysis.statistics import ALPHA, WORTH
 from analysis.tables import ALL, OURS, number, p_value, signed
-from gada_ray.study.contrasts import Contrast
+from gada_ray.study.contrasts import MEASURES, Contrast
 
 UNKNOWN = "not recorded"
 NOT_SAMPLED = {UNKNOWN: "uniform"}
@@ -27,11 +28,11 @@ def verdict(
     """
     if not named:
         return (best(scores, pairs),)
-    family = contrasts[contrasts["metric"] == "srocc"] if len(contrasts) else contrasts
-    rows = {(row["first"], row["second"]): row for _, row in family.iterrows()}
+    family = tables.asked(contrasts)
+    rows = {(row["first"], row["second"], row["metric"]): row for _, row in family.iterrows()}
     return tuple(
-        answer(rows[one.first, one.second], len(family))
-        if (one.first, one.second) in rows
+        answer(rows[one.first, one.second, one.measure], len(family))
+        if (one.first, one.second, one.measure) in rows
         else f"{one.question} Nothing can be concluded yet: “{one.first}” and “{one.second}” have fewer than two "
         "splits in common."
         for one in named
@@ -116,8 +117,9 @@ def _effect(row: pd.Series[Any], best: str, family: int, of: str) -> str:
     low, high = sorted((sign * row["low"], sign * row["high"]))
     holm = f" after Holm over {family} {of}" if family > 1 else ""
     p = p_value(row["p_holm"])
+    measure = "SROCC" if row["metric"] == "srocc" else f"in {MEASURES[row['metric']]}"
     return (
-        f"{signed(sign * row['difference'])} SROCC (95 % interval {number(low)} to {number(high)}, "
+        f"{signed(sign * row['difference'])} {measure} (95 % interval {number(low)} to {number(high)}, "
         f"p {p if p.startswith('<') else '= ' + p}{holm}, {row['n']} splits)"
     )
 

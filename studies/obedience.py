@@ -8,10 +8,11 @@ these two what the heads say, an adversary, or both. Expected: without statistic
 the heads help class and quality a little, and cost closeness to the truth.
 """
 
-from gada_ray import LITERAL, NARROW, SMOKE, Preset, Study, TrainingConfig, gan
+from gada_ray import LITERAL, NARROW, SMOKE, Contrast, Preset, Study, TrainingConfig, gan
 
 HEADS_OFF = {"losses.generator_class_weight": 0.0, "losses.generator_quality_weight": 0.0}
 ADVERSARY = {"losses.adversarial_weight": 0.05}
+QUALITY = "generator_shows_quality"
 PAPER = {path: value for path, value in LITERAL.items() if not path.startswith(("data.", "model.normalisation"))}
 
 STUDY = Study(
@@ -24,6 +25,11 @@ STUDY = Study(
         "statistics, heads, adversary": ADVERSARY,
         "the paper's network and losses": PAPER,
     },
+    contrasts=(
+        Contrast("statistics", "the paper's network and losses", "Do ours show the asked quality better?", QUALITY),
+        Contrast("statistics, heads", "statistics", "Does quality show better with what the heads say?", QUALITY),
+        Contrast("statistics, adversary", "statistics", "Does quality show better with an adversary?", QUALITY),
+    ),
     presets={
         "smoke": Preset(
             cost="5 trainings and a judge of seconds; shows that it runs, nothing else",

@@ -369,3 +369,23 @@ def test_a_report_that_cannot_be_made_costs_one_message_and_not_the_command(monk
     (line,) = [line for line in text.splitlines() if "is not complete" in line]
     assert "no finished test runs of study 'phases'" in line
     assert "python -m analysis report --study phases --preset smoke" in line
+
+
+@pytest.mark.slow
+def test_the_page_of_a_run_with_other_levels_is_not_taken_for_this_ones(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(runner, "run", inline.train)
+    monkeypatch.setattr(timing, "probe", inline.constant)
+    arguments = ("--study", "phases", "--preset", "smoke", "--storage", tmp_path, "--level", "baseline")
+    both = (*arguments, "--level", "phase 1")
+    page, row = tmp_path / "reports" / "phases-smoke-demo" / "report.md", "\n| phase 1 | "
+    code, first = command(monkeypatch, capsys, *both, slots=1)
+    assert code == 0 and row in page.read_text(), first
+    made = page.stat().st_mtime_ns
+    code, again = command(monkeypatch, capsys, *both)
+    assert code == 0 and page.stat().st_mtime_ns == made, "made of the same"
+    verdict = json.loads((page.parent / "verdict.json").read_text())["verdict"]
+    assert verdict and all(line in first and line in again for line in verdict)
+    command(monkeypatch, capsys, *arguments)
+    assert row not in page.read_text()
+    command(monkeypatch, capsys, *both)
+    assert row in page.read_text()

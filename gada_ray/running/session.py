@@ -7,6 +7,7 @@ it. `tune.py` makes a session of its options and calls one of its methods.
 from __future__ import annotations
 
 import dataclasses
+import json
 import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -353,13 +354,15 @@ class Session:
         command = f"python -m analysis report --study {plan.study} --preset {plan.preset}"
         place = store.root / "reports" / f"{plan.study}-{plan.preset}-{plan.dataset}"
         told: list[str] = []
-        page, words = place / "report.html", place / "verdict.txt"
+        page, words = place / "report.html", place / "verdict.json"
         dataset, splits = self.data.first
         scheme, fingerprints = splits_hash(splits), list(self.data.by_fingerprint)
         try:
-            there = page.exists() and words.exists() and self._elsewhere is None and not again
+            # The page of a run with other levels or splits lies in the same place.
+            kept = json.loads(words.read_bytes()) if page.exists() and words.exists() else {}
+            there = kept.get("made_of") == made_of and self._elsewhere is None and not again
             if there and runs.is_logged(self.uri, plan, scheme, fingerprints, made_of):
-                return views.show_report(words.read_text(encoding="utf-8").splitlines(), page)
+                return views.show_report(kept["verdict"], page)
             from gada_ray.evaluation import elsewhere
             from gada_ray.study import floors
 
@@ -375,7 +378,7 @@ class Session:
                 more = {"keys": keys, "command": command, "tell": told.append}
                 for file in self._report(self.uri, plan.study, Path(folder), **more):
                     write_whole(place / file.name, file.read_bytes())
-                write_whole(words, "\n".join(told).encode())
+                write_whole(words, json.dumps({"made_of": made_of, "verdict": told}, ensure_ascii=False).encode())
                 runs.log_study(*about, over, made_of)
         except Exception as error:
             why = first_line(error).split("; ")[0]  # what follows is advice for others than reports

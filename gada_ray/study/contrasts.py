@@ -6,6 +6,13 @@ import json
 from collections.abc import Iterable
 from dataclasses import astuple, dataclass
 
+MEASURES = {
+    "srocc": "SROCC",
+    "generator_shows_class": "the share of generated crops that show their class",
+    "generator_shows_quality": "the rank correlation of asked and shown quality",
+}
+"""What a contrast may be about, of what a test run measures, in words; more is better in each."""
+
 
 @dataclass(frozen=True)
 class Contrast:
@@ -15,6 +22,8 @@ class Contrast:
     second: str
     question: str
     """In words, such that "yes" means that the first level reaches more than the second."""
+    measure: str = "srocc"
+    """By what, of `MEASURES`; those of the generator are an independent judge's (`gada_ray.evaluation.generated`)."""
 
 
 def to_text(contrasts: Iterable[Contrast]) -> str:
@@ -23,5 +32,5 @@ def to_text(contrasts: Iterable[Contrast]) -> str:
 
 
 def from_text(text: str) -> tuple[Contrast, ...]:
-    """The contrasts of `to_text`; none for an empty text."""
+    """The contrasts of `to_text`, of this or an older version; none for an empty text."""
     return tuple(Contrast(*one) for one in json.loads(text or "[]"))

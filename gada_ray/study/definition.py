@@ -10,7 +10,7 @@ from typing import Any
 from gada_ray.config import ConfigError, TrainingConfig, flatten, with_values
 from gada_ray.errors import UserError
 from gada_ray.recipes import direct
-from gada_ray.study.contrasts import Contrast
+from gada_ray.study.contrasts import MEASURES, Contrast
 from gada_ray.study.racing import Racing
 from gada_ray.study.space import Dimension
 
@@ -211,7 +211,7 @@ def _check_photographs(name: str, levels: Sequence[LevelPlan], extra: str | None
 
 
 def _check_contrasts(name: str, contrasts: Sequence[Contrast], levels: Collection[str]) -> None:
-    """Make sure that contrasts are of two levels that there are, each pair once."""
+    """Make sure that contrasts are of two levels that there are, each pair once by a measure."""
     pairs = set()
     for one in contrasts:
         what = f"contrast '{one.question}' of study '{name}'"
@@ -220,7 +220,9 @@ def _check_contrasts(name: str, contrasts: Sequence[Contrast], levels: Collectio
                 raise StudyError(f"{what} names a level '{level}'; available: {', '.join(levels)}")
         if one.first == one.second:
             raise StudyError(f"{what} compares level '{one.first}' with itself; name two levels")
-        pair = frozenset((one.first, one.second))
+        if one.measure not in MEASURES:
+            raise StudyError(f"{what} is about an unknown measure '{one.measure}'; available: {', '.join(MEASURES)}")
+        pair = frozenset((one.first, one.second)), one.measure
         if pair in pairs:
             raise StudyError(f"{what} compares '{one.first}' and '{one.second}' a second time; name a pair once")
         pairs.add(pair)

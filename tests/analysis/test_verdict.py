@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import tables
+from analysis import comparisons, figures, statistics, tables
+from analysis.page import Table
 from analysis.verdict import kind, verdict
-from gada_ray.study.contrasts import Contrast
+from gada_ray.study.contrasts import MEASURES, Contrast, from_text, to_text
 
 A, B = "GADA", "baseline"
 NAMED = (Contrast(A, B, "Does GADA help?"),)
@@ -47,6 +48,12 @@ def test_a_verdict_is_yes_no_or_that_it_cannot_be_told_in_the_words_of_the_quest
     assert text.startswith("Does GADA help? ")
     for word in words:
         assert word in text, text
+
+
+def test_contrasts_are_kept_as_text_also_as_they_were_before_they_had_a_measure():
+    named = (*NAMED, Contrast(A, B, "Does quality show?", "generator_shows_quality"))
+    assert from_text(to_text(named)) == named
+    assert from_text('[["GADA", "baseline", "Does GADA help?"]]') == NAMED and from_text("") == ()
 
 
 def test_one_split_concludes_nothing_and_says_so():
@@ -88,9 +95,36 @@ def test_of_three_contrasts_rarely_one_is_answered_wrongly(true, wrong):
             columns[level] = np.array([effect[test].mean() for test in tests])
         splits = pd.DataFrame(columns).rename_axis("split").reset_index().melt("split", var_name="level")
         splits = splits.rename(columns={"value": "srocc"}).assign(references_held_out=6, references_train=23, lcc=0.0)
-        found = tables.contrasts(splits, named)
-        mistakes += any(kind(row) in wrong for _, row in found[found["metric"] == "srocc"].iterrows())
+        mistakes += any(kind(row) in wrong for _, row in statistics.contrasts(splits, named).iterrows())
     assert mistakes / studies <= 0.08
+
+
+def test_a_contrast_may_be_about_what_a_generator_shows_and_holm_then_spans_the_measures():
+    about = Contrast(A, B, "Does quality show?", "generator_shows_quality")
+    splits = frame([0.02, 0.025, 0.03, 0.02, 0.022])
+    splits["generator_shows_quality"] = splits["srocc"] - 0.3 + (splits["level"] == A) * splits["split"] / 100
+    named = (*NAMED, about)
+    pairs, found = tables.pairs(splits), tables.contrasts(splits, named)
+    assert list(found["metric"]) == ["srocc", "generator_shows_quality", "lcc"]
+    own = tables.asked(found)
+    assert own["p_holm"].max() == pytest.approx(max(own["p"].max(), 2 * own["p"].min()))
+    first, second = verdict(tables.scores(splits), pairs, found, named)
+    assert first.startswith("Does GADA help? Yes: “GADA” less “baseline” is +.023 SROCC")
+    assert second.startswith("Does quality show? Yes")
+    assert "is +.043 in the rank correlation of asked and shown quality (95 % interval" in second
+    assert "after Holm over 2 contrasts" in second
+    explored = tables.explored(pairs, found[found["metric"] == about.measure])
+    assert set(explored["metric"]) == {"srocc", "lcc"}, "the pair is a contrast by another measure alone"
+    table = comparisons.contrasts(found).parts[0]
+    assert isinstance(table, Table)
+    assert [row[0].rpartition(", by ")[2] for row in table.rows] == ["SROCC", MEASURES[about.measure]]
+    ticks = [text.get_text() for text in figures.effects(found, explored[:0]).axes[0].get_yticklabels()]
+    assert ticks == ["GADA  −  baseline", f"GADA  −  baseline\n{MEASURES[about.measure]}"]
+
+
+def test_a_measure_that_no_run_recorded_concludes_nothing():
+    (text,) = said([0.1, 0.2], named=(Contrast(A, B, "Does its class show?", "generator_shows_class"),))
+    assert text.startswith("Does its class show? Nothing can be concluded yet")
 
 
 def test_without_contrasts_the_verdict_is_about_the_best_level():
