@@ -50,10 +50,11 @@ class Runs:
 
     study: str
     splits: pd.DataFrame
-    """One row a finished test run of a split, in the order in which levels were first run: run_id, key (of its
-    configuration), signature, level, split, dataset, labels, preset, device, seed, code_version, fingerprint,
-    references_train, references_held_out, train and held_out (names), start, end, and every final metric, such as srocc
-    and srocc/jpeg. Facts that older versions did not record are empty: splits_hash, images, references, versions."""
+    """One row a finished test run of a split, in the study's order of levels, or, where that was not recorded, that of
+    their first runs: run_id, key (of its configuration), signature, level, place (of the level), split, dataset,
+    labels, preset, device, seed, code_version, fingerprint, references_train, references_held_out, train and held_out
+    (names), divided_by (reference, or group), start, end, and every final metric, such as srocc and srocc/jpeg. Facts
+    that older versions did not record are empty: splits_hash, images, references, versions."""
     search: pd.DataFrame
     """The same for validation runs of a search; empty where nothing was searched."""
     configurations: pd.DataFrame
@@ -70,7 +71,7 @@ class Runs:
 
     @property
     def levels(self) -> list[str]:
-        """Names of the levels, in the order in which they were first run."""
+        """Names of the levels, in the study's order."""
         return list(self.splits["level"].drop_duplicates())
 
     @property
@@ -153,7 +154,7 @@ def read(
                 f"{len(splits)}"
             )
         configs = _configs(client, configurations, progress)
-        finished = finished.sort_values(["start", "split"], kind="stable")
+        finished = finished.sort_values(["place", "start", "split"], kind="stable")
         chosen_splits, configurations = plans.choose(study, finished, configurations, configs, where or {})
         test, search = (
             chosen_splits[chosen_splits["stage"] == stage].reset_index(drop=True) for stage in ("test", "search")
@@ -219,6 +220,7 @@ def _split(run: Run) -> dict[str, Any]:
         "key": tags["gada.key"],
         "signature": tags["signature"],
         "level": tags["level"],
+        "place": int(tags.get("level_place", 0)),
         "stage": tags["stage"],
         "status": tags["status"],
         "split": int(tags["split"]),
@@ -235,6 +237,7 @@ def _split(run: Run) -> dict[str, Any]:
         "end": run.info.end_time,
     }
     later = {name: tags.get(name, "") for name in ("splits_hash", "images", "references", "versions")}
+    later["divided_by"] = tags.get("divided_by", "reference")
     metrics = {name: value for name, value in run.data.metrics.items() if not name.startswith(("curve/", "loss/"))}
     return facts | names | later | metrics
 

@@ -136,7 +136,9 @@ def protocol(runs: Runs) -> dict[str, str]:
     def of(path: str, names: Mapping[str, str] | None = None) -> str:
         return _by_level({level: _text(config.get(path, UNKNOWN), names or {}) for level, config in configs.items()})
 
-    counts = f", {first['images']} distorted images of {first['references']} references" if first["images"] else ""
+    unit = first["divided_by"]
+    kind_of = "distorted images of {} references" if unit == "reference" else "images without references in {} groups"
+    counts = f", {first['images']} {kind_of.format(first['references'])}" if first["images"] else ""
     prints = dict.fromkeys(str(value)[:16] for value in splits["fingerprint"])
     sides = f"{same('references_train')} : {same('references_held_out')}"
     return {
@@ -144,7 +146,7 @@ def protocol(runs: Runs) -> dict[str, str]:
         "Fingerprint": ", ".join(prints) or UNKNOWN,
         "Labels": same("labels"),
         "Undistorted copies": of("data.include_reference_copies", {"True": "among the images", "False": "left out"}),
-        "Splits": f"{splits['split'].nunique()}, by reference, {sides} references trained on and tested",
+        "Splits": f"{splits['split'].nunique()}, by {unit}, {sides} {unit}s trained on and tested",
         "Hash of the splits": ", ".join(value[:16] for value in same("splits_hash").split(", ")),
         "Rated images": _rated(configs),
         "Photographs without scores": _photographs(configs),

@@ -70,6 +70,8 @@ class DatasetRecord(Frozen):
     fingerprint: str
     images: int
     references: int
+    has_references: bool = True
+    """False: photographs without any, whose `references` are the groups that splits keep together."""
 
     @classmethod
     def of(cls, dataset: IqaDataset) -> DatasetRecord:
@@ -82,6 +84,7 @@ class DatasetRecord(Frozen):
             fingerprint=dataset.fingerprint,
             images=len(dataset),
             references=len(dataset.references),
+            has_references=dataset.has_references,
         )
 
 

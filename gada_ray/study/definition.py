@@ -70,6 +70,8 @@ class LevelPlan:
     proposals: int
     generation: int = 4
     """Proposals made at once."""
+    place: int = 0
+    """Where the level stands among all of the study."""
 
 
 @dataclass(frozen=True)
@@ -139,6 +141,7 @@ def make_plan(
     if splits is not None and splits < 1:
         raise StudyError(f"--splits must be at least 1, got {splits}")
     plans = []
+    places = {level: place for place, level in enumerate(levels)}
     for level, values in chosen.items():
         searched = bool(size.space) and (study.searched is None or level in study.searched)
         try:
@@ -159,6 +162,7 @@ def make_plan(
                 size.space if searched else {},
                 size.proposals if searched else 0,
                 size.generation,
+                places[level],
             )
         )
     _check_photographs(name, plans, extra)

@@ -335,6 +335,7 @@ class Search:
             seed=self.plan.seed,
             question=self.plan.question,
             contrasts=self.plan.contrasts,
+            place=level.place,
         )
         jobs = [Job(run, Trial(config, fold, self.plan.seed, self._fingerprints[place])) for fold in folds]
         # One order for all configurations, so that any two have seen the same splits.

@@ -50,6 +50,8 @@ class ConfigurationRun:
     """What the study asks, for people."""
     contrasts: tuple[Contrast, ...] = ()
     """The comparisons that answer it."""
+    place: int = 0
+    """Where the level stands among all of the study."""
 
     @property
     def name(self) -> str:

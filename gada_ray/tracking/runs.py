@@ -385,11 +385,13 @@ def _tags(run: ConfigurationRun, trial: Trial) -> dict[str, str]:
         "question": run.question,
         "preset": run.preset,
         "level": run.level,
+        "level_place": str(run.place),
         "stage": run.stage,
         "dataset_name": data.name,
         "labels": data.labels,
         "images": str(data.images),
         "references": str(data.references),
+        "divided_by": "reference" if data.has_references else "group",
         "splits_hash": run.scheme,
     }
 

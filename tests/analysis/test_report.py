@@ -243,11 +243,12 @@ def test_levels_with_few_rated_images_get_a_figure_and_are_named_in_the_protocol
     }
     contrast = Contrast("batch 8, 6 rated", "batch 4, 6 rated", "Are larger batches better for few?")
     entries = []
-    for level, values in levels.items():
+    # The last is trained first: the report has the study's order.
+    for number, (level, values) in reversed(list(enumerate(levels.items()))):
         config = tiny({**values, "evaluation.curve_points": 0}, direct_only())
         run = ConfigurationRun(
             study="few", preset="smoke", dataset="toy", level=level, stage="test", number=0, values=values,
-            config=config, splits=(0, 1), scheme="s", seed=0, contrasts=(contrast,),
+            config=config, splits=(0, 1), scheme="s", seed=0, contrasts=(contrast,), place=number,
         )  # fmt: skip
         for split in make_splits(dataset.references, 2):
             result = run_trial(Trial(config, split.for_test(), 0, dataset.fingerprint), dataset, store)
@@ -259,8 +260,8 @@ def test_levels_with_few_rated_images_get_a_figure_and_are_named_in_the_protocol
     found = zip(table["method"], table["rated"], table["difference"].notna(), strict=True)
     assert sorted(found) == [(f"batch {n}", rated, n == 8) for n in (4, 8) for rated in (6, 45)]
     words = " ".join("".join(Page(files["report.html"].read_text()).text).split())
-    # Levels that began within the same second come in either order.
-    assert re.search("6, chosen reference by reference \\(“batch [48], 6 rated”", words)
+    assert "6, chosen reference by reference (“batch 4, 6 rated”, “batch 8, 6 rated”)" in words
+    assert list(pd.read_csv(files["scores-srocc.csv"])["level"].drop_duplicates())[:4] == list(levels)
     assert "all of the training part" in words
     assert {"rated.svg", "rated.png", "contrasts-srocc.csv"} <= set(files)
 
@@ -330,3 +331,14 @@ def test_the_command_ends_with_one_message_and_exit_code_2(uri):
 def test_analysis_loads_neither_torch_nor_ray():
     code = "import sys, analysis.__main__, analysis.report; sys.exit(any(n in sys.modules for n in ('torch', 'ray')))"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+def test_the_protocol_of_images_without_references_speaks_of_groups(uri):
+    runs = load.read(uri, "toy")
+    with_references = report.protocol(runs)
+    assert (
+        "references trained on and tested" in with_references["Splits"] and "references" in with_references["Dataset"]
+    )
+    without = report.protocol(replace(runs, splits=runs.splits.assign(divided_by="group")))
+    assert without["Splits"].startswith("2, by group, ") and "references" not in without["Splits"]
+    assert "images without references in " in without["Dataset"]
