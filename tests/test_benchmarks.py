@@ -88,6 +88,7 @@ def test_the_gpu_table_is_put_into_its_place_and_nothing_else_changes() -> None:
     assert gpu.filled(new, "again").count("9 steps/s") == 0
 
 
+@pytest.mark.slow
 def test_steps_scoring_and_memory_are_measured_for_the_gpu_table_on_a_cpu_too() -> None:
     dataset, device = toy_dataset(), torch.device("cpu")
     rows = [*gpu.step_rows(dataset, device, quick=True), *gpu.scoring_rows(device, quick=True)]

@@ -217,6 +217,7 @@ def test_the_first_image_is_judged_alone_and_the_others_in_full_batches_in_the_o
     assert sizes == [1, 4, 4]
 
 
+@pytest.mark.slow
 def test_a_pipe_gets_a_row_for_each_path_before_the_next_one_is_there(tmp_path, model):
     for name in "ab":
         Image.fromarray(RNG.integers(0, 256, (20, 20, 3), dtype=np.uint8)).save(tmp_path / f"{name}.png")
@@ -240,6 +241,7 @@ def test_a_pipe_gets_a_row_for_each_path_before_the_next_one_is_there(tmp_path, 
     assert process.returncode == 1
 
 
+@pytest.mark.slow
 def test_maps_show_every_scored_image_and_only_those(tmp_path, model, monkeypatch, capfd):
     photos = tmp_path / "photos"
     photos.mkdir()

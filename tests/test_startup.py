@@ -83,6 +83,7 @@ def test_a_gpu_that_is_not_there_is_refused_without_torch() -> None:
     assert done.stdout.split() == ["0", "False"]
 
 
+@pytest.mark.slow
 def test_scoring_with_a_folder_loads_torch_and_nothing_else_that_is_heavy(tmp_path: Path) -> None:
     scorer = toy_scorer()
     save(tmp_path / "model", scorer.card, scorer.judge.state_dict())
@@ -91,6 +92,7 @@ def test_scoring_with_a_folder_loads_torch_and_nothing_else_that_is_heavy(tmp_pa
     assert heavy <= {"torch"}
 
 
+@pytest.mark.slow
 def test_what_a_worker_loads_for_a_training_holds_no_search_and_no_tracking() -> None:
     others = {"mlflow", "optuna", "matplotlib", "skimage"}
     code = f"{bytecode.WORKER}; import sys; print(*({others} & set(sys.modules)))"

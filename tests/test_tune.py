@@ -209,6 +209,7 @@ def test_a_spent_budget_ends_with_what_is_missing_and_the_next_run_takes_it_up(m
     assert "0 trainings to do" in text
 
 
+@pytest.mark.slow
 def test_the_study_of_labels_runs_with_photographs_and_refuses_those_that_show_a_test(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(runner, "run", inline.train)
     monkeypatch.setattr(runs, "Tracker", MagicMock())
@@ -234,6 +235,7 @@ def test_the_study_of_labels_runs_with_photographs_and_refuses_those_that_show_a
     assert not (tmp_path / "others").exists()
 
 
+@pytest.mark.slow
 def test_trainings_that_diverge_are_named_with_their_cause_and_not_tried_again(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(runner, "run", inline.train)
     monkeypatch.setattr(runs, "Tracker", MagicMock())
@@ -363,6 +365,7 @@ def _demo():
     return dataset, splits
 
 
+@pytest.mark.slow
 def test_a_report_that_cannot_be_made_costs_one_message_and_not_the_command(monkeypatch, capsys, tmp_path):
     code, text = command(monkeypatch, capsys, "--study", "phases", "--preset", "smoke", "--sync", "--storage", tmp_path)
     assert code == 0, text

@@ -28,7 +28,10 @@ from gada_ray.trial import Trial, run_trial
 from tests import ui
 from tests.toy import tiny, toy_dataset
 
-pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning"),
+]
 ROOT = Path(__file__).parents[2]
 LEVELS = {"batch 4": 4, "batch <8> & more": 8}
 

@@ -78,6 +78,7 @@ def test_the_verdict_is_corrected_for_contrasts_alone_and_pairs_for_all_pairs():
     assert not ((other["first"] == B) & (other["second"] == A)).any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("true", "wrong"), [(0.0, ("yes", "reverse")), (0.01, ("no", "reverse")), (-0.004, ("yes",))])
 def test_of_three_contrasts_rarely_one_is_answered_wrongly(true, wrong):
     """29 references, 6 tested, 10 splits: every reference has an effect of its own on each difference.

@@ -59,6 +59,7 @@ def test_gaussians_with_equal_and_with_different_sides_have_their_own_shape() ->
     assert mean == pytest.approx(sides.mean(), rel=0.02)
 
 
+@pytest.mark.slow
 def test_the_regression_learns_what_is_there_and_never_sees_the_test_part() -> None:
     random = np.random.default_rng(0)
     x = random.normal(size=(240, 36))

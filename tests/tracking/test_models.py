@@ -32,7 +32,10 @@ from gada_ray.trial import run_trial
 from tests.toy import tiny, toy_dataset
 
 # MLflow 3.17 uses a loader that SQLAlchemy 2.1 deprecates.
-pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning"),
+]
 
 DATASET = toy_dataset()
 
