@@ -17,6 +17,7 @@ from mlflow import MlflowClient
 
 from analysis import load, page, report
 from analysis.plans import LoadError
+from analysis.verdict import protocol
 from gada_ray import TrainingConfig, direct
 from gada_ray.data.splits import make_splits
 from gada_ray.store import Store
@@ -338,10 +339,10 @@ def test_analysis_loads_neither_torch_nor_ray():
 
 def test_the_protocol_of_images_without_references_speaks_of_groups(uri):
     runs = load.read(uri, "toy")
-    with_references = report.protocol(runs)
+    with_references = protocol(runs)
     assert (
         "references trained on and tested" in with_references["Splits"] and "references" in with_references["Dataset"]
     )
-    without = report.protocol(replace(runs, splits=runs.splits.assign(divided_by="group")))
+    without = protocol(replace(runs, splits=runs.splits.assign(divided_by="group")))
     assert without["Splits"].startswith("2, by group, ") and "references" not in without["Splits"]
     assert "images without references in " in without["Dataset"]
