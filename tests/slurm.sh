@@ -79,7 +79,7 @@ done_with() {  # until a job's study is done
 }
 table() { cut --delimiter , --fields 1-7,9-99 "$PLACE/$1/tables/normalisation-smoke-manifest.csv" | "$PYTHON" -c "
 import sys, pandas; print(pandas.read_csv(sys.stdin, dtype=str).drop(columns='device_hours', errors='ignore').to_csv())"; }
-LONG=(--study normalisation --set phases.gan.steps="${STEPS:-4000}" --set phases.augmentation.steps=60 --set phases.finetuning.steps=60)
+LONG=(--study normalisation --set phases.gan.steps="${STEPS:-800}" --set phases.augmentation.steps=60 --set phases.finetuning.steps=60)
 
 one=$(submit two-tasks --nodes 2 -- --study patch_size)
 done_with "$one" two-tasks
@@ -87,7 +87,7 @@ grep 'trials at a time' "$PLACE/two-tasks.log"
 echo "a job of two tasks: done"
 
 first=$(submit quiet --nodes 1 -- "${LONG[@]}")
-second=$(submit short --nodes 1 --time 2 --signal B:USR1@60 -- "${LONG[@]}")
+second=$(submit short --nodes 1 --time 4 --signal B:USR1@60 -- "${LONG[@]}")
 until [ "$(squeue --noheader --states running --format %i | grep -c -e "^$first\$" -e "^$second\$")" = 2 ]; do sleep 1; done
 echo "two jobs at a time: $(squeue --noheader --format '%j %T %N' | paste -sd ,)"
 done_with "$first" quiet
