@@ -79,7 +79,7 @@ done_with() {  # until a job's study is done
 }
 table() { cut --delimiter , --fields 1-7,9-99 "$PLACE/$1/tables/normalisation-smoke-manifest.csv" | "$PYTHON" -c "
 import sys, pandas; print(pandas.read_csv(sys.stdin, dtype=str).drop(columns='device_hours', errors='ignore').to_csv())"; }
-LONG=(--study normalisation --set phases.gan.steps="${STEPS:-800}" --set phases.augmentation.steps=60 --set phases.finetuning.steps=60)
+LONG=(--study normalisation --set phases.gan.steps="${STEPS:-500}" --set phases.augmentation.steps=60 --set phases.finetuning.steps=60)
 
 one=$(submit two-tasks --nodes 2 -- --study patch_size)
 done_with "$one" two-tasks
