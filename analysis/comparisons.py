@@ -43,9 +43,10 @@ def contrasts(found: pd.DataFrame) -> Section:
         if family.empty:
             continue
         of_images = family["metric"].isin(METRICS).all()
+        by = dict.fromkeys(METRICS, "") if of_images else {name: f", by {words}" for name, words in MEASURES.items()}
         rows = [
             [
-                f"{row['question']}\n{row['first']} − {row['second']}{'' if of_images else _by(row)}",
+                f"{row['question']}\n{row['first']} − {row['second']}{by[row['metric']]}",
                 ANSWERS[kind(row)],
                 *_cells(row),
                 "none" if math.isinf(row["splits_for_worth"]) else f"{row['splits_for_worth']:.0f}",
@@ -54,10 +55,10 @@ def contrasts(found: pd.DataFrame) -> Section:
         ]
         columns = ["question", "answer", *COLUMNS, "splits for .01"]
         marks = ["" if kind(row) == "open" else "sure" for _, row in family.iterrows()]
-        title = f"Contrasts by {METRICS[metric]}" if of_images else "Contrasts, each by its measure"
-        parts.append(
-            Table(f"contrasts-{metric}" if of_images else "contrasts", title, columns, rows, family, marks=marks)
-        )
+        name, title = f"contrasts-{metric}", f"Contrasts by {METRICS[metric]}"
+        if not of_images:
+            name, title = "contrasts", "Contrasts, each by its measure"
+        parts.append(Table(name, title, columns, rows, family, marks=marks))
     return Section("Contrasts", parts, CONTRASTS)
 
 
@@ -82,11 +83,6 @@ def comparisons(found: pd.DataFrame, pairs: pd.DataFrame, splits: pd.DataFrame) 
     explored = "Every pair that is no contrast; nobody asked for these beforehand. " if len(found) else ""
     text = explored + PAIRED.format(family="all pairs", level=".05")
     return Section("Explored" if len(found) else "Comparisons", parts, text)
-
-
-def _by(row: pd.Series[Any]) -> str:
-    """What a contrast is about, behind its levels."""
-    return f", by {MEASURES[row['metric']]}"
 
 
 def _cells(row: pd.Series[Any]) -> list[str]:

@@ -182,7 +182,6 @@ def driver():
         yield one
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not (ui.BROWSER and ui.DRIVER), reason="chromium and chromedriver are not installed")
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [360, 1280])
@@ -222,7 +221,6 @@ def test_the_same_runs_give_the_same_files(uri, written, tmp_path, monkeypatch):
     assert "1970-01-01" in again["report.html"].read_text()
 
 
-@pytest.mark.slow
 def test_a_level_that_was_run_twice_is_refused_with_the_way_to_choose(trained, uri):
     one = [entry for entry in trained[1] if entry[0].level == "batch 4"]
     fewer = [(replace(run, scheme="t", splits=(0,)), folder) for run, folder in one[:1]]
@@ -274,7 +272,6 @@ def direct_only():
     return TrainingConfig(phases=(direct(6),))
 
 
-@pytest.mark.slow
 def test_one_split_gives_a_report_that_concludes_nothing(trained, uri, tmp_path):
     runs.sync(uri, "short", [entry for number, entry in enumerate(trained[1]) if number % 2 == 0])
     made = report.make(load.read(uri, "short"))
@@ -321,7 +318,6 @@ def test_a_store_that_is_not_there_is_named_and_not_made(tmp_path):
     assert not any(tmp_path.iterdir())
 
 
-@pytest.mark.slow
 def test_the_command_ends_with_one_message_and_exit_code_2(uri):
     arguments = ["report", "--study", "tyo", "--tracking-uri", uri]
     done = subprocess.run(
@@ -331,7 +327,6 @@ def test_the_command_ends_with_one_message_and_exit_code_2(uri):
     assert "error: " in done.stderr and "available" in done.stderr and "Traceback" not in done.stderr
 
 
-@pytest.mark.slow
 def test_analysis_loads_neither_torch_nor_ray():
     code = "import sys, analysis.__main__, analysis.report; sys.exit(any(n in sys.modules for n in ('torch', 'ray')))"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0

@@ -93,7 +93,7 @@ def test_contrasts_are_of_levels_that_take_part():
         ([("a", "d", "Is d?")], "contrast 'Is d?' of study 'toy' names a level 'd'; available: a, b"),
         (
             [("a", "b", "Is a?", "lcc")],
-            "contrast 'Is a?' of study 'toy' is about an unknown measure 'lcc'; avail",
+            "contrast 'Is a?' of study 'toy' is about an unknown measure 'lcc'; available: srocc, generator_",
         ),
         ([("a", "a", "Is a?")], "contrast 'Is a?' of study 'toy' compares level 'a' with itself"),
         ([("a", "b", "Is a?"), ("b", "a", "Is b?")], "contrast 'Is b?' of study 'toy' compares 'b' and 'a' a second"),

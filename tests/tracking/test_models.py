@@ -233,7 +233,6 @@ def test_mlflow_loads_the_model_without_pickle_and_gives_the_same_scores(trained
         model.predict(pd.DataFrame({"image": [paths[0].read_bytes(), b"text"]}))
 
 
-@pytest.mark.slow
 def test_a_served_model_gives_the_same_scores(trained, address, tmp_path):
     folder, paths = models.fetch(address, trained.uri), images(tmp_path)
     with socket.socket() as free:
