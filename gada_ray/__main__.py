@@ -89,12 +89,17 @@ def splits(
     source: Annotated[
         str | None, typer.Option("--from", help="A file in another form (.txt, .csv, .mat, .json), or published.")
     ] = None,
+    inside_training: Annotated[
+        bool, typer.Option("--inside-training", help="Divide the training parts: their validation part is the test.")
+    ] = False,
     drop_artificial_reference: Annotated[bool, typer.Option(help="TID2013: leave out i25.")] = False,
 ) -> None:
     """Write the splits that `tune.py --splits COUNT --seed SEED` trains on, or somebody else's, to share them."""
     config = DataConfig(drop_artificial_reference=drop_artificial_reference)
     loaded = load_dataset(dataset, data_root, config)
     chosen = choose_splits(loaded, source, count, seed)
+    if inside_training:
+        chosen = tuple(split.inside_training() for split in chosen)
     try:
         save_splits(chosen, out, loaded)
     except OSError as error:

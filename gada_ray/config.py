@@ -61,6 +61,11 @@ class DataConfig(Frozen):
     class as far as the number allows; of the others neither score nor pixels are used."""
     rated_by: Literal["reference", "random"] = "reference"
     """Which images these are: all of one reference before the next one's, or any."""
+    perfect_share: float = Field(default=0.0, ge=0, lt=1)
+    """Share of a step's real crops that show a reference, undistorted, with quality 1 and the class of the image in
+    whose place they stand: what LIVE's copies, which the paper keeps, tell of references in any database."""
+    perfect_from: Literal["rated", "training"] = "rated"
+    """Which references these are: that of the image, under its window; or any of the training part."""
 
 
 class ModelConfig(Frozen):
@@ -157,9 +162,10 @@ class PhaseConfig(Frozen):
     """Parts whose weights move; every other part stays bitwise unchanged."""
     images: Literal["real", "generated", "both"]
     """Distorted images that classifier and evaluator see."""
-    conditions: Literal["paired", "empirical", "uniform", "grid"] = "paired"
+    conditions: Literal["paired", "empirical", "between", "uniform", "grid"] = "paired"
     """(c, q) asked of the generator: those of the real batch; a class with qualities like its training labels; a class
-    and a quality drawn evenly over the training range; or a regular grid of both, its cells in random order."""
+    with a quality drawn evenly between the worst and the best of them, where data.perfect_share counts as 1; with one
+    drawn evenly over the range of all labels; or a regular grid of both, its cells in random order."""
     generated_by: Literal["generator", "identity", "procedures", "real_crops"] = "generator"
     """What makes the generated images: the generator, or, as controls in phases that do not train it, nothing (the
     reference itself, labelled as asked), hand-made distortions, or further real crops with their own labels."""
@@ -325,7 +331,8 @@ class TrainingConfig(Frozen):
     @property
     def uses_references(self) -> bool:
         """Whether any phase, or where its crops are taken, needs the distorted images' references."""
-        return self.data.sampling == "difference" or any(phase.uses_references for phase in self.phases)
+        data = self.data
+        return data.sampling == "difference" or data.perfect_share > 0 or any(p.uses_references for p in self.phases)
 
     @property
     def uses_generator(self) -> bool:

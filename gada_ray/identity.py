@@ -17,6 +17,8 @@ RETEST = ("crops", "placement", "crop_grid", "sampling", "temperature", "pooling
 """Fields of the evaluation that concern trained weights alone: trials that differ in them share one training."""
 CROPPING = ("crop_grid", "crops_per_image", "sampling", "temperature")
 """Fields of the data that say how training takes its crops."""
+PERFECT = ("perfect_share", "perfect_from")
+"""Fields of the data that say which undistorted references training sees."""
 JUDGE_WIDTHS, JUDGE_BATCH, JUDGE_SEED = (32, 64, 64, 256), 32, 1_000_003
 """Of the independent judge: maps of its trunk, crops in a step, and what its seed is away from the trial's."""
 
@@ -81,7 +83,7 @@ def independent_judge(trial: Trial) -> Trial:
     configurations.
     """
     data = trial.config.data
-    usual = {name: getattr(DataConfig(), name) for name in (*CROPPING, "rated_images", "rated_by")}
+    usual = {name: getattr(DataConfig(), name) for name in (*CROPPING, "rated_images", "rated_by", *PERFECT)}
     values = {
         "data": data.model_copy(update=usual | {"batch": JUDGE_BATCH}),
         "model": ModelConfig(trunk_widths=JUDGE_WIDTHS[:-1], feature_maps=JUDGE_WIDTHS[-1]),

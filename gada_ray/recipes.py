@@ -58,7 +58,8 @@ def continued(steps: int) -> PhaseConfig:
 
 def real_only(phases: Sequence[PhaseConfig]) -> tuple[PhaseConfig, ...]:
     """The control that the paper lacks: the steps and rates of its three phases, on real images alone."""
-    return tuple(make(phase.steps) for make, phase in zip((direct, continued, finetuning), phases, strict=True))
+    made = zip((direct, continued, finetuning), phases, strict=True)
+    return tuple(make(phase.steps).model_copy(update={"rate_factor": phase.rate_factor}) for make, phase in made)
 
 
 def gada(gan_steps: int, augmentation_steps: int, finetuning_steps: int) -> TrainingConfig:

@@ -278,7 +278,7 @@ def test_the_signature_depends_on_everything_that_changes_the_numbers_and_on_not
         "data.demo_local": True, "data.crops_per_image": 4,
         "data.sampling": "saliency", "evaluation.sampling": "activity",
         "model.weighs_crops": {"model.weighs_crops": True, "data.crops_per_image": 2},
-        "data.rated_images": 9, "data.rated_by": "random",
+        "data.rated_images": 9, "data.rated_by": "random", "data.perfect_from": "training",
         "model.network": "kang", "model.normalisation": "none",
         "model.trunk_widths": (4, 8, 9), "model.feature_maps": 17, "model.head": "dense", "model.head_units": 9,
         "model.norm": "none", "model.generator_widths": (4, 8, 9), "model.condition_at": "both",

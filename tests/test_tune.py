@@ -219,7 +219,7 @@ def test_the_study_of_labels_runs_with_photographs_and_refuses_those_that_show_a
     photos = tmp_path / "photos"
     photos.mkdir()
     Image.effect_noise((48, 40), 60).convert("RGB").save(photos / "one.png")
-    few = [f"{method}, 5 rated" for method in ("baseline", "GADA + withheld", "GADA + photographs")]
+    few = [f"{method}, 5 rated" for method in ("baseline", "GADA + references", "GADA + photographs")]
     arguments = ("--study", "labels", "--preset", "smoke", "--dataset", "manifest", "--data-root", tmp_path / "data")
     options = (*(word for level in few for word in ("--level", level)), "--extra-references", photos)
     code, text = command(monkeypatch, capsys, *arguments, *options, "--storage", tmp_path / "runs", slots=1)

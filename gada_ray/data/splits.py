@@ -31,6 +31,12 @@ class Split:
         """Train on the whole training part and score on the test references."""
         return Fold(self.index, "test", tuple(sorted(self.train + self.validation)), self.test)
 
+    def inside_training(self) -> Split:
+        """The training part alone, divided: to choose what trains best without a look at the test references."""
+        if not self.validation:
+            raise DataError(f"split {self.index} has no validation references to test choices on")
+        return Split(self.index, self.train, (), self.validation)
+
 
 @dataclass(frozen=True)
 class Fold:

@@ -256,7 +256,28 @@ class Phase:
         """The real crops of a step. An epoch sees every training image once; incomplete batches are dropped."""
         rows, top, left = self._windows(number, seed, "epoch", random)
         self._references = self.source.reference[rows], top, left
-        return self._crops(rows, top, left)
+        batch = self._crops(rows, top, left)
+        return self._with_perfect(batch, random) if self.config.data.perfect_share else batch
+
+    def _with_perfect(self, batch: Batch, random: torch.Generator) -> Batch:
+        """The same crops, those of some images replaced by ones of references, with quality 1."""
+        data, (references, top, left) = self.config.data, self._references
+        images = len(references) // data.crops_per_image
+        perfect = (torch.rand(images, generator=random) < data.perfect_share).repeat_interleave(data.crops_per_image)
+        if data.perfect_from == "training":
+            chosen = torch.randint(len(self.references), (images,), generator=random)
+            others = self.references[chosen].repeat_interleave(data.crops_per_image)
+            places = random_places(len(others), random)
+            windows = corners(self.source.shapes[others], places, data.crop_px, data.crop_grid)
+            references = torch.where(perfect, others, references)
+            top, left = (torch.where(perfect, new, old) for new, old in zip(windows, (top, left), strict=True))
+            self._references = references, top, left
+        here = perfect.nonzero()[:, 0]
+        there = devices.moved(here, self.source.device)
+        crops, quality = batch.images.clone(), batch.quality.clone()
+        crops[there] = self.source.gather(references[here], top[here], left[here], data.crop_px)
+        quality[there] = 1.0
+        return Batch(crops, batch.distortion, quality)
 
     def _chosen(self, number: int, seed: int, order_of: str) -> Tensor:
         """Images of a step, as places in the training rows."""
@@ -331,25 +352,26 @@ class Phase:
 
     def _severity(self, quality: Tensor) -> Tensor:
         """Qualities as shares of the training range, 0 at its best and 1 at its worst."""
-        seen = self.source.quality[self.rows]
-        low, high = float(seen.min()), float(seen.max())
+        low, high = (float(end) for end in self._range(self.source.quality[self.rows]))
         return ((high - quality) / (high - low)).clamp(0, 1) if high > low else torch.zeros_like(quality)
+
+    def _range(self, qualities: Tensor) -> tuple[Tensor, Tensor]:
+        """The worst and the best that training shows, of some labels and of perfect images where it has such."""
+        best = qualities.max()
+        return qualities.min(), best.clamp(min=1.0) if self.config.data.perfect_share else best
 
     def _ask(self, n: int, random: torch.Generator) -> tuple[Tensor, Tensor]:
         """Classes and qualities `[n]` to ask of the generator, within what the training labels cover."""
         distortions, qualities = self.source.distortion[self.rows], self.source.quality[self.rows]
         present = distortions.unique()
         distortion = present[torch.randint(len(present), (n,), generator=random)]
-        low, high = qualities.min(), qualities.max()
-        if self.phase.conditions == "empirical":
+        low, high = self._range(qualities)
+        if self.phase.conditions in ("empirical", "between"):
             draws = torch.rand(n, generator=random)
             quality = torch.empty(n)
             for c in present:
-                of_class = qualities[distortions == c]
                 here = distortion == c
-                chosen = of_class[(draws[here] * len(of_class)).long()]
-                noisy = chosen + JITTER * torch.randn(int(here.sum()), generator=random)
-                quality[here] = noisy.clamp(of_class.min(), of_class.max())
+                quality[here] = self._like(qualities[distortions == c], draws[here], random)
         elif self.phase.conditions == "uniform":
             quality = low + (high - low) * torch.rand(n, generator=random)
         else:  # grid
@@ -359,6 +381,14 @@ class Phase:
             distortion = present[cells % len(present)]
             quality = torch.linspace(0, 1, levels)[cells // len(present)] * (high - low) + low
         return distortion, quality
+
+    def _like(self, labels: Tensor, draws: Tensor, random: torch.Generator) -> Tensor:
+        """Qualities `[n]` for one class with some labels `[m]`, by uniform numbers `[n]`."""
+        if self.phase.conditions == "between":
+            low, high = self._range(labels)
+            return low + (high - low) * draws
+        noisy = labels[(draws * len(labels)).long()] + JITTER * torch.randn(len(draws), generator=random)
+        return noisy.clamp(labels.min(), labels.max())
 
 
 def _views(images: Tensor) -> list[Tensor]:

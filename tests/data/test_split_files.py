@@ -152,3 +152,21 @@ def test_the_command_writes_the_splits_of_a_study_and_those_of_others(tmp_path: 
     (tmp_path / "test.txt").write_text("r3\n")
     assert CliRunner().invoke(app, [*arguments, "--from", str(tmp_path / "test.txt")]).exit_code == 0
     assert load_splits(out, dataset)[0].test == ("r3",)
+
+
+def test_the_command_divides_training_parts_so_that_choices_never_see_the_test_references(
+    tmp_path: Path, dataset: IqaDataset
+) -> None:
+    from typer.testing import CliRunner
+
+    from gada_ray.__main__ import app
+
+    root, out = write_noisy(tmp_path / "noisy", 10, (5, 10)), tmp_path / "inside.json"
+    arguments = ["splits", "--dataset", "manifest", "--data-root", str(root), "--out", str(out), "--count", "3"]
+    said = CliRunner().invoke(app, [*arguments, "--inside-training"])
+    assert said.exit_code == 0, said.output
+    for inner, outer in zip(load_splits(out, dataset), make_splits(dataset.references, 3), strict=True):
+        assert inner.test == outer.validation
+        assert not {*inner.train, *inner.validation, *inner.test} & {*outer.test}
+    with pytest.raises(DataError, match="split 0 has no validation references"):
+        make_splits(dataset.references, 1, validation_fraction=0)[0].inside_training()

@@ -169,7 +169,7 @@ def test_an_epoch_shows_every_training_image_once(dataset):
     np.testing.assert_allclose(sorted(seen), sorted(dataset.quality[:12]))
 
 
-@pytest.mark.parametrize("conditions", ["empirical", "uniform", "grid"])
+@pytest.mark.parametrize("conditions", ["empirical", "between", "uniform", "grid"])
 def test_every_class_is_asked_for_the_last_one_included_with_qualities_of_the_training_range(dataset, conditions):
     config = paper({"phases.augmentation.conditions": conditions})
     rows = torch.arange(0, 27)
@@ -181,13 +181,14 @@ def test_every_class_is_asked_for_the_last_one_included_with_qualities_of_the_tr
     known = dataset.quality[:27]
     for c in range(3):
         of_class = known[dataset.distortion[:27] == c]
-        low, high = (of_class.min(), of_class.max()) if conditions == "empirical" else (known.min(), known.max())
+        labels = of_class if conditions in ("empirical", "between") else known
+        low, high = labels.min(), labels.max()
         asked = quality[distortion == c]
         assert low - 1e-6 <= asked.min() and asked.max() <= high + 1e-6
         assert asked.max() - asked.min() > 0.5 * (high - low)
 
 
-@pytest.mark.parametrize("conditions", ["empirical", "uniform", "grid"])
+@pytest.mark.parametrize("conditions", ["empirical", "between", "uniform", "grid"])
 def test_batches_smaller_than_the_number_of_classes_ask_for_all_of_them_in_time(dataset, conditions):
     config = paper({"phases.augmentation.conditions": conditions, "data.batch": 2})
     _, phase = start(dataset, config, 1)
@@ -213,6 +214,64 @@ def test_classes_that_the_training_part_lacks_are_not_asked_for(dataset):
     _, phase = start(dataset, paper(), 1, rows)
     distortion, _ = phase._ask(50, torch.Generator().manual_seed(0))
     assert set(distortion.tolist()) == {0, 2}
+
+
+@pytest.mark.parametrize("conditions", ["between", "uniform", "grid"])
+def test_qualities_up_to_a_perfect_images_are_asked_where_training_shows_such(dataset, conditions):
+    """One image of each class is known: between it and the reference lies all that can be asked of its class."""
+    config = paper({"phases.augmentation.conditions": conditions, "data.perfect_share": 0.5})
+    rows = torch.tensor([1, 4, 7])
+    _, phase = start(dataset, config, 1, rows)
+    distortion, quality = phase._ask(300, torch.Generator().manual_seed(0))
+    known = torch.from_numpy(dataset.quality)[rows]
+    for c, label in enumerate(known):
+        low = label if conditions == "between" else known.min()
+        asked = quality[distortion == c]
+        assert low - 1e-6 <= asked.min() < low + 0.1 and 0.9 < asked.max() <= 1.0
+    assert phase._severity(torch.tensor([1.0, float(known.min())])).tolist() == [0.0, 1.0]
+
+
+@pytest.mark.parametrize("crops_per_image", [1, 2])
+@pytest.mark.parametrize("references", ["rated", "training"])
+def test_some_crops_are_of_references_with_quality_1_and_the_class_of_the_image_in_whose_place_they_stand(
+    dataset, references, crops_per_image
+):
+    values = {"data.batch": 8, "data.crops_per_image": crops_per_image}
+    perfect = {"data.perfect_share": 0.5, "data.perfect_from": references}
+    rows = torch.arange(9)  # all of reference 0
+    plain, phase = (start(dataset, paper({**values, **more}), 0, rows)[1] for more in ({}, perfect))
+    phase.references = torch.tensor([0, 3, 5])
+    shown = []
+    for step in range(20):
+        before = plain._real_batch(step, 0, torch.Generator().manual_seed(step))
+        after = phase._real_batch(step, 0, torch.Generator().manual_seed(step))
+        replaced = after.quality == 1
+        assert torch.equal(after.distortion, before.distortion)
+        assert torch.equal(after.images[~replaced], before.images[~replaced])
+        assert torch.equal(after.quality[~replaced], before.quality[~replaced])
+        assert torch.equal(after.images[replaced], phase.source.gather(*phase._references, 16)[replaced])
+        assert torch.equal(replaced[::crops_per_image].repeat_interleave(crops_per_image), replaced)
+        shown += phase._references[0][replaced].tolist()
+    assert 50 < len(shown) < 110
+    assert set(shown) == ({0} if references == "rated" else {0, 3, 5})
+
+
+def test_the_generator_learns_that_quality_1_is_the_reference_itself(dataset):
+    values = {"data.perfect_share": 0.5, "data.batch": 8, "losses.generator_class_weight": 0.0}
+    config = tiny({**values, "losses.generator_quality_weight": 0.0, "losses.statistics_weight": 0.0})
+    network, phase = start(dataset, config)
+    for step in range(100):
+        phase.step(step, 0)
+    network.eval()
+    random = torch.Generator().manual_seed(0)
+    crops = phase.source.gather(*phase._references, 16)
+    n, kinds = len(crops), torch.arange(len(crops)) % 3
+    noise = network.generator.draw_noise(n, 16, random)
+    changes = []
+    with torch.no_grad():
+        for quality in (0.1, 0.5, 1.0):
+            changes.append((network.generator(noise, crops, kinds, torch.full((n,), quality)) - crops).abs().mean())
+    assert changes[0] > changes[1] > changes[2]
 
 
 def test_paired_conditions_generate_from_the_reference_under_the_same_window(dataset):
