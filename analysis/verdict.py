@@ -149,6 +149,7 @@ def protocol(runs: Runs) -> dict[str, str]:
         "Splits": f"{splits['split'].nunique()}, by {unit}, {sides} {unit}s trained on and tested",
         "Hash of the splits": ", ".join(value[:16] for value in same("splits_hash").split(", ")),
         "Rated images": _rated(configs),
+        "Perfect images": _perfect(configs),
         "Photographs without scores": _photographs(configs),
         "Crops in training": f"{of('data.crop_px')} px, batches of {of('data.batch')}, grid {of('data.crop_grid')} px; "
         f"taken: {of('data.sampling', NOT_SAMPLED)}",
@@ -172,6 +173,17 @@ def _rated(configs: Mapping[str, Mapping[str, Any]]) -> str:
         number = config.get("data.rated_images")
         how = {"reference": "reference by reference", "random": "at random"}[config.get("data.rated_by", "reference")]
         texts[level] = "all of the training part" if number is None else f"{number}, chosen {how}"
+    return _by_level(texts)
+
+
+def _perfect(configs: Mapping[str, Mapping[str, Any]]) -> str:
+    """Which undistorted references training takes for perfect images, and how often."""
+    texts = {}
+    for level, config in configs.items():
+        share = config.get("data.perfect_share", 0.0)
+        where = {"rated": "that of the image", "training": "any of the training part"}
+        reference = where[config.get("data.perfect_from", "rated")]
+        texts[level] = f"a reference ({reference}) for {share:.0%} of the real crops" if share else "none"
     return _by_level(texts)
 
 

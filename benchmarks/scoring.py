@@ -161,8 +161,8 @@ def main(
     tracking_uri: Annotated[str | None, typer.Option(envvar="MLFLOW_TRACKING_URI", help="MLflow server.")] = None,
     images: Annotated[int, typer.Option(min=5, help="Files to score; the folder's, again and again.")] = 500,
     shared: Annotated[int, typer.Option(min=2, help="Images of (c).")] = 50,
-    batch: Annotated[int, typer.Option(min=1, help="Images judged at once.")] = 8,
-    threads: Annotated[int, typer.Option(min=1, help="Threads of the networks.")] = 2,
+    batch: Annotated[int | None, typer.Option(min=1, help="Images judged at once; by default one a core.")] = None,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of networks that judge several at once.")] = 2,
 ) -> None:
     """Time scoring on a CPU."""
     torch.set_num_threads(threads)
@@ -180,8 +180,8 @@ def main(
     seconds = in_turns(
         (
             ours,
-            lambda some: kang_scores(network, some, batch, None),
-            lambda some: kang_scores(network, some, batch, as_many),
+            lambda some: kang_scores(network, some, batch or 8, None),
+            lambda some: kang_scores(network, some, batch or 8, as_many),
         ),
         paths,
     )
@@ -191,7 +191,8 @@ def main(
     which = f"{len(usable)} different, of {', '.join(sizes)} px"
     say(f"torch {torch.__version__}, CPU, {threads} threads, {images} files ({which})")
     names = (
-        f"(a) gada_ray score, {crops} crops of {px} px, batches of {batch} images",
+        f"(a) gada_ray score, {crops} crops of {px} px, "
+        + (f"batches of {batch} images" if batch else "an image at a time on each core"),
         f"(b) Kang 2014, all patches of {PATCH_PX} px",
         f"(b) Kang 2014, at most {as_many} patches",
     )

@@ -125,7 +125,9 @@ def score(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="CSV file to write; standard output without it.")] = None,
     device: Annotated[str | None, typer.Option(help="A torch device; by default a GPU where there is one.")] = None,
-    batch: Annotated[int, typer.Option(min=1, help="Images judged at once.")] = 8,
+    batch: Annotated[
+        int | None, typer.Option(min=1, help="Images judged at once; by default 8 on a GPU, one a core on a CPU.")
+    ] = None,
     crops: Annotated[
         int | None,
         typer.Option(min=1, help="Crops of an image, not the model's own number; fewer are faster and less sure."),
@@ -155,6 +157,7 @@ def score(
     from gada_ray.data.photos import find_photos
 
     scorer = scoring.load(folder, device or devices.default(), crops)
+    together = batch or devices.images_at_once(scorer.device)
     named = list(find_photos(wanted))
     found = itertools.chain(named, find_photos(lines_of(sys.stdin.buffer))) if piped else named
     problems, spreads = 0, []
@@ -174,7 +177,7 @@ def score(
         writer.writerow(("path", *Score._fields))
         if piped:
             file.flush()
-        done = scorer.score_files(files(), batch, workers=os.cpu_count() or 1)
+        done = scorer.score_files(files(), together, workers=os.cpu_count() or 1)
         expected = None if piped else len(named)
         for path, result in track(done, "scoring", total=expected, console=console, transient=True, disable=piped):
             if isinstance(result, Score):

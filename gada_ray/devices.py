@@ -51,6 +51,11 @@ def default() -> str:
     return "cuda" if count() else "cpu"
 
 
+def images_at_once(device: torch.device) -> int | None:
+    """Images to judge in one batch where none was asked for: enough to fill a GPU; None, one a core, on a CPU."""
+    return None if device.type == "cpu" else 8
+
+
 def settle(device: torch.device) -> None:
     """Choose what a training on a device computes with, and count its memory from here on."""
     import torch

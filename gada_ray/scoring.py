@@ -12,10 +12,10 @@ import io
 import itertools
 import zipfile
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -125,38 +125,36 @@ class Scorer:
         return [self.judged([self._read(file, f"image {number}")])[0] for number, file in enumerate(files)]
 
     def score_files(
-        self, paths: Iterable[Path | None], batch: int, workers: int
+        self, paths: Iterable[Path | None], batch: int | None, workers: int
     ) -> Iterator[tuple[Path, Score | DataError]]:
         """Scores of image files, in the order given, as they are ready; a DataError for what cannot be scored.
 
-        A None among the paths says that no other is there yet: what waits is judged first. The first image is judged
-        alone, to be seen soon. `workers` threads decode ahead while a batch of images is judged; memory holds the crops
-        of two batches.
+        `workers` threads decode ahead while a batch of images is judged, the first image alone, to be seen soon.
+        Without `batch`, each of them judges what it has decoded, on one core, which keeps a CPU's cores busier. A None
+        among the paths says that no other is there yet: what waits is done first. Memory holds the crops of two
+        batches, or of two images a worker.
         """
-        todo = iter(paths)
-        waiting: deque[tuple[Path, Future[Crops]]] = deque()
-        over, size = False, 1
-        with ThreadPoolExecutor(workers) as pool:
-            while waiting or not over:
-                for path in itertools.islice(todo, 2 * batch - len(waiting)):
-                    if path is None:
-                        break
-                    waiting.append((path, pool.submit(self._read, path, path)))
-                else:
-                    over = len(waiting) < 2 * batch
-                if waiting:
-                    yield from self._finished([waiting.popleft() for _ in range(min(size, len(waiting)))])
-                    size = batch
+        # Decoding uses no torch. Threads of one operation would wait for each other on cores that do something else.
+        with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            if batch is None:
+                done = _in_turn(paths, lambda path: pool.submit(self._score, path), 2 * workers, 1)
+                for path, score in itertools.chain.from_iterable(done):
+                    yield path, _error(score) or score.result()
+            else:
+                for taken in _in_turn(paths, lambda path: pool.submit(self._read, path, path), 2 * batch, batch):
+                    yield from self._finished(taken)
 
     def _finished(self, taken: Sequence[tuple[Path, Future[Crops]]]) -> Iterator[tuple[Path, Score | DataError]]:
         """One batch, judged."""
-        read = {number: future.result() for number, (_, future) in enumerate(taken) if not future.exception()}
-        scores = dict(zip(read, self.judged(list(read.values())) if read else [], strict=True))
-        for number, (path, future) in enumerate(taken):
-            error = future.exception()
-            if error is not None and not isinstance(error, DataError):
-                raise error
-            yield path, error or scores[number]
+        errors = [_error(future) for _, future in taken]
+        read = [future.result() for (_, future), error in zip(taken, errors, strict=True) if not error]
+        scores = iter(self.judged(read) if read else [])
+        for (path, _), error in zip(taken, errors, strict=True):
+            yield path, error or next(scores)
+
+    def _score(self, path: Path) -> Score:
+        """The score of an image file."""
+        return self.judged([self._read(path, path)])[0]
 
     def _read(self, file: Path | bytes, name: object) -> Crops:
         """The crops of an image file."""
@@ -165,6 +163,34 @@ class Scorer:
             return self.crops(image)
         except DataError as error:
             raise DataError(f"{name}: {error}") from None
+
+
+T = TypeVar("T")
+
+
+def _in_turn(
+    paths: Iterable[Path | None], submit: Callable[[Path], Future[T]], ahead: int, size: int
+) -> Iterator[list[tuple[Path, Future[T]]]]:
+    """What was submitted for paths, in their order: the first alone, then some at a time while `ahead` are under way.
+
+    At a None all that is under way comes before anything else is asked for.
+    """
+    waiting: deque[tuple[Path, Future[T]]] = deque()
+    now = 1
+    for path in itertools.chain(paths, [None]):
+        if path is not None:
+            waiting.append((path, submit(path)))
+        while waiting and (path is None or len(waiting) >= ahead):
+            yield [waiting.popleft() for _ in range(min(now, len(waiting)))]
+            now = size
+
+
+def _error(future: Future[Any]) -> DataError | None:
+    """What is wrong with a file; an error of the program is raised."""
+    error = future.exception()
+    if error is not None and not isinstance(error, DataError):
+        raise error
+    return error
 
 
 def save(folder: Path, card: Card, state: Mapping[str, torch.Tensor], scenes: bytes = b"") -> None:

@@ -18,6 +18,7 @@ from tests.toy import tiny, toy_dataset, toy_fold, toy_trial
 
 FEW = {"data.rated_images": 5}
 WITHHELD = {**FEW, "phases.augmentation.generated_from": "training"}
+PERFECT = {**WITHHELD, "data.perfect_share": 0.5, "data.perfect_from": "training"}
 NUMBERS = ("predictions.csv", "curves.csv", "patches.npz", "weights.pt")
 
 
@@ -54,7 +55,7 @@ def numbers(result, store):
     return result.metrics, [store.read(result.signature, name) for name in NUMBERS]
 
 
-@pytest.mark.parametrize("values", [WITHHELD, WITH_EXTRA], ids=["withheld", "extra"])
+@pytest.mark.parametrize("values", [WITHHELD, PERFECT, WITH_EXTRA], ids=["withheld", "perfect", "extra"])
 def test_neither_pixels_nor_scores_of_withheld_images_matter(dataset, tmp_path, values):
     """The same training on data whose withheld images are other images with other scores ends in the same bits."""
     fold, random = toy_fold(dataset), np.random.default_rng(0)
@@ -78,8 +79,14 @@ def test_neither_pixels_nor_scores_of_withheld_images_matter(dataset, tmp_path, 
 
 @pytest.mark.parametrize(
     ("values", "own", "extra"),
-    [(FEW, "rated", False), (WITHHELD, "training", False), (WITH_EXTRA, "training", True)],
-    ids=["rated", "withheld", "extra"],
+    [
+        (FEW, "rated", False),
+        ({**FEW, "data.perfect_share": 0.5}, "rated", False),
+        (WITHHELD, "training", False),
+        (PERFECT, "everywhere", False),
+        (WITH_EXTRA, "training", True),
+    ],
+    ids=["rated", "perfect rated", "withheld", "perfect", "extra"],
 )
 def test_training_gathers_rated_images_and_the_references_that_it_may(
     dataset, tmp_path, monkeypatch, values, own, extra
@@ -111,8 +118,11 @@ def test_training_gathers_rated_images_and_the_references_that_it_may(
         inside = {number for source, number in found if source != "extra"}
         assert {number - dataset.first for number in inside if number >= dataset.first} == rows
         references = {number for number in inside if number < dataset.first}
-        allowed = training if (phase, own) == ("augmentation", "training") else of_rated
-        assert references == (set() if phase == "finetuning" else allowed)
+        allowed = training if own == "everywhere" or (phase, own) == ("augmentation", "training") else of_rated
+        if phase == "finetuning":  # four steps, which may not show all of them
+            assert references <= allowed and bool(references) == ("data.perfect_share" in values)
+        else:
+            assert references == allowed
         outside = {number for source, number in found if source == "extra"}
         assert outside == (set(range(len(EXTRA))) if extra and phase == "augmentation" else set())
 

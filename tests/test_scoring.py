@@ -1,5 +1,6 @@
 """Scores are those of the protocol; models are read back whole, without code, or refused by name."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -108,9 +109,9 @@ def test_an_image_smaller_than_a_crop_is_refused_with_both_sizes() -> None:
         toy_scorer().crops(picture(15, 30))
 
 
-@pytest.mark.parametrize(("batch", "workers"), [(1, 1), (2, 3), (50, 2)])
+@pytest.mark.parametrize(("batch", "workers"), [(1, 1), (2, 3), (50, 2), (None, 1), (None, 3)])
 def test_files_are_scored_in_their_order_alike_in_any_batch_and_bad_ones_are_named(
-    tmp_path: Path, batch: int, workers: int
+    tmp_path: Path, batch: int | None, workers: int
 ) -> None:
     paths = files(tmp_path, 5)
     paths[1].write_text("text")
@@ -128,11 +129,33 @@ def test_files_are_scored_in_their_order_alike_in_any_batch_and_bad_ones_are_nam
     assert [isinstance(result, Score) for _, result in results] == [True, False, True, False, True, True]
 
 
-def test_an_error_of_the_program_is_not_taken_for_a_bad_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("batch", [1, None])
+def test_an_error_of_the_program_is_not_taken_for_a_bad_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch: int | None
+) -> None:
     scorer = toy_scorer()
     monkeypatch.setattr(scorer, "crops", lambda image: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        list(scorer.score_files(files(tmp_path, 1), 1, 1))
+        list(scorer.score_files(files(tmp_path, 1), batch, 1))
+
+
+@pytest.mark.parametrize("batch", [4, None])
+def test_all_that_waits_is_scored_before_a_path_is_asked_for_that_is_not_there_yet(
+    tmp_path: Path, batch: int | None
+) -> None:
+    paths = files(tmp_path, 7)
+    scored: list[Path] = []
+    seen: list[int] = []
+
+    def piped() -> Iterator[Path | None]:
+        yield from paths[:5]
+        yield None
+        seen.append(len(scored))
+        yield from paths[5:]
+
+    for path, _ in toy_scorer().score_files(piped(), batch, 2):
+        scored.append(path)
+    assert (seen, scored) == ([5], paths)
 
 
 def test_a_model_is_read_back_with_its_card_and_scores_to_the_last_bit(tmp_path: Path) -> None:
