@@ -37,7 +37,8 @@ from gada_ray.running import runner
 from gada_ray.store import Store
 from gada_ray.study.definition import data_selections, make_plan
 from gada_ray.study.search import Job, Search
-from gada_ray.training.phases import Batch, Phase
+from gada_ray.training.batches import Batch, Batches
+from gada_ray.training.phases import Phase
 from gada_ray.trial import run_trial
 
 THREADS, CROP_PX, BATCH = 2, 64, 32
@@ -75,13 +76,14 @@ class Files(Dataset[tuple[Tensor, int, float]]):
         return crop[:, top : top + CROP_PX, left : left + CROP_PX], self.distortion[row], self.quality[row]
 
 
-class Given(Phase):
-    """The direct baseline's phase on batches that somebody else makes."""
+class Given(Batches):
+    """Real crops that somebody else makes."""
 
-    batch_given: Batch
+    batch: Batch
 
-    def _real_batch(self, number: int, seed: int, random: torch.Generator) -> Batch:
-        return self.batch_given
+    def real(self, step: int, seed: int, random: torch.Generator) -> Batch:
+        """The batch given last."""
+        return self.batch
 
 
 def loader_cost(dataset: IqaDataset) -> None:
@@ -89,8 +91,7 @@ def loader_cost(dataset: IqaDataset) -> None:
     config = with_values(TrainingConfig(phases=(direct(1),)), {"data.crop_px": CROP_PX, "data.batch": BATCH})
     ours = phase_on(CropSource(dataset, torch.device("cpu")), config, 0)
     theirs = phase_on(CropSource(dataset, torch.device("cpu")), config, 0)
-    theirs.__class__ = Given
-    assert isinstance(theirs, Given)
+    theirs.batches = given = Given(theirs.source, torch.arange(len(dataset)), config, 0)
     rounds: tuple[list[float], list[float]] = ([], [])
     with tempfile.TemporaryDirectory() as folder:
         files = Files(dataset, Path(folder))
@@ -101,7 +102,7 @@ def loader_cost(dataset: IqaDataset) -> None:
             since, steps = time.perf_counter(), 0
             for images, distortion, quality in [first, *batches]:
                 channels_last = images.contiguous(memory_format=torch.channels_last)
-                theirs.batch_given = Batch(channels_last, distortion, quality.float())
+                given.batch = Batch(channels_last, distortion, quality.float())
                 theirs.step(steps, 0)
                 steps += 1
             rounds[1].append((time.perf_counter() - since) / steps)
@@ -217,7 +218,7 @@ def sampling_cost(dataset: IqaDataset) -> None:
     uniform = phase_on(source, config, 0)
 
     def draw(phase: Phase) -> Callable[[int], object]:
-        return lambda n: phase._windows(n, 0, "epoch", generator_for(0, n))
+        return lambda n: phase.batches.windows(n, 0, "epoch", generator_for(0, n))
 
     mapped, plain = alternating(draw(by_maps), draw(uniform), 200, device)
     step, _ = alternating(lambda n: uniform.step(n, 0), lambda n: None, 12, device)

@@ -72,7 +72,7 @@ def main(
     table = Table("", "median", "rate", title=f"median of {repeats} after {warm_up} to warm up")
     for column in table.columns[1:]:
         column.justify = "right"
-    size = Phase(network, source, rows, config, 0).batch
+    size = Phase(network, source, rows, config, 0).batches.size
 
     for number, settings in enumerate(config.phases):
         phase = Phase(network, source, rows, config, number)

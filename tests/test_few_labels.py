@@ -132,7 +132,9 @@ def test_few_rated_images_fill_a_batch_with_several_crops_of_each(dataset, tmp_p
     step = Phase.step
 
     def noted(self, *arguments):
-        seen.append((self.batch, len(self.rows), sorted(np.bincount(self._chosen(0, 0, "epoch")).tolist())))
+        batches = self.batches
+        counts = np.bincount(batches.chosen(0, 0, "epoch")).tolist()
+        seen.append((batches.size, len(batches.rows), sorted(counts)))
         return step(self, *arguments)
 
     monkeypatch.setattr(Phase, "step", noted)

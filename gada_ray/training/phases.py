@@ -7,39 +7,24 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from gada_ray import devices
 from gada_ray.config import PARTS, PhaseConfig, RateConfig, TrainingConfig
-from gada_ray.data import sampling
-from gada_ray.data.crops import CropSource, corners, generator_for, random_places, seed_for
+from gada_ray.data.crops import CropSource, generator_for, seed_for
 from gada_ray.model.discriminator import Discriminator, Gada, Judgement
 from gada_ray.model.generator import Generator, make_generator
 from gada_ray.model.layers import local_mean, normalised_contrast
 from gada_ray.training import losses, procedures
 from gada_ray.training.averages import Average
-
-JITTER = 0.05
-"""Standard deviation of the noise on the qualities asked of the generator under "empirical" conditions."""
-GRID_LEVELS = 8
-"""Fewest qualities asked of the generator under "grid" conditions."""
+from gada_ray.training.batches import Batch, Batches
 
 
 class DivergedError(ArithmeticError):
     """A loss stopped being a finite number; says which one, where."""
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Crops `[n, 3, c, c]` in [0, 1] with class `[n]` and quality `[n]`."""
-
-    images: Tensor
-    distortion: Tensor
-    quality: Tensor
 
 
 def build(config: TrainingConfig, distortions: int, seed: int) -> Gada:
@@ -94,18 +79,7 @@ class Phase:
         rates = config.rates
         self.judge_optimiser = _adam(network, rates, rates.beta2, self.phase, [p for p in PARTS if p != "generator"])
         self.generator_optimiser = _adam(network, rates, rates.generator_beta2, self.phase, ["generator"])
-        self.references = source.reference[rows].unique() if references is None else references
-        data = config.data
-        self.images = data.batch // data.crops_per_image
-        # A few rated images fill a batch with several crops of each, so that any number of them trains as long.
-        if data.rated_images is None:
-            self.images = min(self.images, len(rows))
-        self.batch = self.images * data.crops_per_image
-        self.sampler = None
-        if data.sampling != "uniform":
-            self.sampler = sampling.sampler(
-                source.dataset, rows.numpy(), data.sampling, data.crop_px, data.crop_grid, data.temperature
-            )
+        self.batches = Batches(source, rows, config, number, references)
         self.drops = any(isinstance(part, nn.Dropout) for part in network.judge.modules())
 
     @property
@@ -132,7 +106,7 @@ class Phase:
         random = generator_for(seed, self.number, number)
         if self.drops:
             torch.manual_seed(seed_for(seed, self.number, number, "dropout"))
-        real = self._real_batch(number, seed, random)
+        real = self.batches.real(number, seed, random)
         generated = seen = None
         terms: dict[str, Tensor] = {}
         if phase.adds_images:
@@ -182,6 +156,25 @@ class Phase:
 
     def _autocast(self) -> torch.autocast:
         return devices.autocast(self.source.device, self.config.precision)
+
+    def _generate(self, real: Batch, number: int, seed: int, random: torch.Generator) -> Batch:
+        """Generated crops, as many as real ones, from references; or a control's."""
+        if self.phase.generated_by == "real_crops":
+            return self.batches.further(number, seed, random)
+        asked = self.batches.asked(real, random)
+        if self.phase.generated_by == "identity":
+            return asked
+        if self.phase.generated_by == "procedures":
+            severity, names = self.batches.severity(asked.quality), self.source.distortions
+            made = procedures.distort(asked.images, asked.distortion, severity, names, random)
+            return replace(asked, images=made)
+        generator = (self.network if self.trains_generator else self.average.network).generator
+        assert isinstance(generator, Generator)
+        noise = generator.draw_noise(len(asked.images), self.config.data.crop_px, random)
+        noise = devices.moved(noise, self.source.device)
+        with torch.set_grad_enabled(self.trains_generator), self._autocast():
+            images = generator(noise, asked.images, asked.distortion, asked.quality)
+        return replace(asked, images=images)
 
     def _judge_loss(self, judged: Sequence[tuple[Judgement | None, Batch | None]], terms: dict[str, Tensor]) -> Tensor:
         """The weighted sum for trunk and heads, of judged real and generated crops; writes its terms."""
@@ -251,144 +244,6 @@ class Phase:
             )
         terms |= {name: term.detach() for name, (_, term) in parts.items()}
         return torch.stack([weight * term for weight, term in parts.values()]).sum()
-
-    def _real_batch(self, number: int, seed: int, random: torch.Generator) -> Batch:
-        """The real crops of a step. An epoch sees every training image once; incomplete batches are dropped."""
-        rows, top, left = self._windows(number, seed, "epoch", random)
-        self._references = self.source.reference[rows], top, left
-        batch = self._crops(rows, top, left)
-        return self._with_perfect(batch, random) if self.config.data.perfect_share else batch
-
-    def _with_perfect(self, batch: Batch, random: torch.Generator) -> Batch:
-        """The same crops, those of some images replaced by ones of references, with quality 1."""
-        data, (references, top, left) = self.config.data, self._references
-        images = len(references) // data.crops_per_image
-        perfect = (torch.rand(images, generator=random) < data.perfect_share).repeat_interleave(data.crops_per_image)
-        if data.perfect_from == "training":
-            chosen = torch.randint(len(self.references), (images,), generator=random)
-            others = self.references[chosen].repeat_interleave(data.crops_per_image)
-            places = random_places(len(others), random)
-            windows = corners(self.source.shapes[others], places, data.crop_px, data.crop_grid)
-            references = torch.where(perfect, others, references)
-            top, left = (torch.where(perfect, new, old) for new, old in zip(windows, (top, left), strict=True))
-            self._references = references, top, left
-        here = perfect.nonzero()[:, 0]
-        there = devices.moved(here, self.source.device)
-        crops, quality = batch.images.clone(), batch.quality.clone()
-        crops[there] = self.source.gather(references[here], top[here], left[here], data.crop_px)
-        quality[there] = 1.0
-        return Batch(crops, batch.distortion, quality)
-
-    def _chosen(self, number: int, seed: int, order_of: str) -> Tensor:
-        """Images of a step, as places in the training rows."""
-        if self.images > len(self.rows):
-            random = generator_for(seed, self.number, number, order_of)
-            rounds = -(-self.images // len(self.rows))
-            return torch.cat([torch.randperm(len(self.rows), generator=random) for _ in range(rounds)])[: self.images]
-        epoch, position = divmod(number, max(1, len(self.rows) // self.images))
-        order = torch.randperm(len(self.rows), generator=generator_for(seed, self.number, epoch, order_of))
-        return order[position * self.images : (position + 1) * self.images]
-
-    def _windows(self, number: int, seed: int, order_of: str, random: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        """The training rows `[n]` of a step, those of one image one after another, and their crops' corners."""
-        data = self.config.data
-        chosen = self._chosen(number, seed, order_of).repeat_interleave(data.crops_per_image)
-        rows = self.rows[chosen]
-        if self.sampler is None:
-            return rows, *self.source.windows(self.source.distorted(rows), data.crop_px, random, data.crop_grid)
-        windows = self.sampler.windows(chosen, torch.rand(len(chosen), generator=random, dtype=torch.float64))
-        return rows, windows.top, windows.left
-
-    def _crops(self, rows: Tensor, top: Tensor, left: Tensor) -> Batch:
-        """Real distorted crops with their labels."""
-        crops = self.source.gather(self.source.distorted(rows), top, left, self.config.data.crop_px)
-        return self._batch(crops, self.source.distortion[rows], self.source.quality[rows])
-
-    def _batch(self, images: Tensor, distortion: Tensor, quality: Tensor) -> Batch:
-        device = self.source.device
-        return Batch(images, devices.moved(distortion, device), devices.moved(quality, device))
-
-    def _generate(self, real: Batch, number: int, seed: int, random: torch.Generator) -> Batch:
-        """Generated crops, as many as real ones, from references; or a control's."""
-        if self.phase.generated_by == "real_crops":
-            return self._crops(*self._windows(number, seed, "further crops", random))
-        crop_px = self.config.data.crop_px
-        references = self._bare(random)
-        if self.phase.conditions == "paired":
-            asked = real
-        else:
-            distortion, quality = self._ask(len(references), random)
-            asked = self._batch(references, distortion, quality)
-        if self.phase.generated_by == "identity":
-            return Batch(references, asked.distortion, asked.quality)
-        if self.phase.generated_by == "procedures":
-            images = procedures.distort(
-                references, asked.distortion, self._severity(asked.quality), self.source.distortions, random
-            )
-            return Batch(images, asked.distortion, asked.quality)
-        generator = (self.network if self.trains_generator else self.average.network).generator
-        assert isinstance(generator, Generator)
-        noise = devices.moved(generator.draw_noise(len(references), crop_px, random), self.source.device)
-        with torch.set_grad_enabled(self.trains_generator), self._autocast():
-            images = generator(noise, references, asked.distortion, asked.quality)
-        return Batch(images, asked.distortion, asked.quality)
-
-    def _bare(self, random: torch.Generator) -> Tensor:
-        """Crops to distort, as many as real ones: of the batch's references, same windows, or of any that may be."""
-        source, data = self.source, self.config.data
-        if self.phase.generated_from == "rated":
-            return source.gather(*self._references, data.crop_px)
-        own, shapes = len(self.references), source.shapes[self.references]
-        if self.phase.generated_from == "extra":
-            shapes = torch.cat([shapes, source.extra.shapes])
-        chosen = torch.randint(len(shapes), (self.batch,), generator=random).sort().values  # own references first
-        top, left = corners(shapes[chosen], random_places(self.batch, random), data.crop_px, data.crop_grid)
-        n = int((chosen < own).sum())
-        crops = source.gather(self.references[chosen[:n]], top[:n], left[:n], data.crop_px)
-        if n < self.batch:
-            extra = source.extra.gather(chosen[n:] - own, top[n:], left[n:], data.crop_px)
-            crops = torch.cat([crops, extra])
-        return crops
-
-    def _severity(self, quality: Tensor) -> Tensor:
-        """Qualities as shares of the training range, 0 at its best and 1 at its worst."""
-        low, high = (float(end) for end in self._range(self.source.quality[self.rows]))
-        return ((high - quality) / (high - low)).clamp(0, 1) if high > low else torch.zeros_like(quality)
-
-    def _range(self, qualities: Tensor) -> tuple[Tensor, Tensor]:
-        """The worst and the best that training shows, of some labels and of perfect images where it has such."""
-        best = qualities.max()
-        return qualities.min(), best.clamp(min=1.0) if self.config.data.perfect_share else best
-
-    def _ask(self, n: int, random: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Classes and qualities `[n]` to ask of the generator, within what the training labels cover."""
-        distortions, qualities = self.source.distortion[self.rows], self.source.quality[self.rows]
-        present = distortions.unique()
-        distortion = present[torch.randint(len(present), (n,), generator=random)]
-        low, high = self._range(qualities)
-        if self.phase.conditions in ("empirical", "between"):
-            draws = torch.rand(n, generator=random)
-            quality = torch.empty(n)
-            for c in present:
-                here = distortion == c
-                quality[here] = self._like(qualities[distortions == c], draws[here], random)
-        elif self.phase.conditions == "uniform":
-            quality = low + (high - low) * torch.rand(n, generator=random)
-        else:  # grid
-            # A batch may be smaller than the grid; its cells are drawn, so that all of them get their turn.
-            levels = max(GRID_LEVELS, int(np.ceil(n / len(present))))
-            cells = torch.randperm(len(present) * levels, generator=random)[:n]
-            distortion = present[cells % len(present)]
-            quality = torch.linspace(0, 1, levels)[cells // len(present)] * (high - low) + low
-        return distortion, quality
-
-    def _like(self, labels: Tensor, draws: Tensor, random: torch.Generator) -> Tensor:
-        """Qualities `[n]` for one class with some labels `[m]`, by uniform numbers `[n]`."""
-        if self.phase.conditions == "between":
-            low, high = self._range(labels)
-            return low + (high - low) * draws
-        noisy = labels[(draws * len(labels)).long()] + JITTER * torch.randn(len(draws), generator=random)
-        return noisy.clamp(labels.min(), labels.max())
 
 
 def _views(images: Tensor) -> list[Tensor]:

@@ -1,0 +1,187 @@
+"""The crops of a phase's steps: real ones, and references under the labels that are asked of a generator.
+
+Letters in shapes: n crops in a batch, m training rows, c crop side.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gada_ray import devices
+from gada_ray.config import TrainingConfig
+from gada_ray.data import sampling
+from gada_ray.data.crops import CropSource, corners, generator_for, random_places
+
+JITTER = 0.05
+"""Standard deviation of the noise on the qualities asked of the generator under "empirical" conditions."""
+GRID_LEVELS = 8
+"""Fewest qualities asked of the generator under "grid" conditions."""
+
+Places = tuple[Tensor, Tensor, Tensor]
+"""Numbers of images `[n]`, and the corners of crops of them: top `[n]` and left `[n]`."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Crops `[n, 3, c, c]` in [0, 1] with class `[n]` and quality `[n]`."""
+
+    images: Tensor
+    distortion: Tensor
+    quality: Tensor
+    references: Places | None = None
+    """Of real crops, where the same windows of their references are."""
+
+
+class Batches:
+    """What a phase draws in its steps, every draw from a seed and the step's number."""
+
+    def __init__(
+        self, source: CropSource, rows: Tensor, config: TrainingConfig, number: int, references: Tensor | None = None
+    ) -> None:
+        """For phase `number` of a configuration on training rows `[m]` of the source's dataset.
+
+        `references` are numbers of the references that generated images may start from; without them, those of the
+        rows.
+        """
+        self.source, self.rows, self.config = source, rows, config
+        self.number, self.phase = number, config.phases[number]
+        self.references = source.reference[rows].unique() if references is None else references
+        data = config.data
+        self.images = data.batch // data.crops_per_image
+        # A few rated images fill a batch with several crops of each, so that any number of them trains as long.
+        if data.rated_images is None:
+            self.images = min(self.images, len(rows))
+        self.size = self.images * data.crops_per_image
+        self.sampler = None
+        if data.sampling != "uniform":
+            self.sampler = sampling.sampler(
+                source.dataset, rows.numpy(), data.sampling, data.crop_px, data.crop_grid, data.temperature
+            )
+
+    def real(self, step: int, seed: int, random: torch.Generator) -> Batch:
+        """The real crops of a step. An epoch sees every training image once; incomplete batches are dropped."""
+        batch = self._crops(*self.windows(step, seed, "epoch", random))
+        return self._with_perfect(batch, random) if self.config.data.perfect_share else batch
+
+    def further(self, step: int, seed: int, random: torch.Generator) -> Batch:
+        """As many more real crops, of other images, in the place of generated ones."""
+        return self._crops(*self.windows(step, seed, "further crops", random))
+
+    def asked(self, real: Batch, random: torch.Generator) -> Batch:
+        """Crops of references, as many as real ones, with the class and quality to distort them by."""
+        images = self._to_distort(real, random)
+        if self.phase.conditions == "paired":
+            return Batch(images, real.distortion, real.quality)
+        return self._batch(images, *self.conditions(len(images), random))
+
+    def windows(self, step: int, seed: int, order_of: str, random: torch.Generator) -> Places:
+        """The training rows `[n]` of a step, those of one image one after another, and their crops' corners."""
+        data = self.config.data
+        chosen = self.chosen(step, seed, order_of).repeat_interleave(data.crops_per_image)
+        rows = self.rows[chosen]
+        if self.sampler is None:
+            return rows, *self.source.windows(self.source.distorted(rows), data.crop_px, random, data.crop_grid)
+        windows = self.sampler.windows(chosen, torch.rand(len(chosen), generator=random, dtype=torch.float64))
+        return rows, windows.top, windows.left
+
+    def chosen(self, step: int, seed: int, order_of: str) -> Tensor:
+        """Images of a step, as places in the training rows."""
+        if self.images > len(self.rows):
+            random = generator_for(seed, self.number, step, order_of)
+            rounds = -(-self.images // len(self.rows))
+            return torch.cat([torch.randperm(len(self.rows), generator=random) for _ in range(rounds)])[: self.images]
+        epoch, position = divmod(step, max(1, len(self.rows) // self.images))
+        order = torch.randperm(len(self.rows), generator=generator_for(seed, self.number, epoch, order_of))
+        return order[position * self.images : (position + 1) * self.images]
+
+    def conditions(self, n: int, random: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Classes and qualities `[n]` to ask of the generator, within what the training labels cover."""
+        distortions, qualities = self.source.distortion[self.rows], self.source.quality[self.rows]
+        present = distortions.unique()
+        distortion = present[torch.randint(len(present), (n,), generator=random)]
+        low, high = self._range(qualities)
+        if self.phase.conditions in ("empirical", "between"):
+            draws = torch.rand(n, generator=random)
+            quality = torch.empty(n)
+            for c in present:
+                here = distortion == c
+                quality[here] = self._like(qualities[distortions == c], draws[here], random)
+        elif self.phase.conditions == "uniform":
+            quality = low + (high - low) * torch.rand(n, generator=random)
+        else:  # grid
+            # A batch may be smaller than the grid; its cells are drawn, so that all of them get their turn.
+            levels = max(GRID_LEVELS, int(np.ceil(n / len(present))))
+            cells = torch.randperm(len(present) * levels, generator=random)[:n]
+            distortion = present[cells % len(present)]
+            quality = torch.linspace(0, 1, levels)[cells // len(present)] * (high - low) + low
+        return distortion, quality
+
+    def severity(self, quality: Tensor) -> Tensor:
+        """Qualities as shares of the training range, 0 at its best and 1 at its worst."""
+        low, high = (float(end) for end in self._range(self.source.quality[self.rows]))
+        return ((high - quality) / (high - low)).clamp(0, 1) if high > low else torch.zeros_like(quality)
+
+    def _crops(self, rows: Tensor, top: Tensor, left: Tensor) -> Batch:
+        """Real distorted crops with their labels."""
+        crops = self.source.gather(self.source.distorted(rows), top, left, self.config.data.crop_px)
+        places = self.source.reference[rows], top, left
+        return self._batch(crops, self.source.distortion[rows], self.source.quality[rows], places)
+
+    def _batch(self, images: Tensor, distortion: Tensor, quality: Tensor, references: Places | None = None) -> Batch:
+        device = self.source.device
+        return Batch(images, devices.moved(distortion, device), devices.moved(quality, device), references)
+
+    def _with_perfect(self, batch: Batch, random: torch.Generator) -> Batch:
+        """The same crops, those of some images replaced by ones of references, with quality 1."""
+        assert batch.references is not None
+        data, (references, top, left) = self.config.data, batch.references
+        perfect = torch.rand(self.images, generator=random) < data.perfect_share
+        perfect = perfect.repeat_interleave(data.crops_per_image)
+        if data.perfect_from == "training":
+            chosen = torch.randint(len(self.references), (self.images,), generator=random)
+            others = self.references[chosen].repeat_interleave(data.crops_per_image)
+            places = random_places(self.size, random)
+            windows = corners(self.source.shapes[others], places, data.crop_px, data.crop_grid)
+            references = torch.where(perfect, others, references)
+            top, left = (torch.where(perfect, new, old) for new, old in zip(windows, (top, left), strict=True))
+        here = perfect.nonzero()[:, 0]
+        there = devices.moved(here, self.source.device)
+        crops, quality = batch.images.clone(), batch.quality.clone()
+        crops[there] = self.source.gather(references[here], top[here], left[here], data.crop_px)
+        quality[there] = 1.0
+        return Batch(crops, batch.distortion, quality, (references, top, left))
+
+    def _to_distort(self, real: Batch, random: torch.Generator) -> Tensor:
+        """Undistorted crops, as many as real ones: of the same windows' references, or of any that may be."""
+        source, data = self.source, self.config.data
+        if self.phase.generated_from == "rated":
+            assert real.references is not None
+            return source.gather(*real.references, data.crop_px)
+        own, shapes = len(self.references), source.shapes[self.references]
+        if self.phase.generated_from == "extra":
+            shapes = torch.cat([shapes, source.extra.shapes])
+        chosen = torch.randint(len(shapes), (self.size,), generator=random).sort().values  # own references first
+        top, left = corners(shapes[chosen], random_places(self.size, random), data.crop_px, data.crop_grid)
+        n = int((chosen < own).sum())
+        crops = source.gather(self.references[chosen[:n]], top[:n], left[:n], data.crop_px)
+        if n < self.size:
+            extra = source.extra.gather(chosen[n:] - own, top[n:], left[n:], data.crop_px)
+            crops = torch.cat([crops, extra])
+        return crops
+
+    def _range(self, qualities: Tensor) -> tuple[Tensor, Tensor]:
+        """The worst and the best that training shows, of some labels and of perfect images where it has such."""
+        best = qualities.max()
+        return qualities.min(), best.clamp(min=1.0) if self.config.data.perfect_share else best
+
+    def _like(self, labels: Tensor, draws: Tensor, random: torch.Generator) -> Tensor:
+        """Qualities `[n]` for one class with some labels `[m]`, by uniform numbers `[n]`."""
+        if self.phase.conditions == "between":
+            low, high = self._range(labels)
+            return low + (high - low) * draws
+        noisy = labels[(draws * len(labels)).long()] + JITTER * torch.randn(len(draws), generator=random)
+        return noisy.clamp(labels.min(), labels.max())
