@@ -129,7 +129,8 @@ def _markdown(report: Report) -> str:
         *(f"**{text}**" for text in report.verdict),
         f"Labels: {report.labels}.",
     ]
-    lines.append(tables.markdown(["protocol", ""], [[name, value] for name, value in report.protocol.items()]))
+    protocol = [[name, value.replace("\n", "; ")] for name, value in report.protocol.items()]
+    lines.append(tables.markdown(["protocol", ""], protocol))
     for section in report.sections:
         found = [part for part in section.parts if isinstance(part, Table)]
         lines += [f"## {section.title}"] * bool(found)

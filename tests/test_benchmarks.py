@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from benchmarks import gpu, scoring, speed
+from benchmarks import gpu, photographs, scoring, speed
 from gada_ray.scoring import save
 from tests.toy import tiny, toy_dataset, toy_scorer
 
@@ -98,3 +98,13 @@ def test_steps_scoring_and_memory_are_measured_for_the_gpu_table_on_a_cpu_too() 
         assert names.count(f"step, {phase}") == 2
     assert {"score, from decoded pixels on", "score, from files on", "memory of a trial"} <= set(names)
     assert all(float(value.split()[0]) > 0 for _, _, value, _ in rows)
+
+
+def test_photographs_in_colour_are_taken_whole_and_no_wider_than_lives(tmp_path: Path) -> None:
+    photographs.main(tmp_path)
+    sizes = {}
+    for path in tmp_path.iterdir():
+        with Image.open(path) as image:
+            sizes[path.stem] = image.size
+    assert len(sizes) == 9 and sizes["coffee"] == (600, 400) and sizes["retina"] == (768, 768)
+    assert not {"brick", "camera", "coins", "grass", "gravel"} & set(sizes)

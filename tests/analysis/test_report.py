@@ -241,7 +241,7 @@ def test_levels_with_few_rated_images_get_a_figure_and_are_named_in_the_protocol
     levels: dict[str, dict[str, object]] = {
         f"{method}, {number or 'all'} rated": {**values, "data.rated_images": number}
         for number in (6, None)
-        for method, values in (("batch 4", {}), ("batch 8", {"data.batch": 8}))
+        for method, values in (("batch 4", {}), ("batch 8", {"data.batch": 8, "rates.discriminator": 1e-3}))
     }
     contrast = Contrast("batch 8, 6 rated", "batch 4, 6 rated", "Are larger batches better for few?")
     entries = []
@@ -266,6 +266,8 @@ def test_levels_with_few_rated_images_get_a_figure_and_are_named_in_the_protocol
     assert list(pd.read_csv(files["scores-srocc.csv"])["level"].drop_duplicates())[:4] == list(levels)
     assert "all of the training part" in words
     assert {"rated.svg", "rated.png", "contrasts-srocc.csv"} <= set(files)
+    protocol = files["report.md"].read_text().split("| protocol |")[1].split("\n\n")[0]
+    assert protocol.count("; discriminator 0.001") == 1 and all(line.endswith("|") for line in protocol.splitlines())
 
 
 def direct_only():
