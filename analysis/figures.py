@@ -55,7 +55,8 @@ def effects(contrasts: pd.DataFrame, pairs: pd.DataFrame) -> Figure:
     axes.set_ylim(len(rows) - 0.4, -0.6)
     style(axes, "")
     of = "mean test SROCC" if (rows["metric"] == "srocc").all() else "means"
-    axes.set_xlabel(f"difference of {of}, and its 95 % interval")
+    # Under the whole figure: long names of levels leave the axes less room than it takes.
+    figure.supxlabel(f"difference of {of}, and its 95 % interval", fontsize=9, color=INK)
     return figure
 
 
