@@ -100,6 +100,7 @@ def test_steps_scoring_and_memory_are_measured_for_the_gpu_table_on_a_cpu_too() 
     assert all(float(value.split()[0]) > 0 for _, _, value, _ in rows)
 
 
+@pytest.mark.slow
 def test_photographs_in_colour_are_taken_whole_and_no_wider_than_lives(tmp_path: Path) -> None:
     photographs.main(tmp_path)
     sizes = {}

@@ -256,6 +256,7 @@ def test_some_crops_are_of_references_with_quality_1_and_the_class_of_the_image_
     assert set(shown) == ({0} if references == "rated" else {0, 3, 5})
 
 
+@pytest.mark.slow
 def test_the_generator_learns_that_quality_1_is_the_reference_itself(dataset):
     values = {"data.perfect_share": 0.5, "data.batch": 8, "losses.generator_class_weight": 0.0}
     config = tiny({**values, "losses.generator_quality_weight": 0.0, "losses.statistics_weight": 0.0})
