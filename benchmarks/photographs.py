@@ -6,14 +6,14 @@ the demo's own references are reduced to a quarter. Sources and licences are in 
 
 from __future__ import annotations
 
-from importlib.resources import files
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import typer
-from PIL import Image, ImageChops
+from PIL import Image
 
-from gada_ray.data.demo_images import PHOTOGRAPHS
+from gada_ray.data.demo_images import PHOTOGRAPHS, photograph_file
 
 LONGER_PX = 768
 """LIVE's images are as wide."""
@@ -22,18 +22,13 @@ LONGER_PX = 768
 def main(out: Annotated[Path, typer.Argument(help="Folder to write.")]) -> None:
     """Write them as PNG files."""
     out.mkdir(parents=True, exist_ok=True)
-    for name, (package, path, _) in PHOTOGRAPHS.items():
-        with files(package).joinpath(path).open("rb") as file, Image.open(file) as image:
+    for name in PHOTOGRAPHS:
+        with Image.open(photograph_file(name)) as image:
             image.thumbnail((LONGER_PX, LONGER_PX), Image.Resampling.LANCZOS)
-            if not grey(image):
-                image.convert("RGB").save(out / f"{name}.png")
-                typer.echo(f"{name}.png: {image.width} x {image.height}")
-
-
-def grey(image: Image.Image) -> bool:
-    """Whether all channels are the same, or there is one."""
-    channels = image.split()
-    return all(ImageChops.difference(channels[0], other).getbbox() is None for other in channels[1:])
+            rgb = image.convert("RGB")
+        if np.ptp(np.asarray(rgb), axis=2).any():  # else all channels are the same
+            rgb.save(out / f"{name}.png")
+            typer.echo(f"{name}.png: {rgb.width} x {rgb.height}")
 
 
 if __name__ == "__main__":

@@ -40,18 +40,28 @@ PHOTOGRAPHS = {
 """Package, file in it, and the part of the picture's centre that is used; then reduced to the demo's size."""
 
 
-def photograph(name: str) -> np.ndarray:
-    """One of PHOTOGRAPHS, uint8 `[h, w, 3]`, read from its wheel as a file: nothing is ever downloaded.
+def photograph_file(name: str) -> Path:
+    """Where the installed wheel has one of PHOTOGRAPHS: nothing is ever downloaded.
 
     Raises:
         DataError: when the installed wheel does not hold it.
     """
-    package, path, part = PHOTOGRAPHS[name]
+    package, path, _ = PHOTOGRAPHS[name]
     found = find_spec(package)  # finds it without the seconds that importing it takes
     file = Path(found.origin if found and found.origin else "").parent / path
     if not file.is_file():
         raise DataError(f"the installed {package} has no {path}, which the demo dataset needs; reinstall {package}")
-    with Image.open(file) as image:
+    return file
+
+
+def photograph(name: str) -> np.ndarray:
+    """One of PHOTOGRAPHS, its middle in the demo's size, uint8 `[h, w, 3]`.
+
+    Raises:
+        DataError: when the installed wheel does not hold it.
+    """
+    part = PHOTOGRAPHS[name][2]
+    with Image.open(photograph_file(name)) as image:
         rgb = image.convert("RGB")
     return np.asarray(ImageOps.fit(rgb, (WIDTH, HEIGHT), Image.Resampling.LANCZOS, bleed=(1 - part) / 2))
 
