@@ -72,7 +72,7 @@ class Phase:
         `average` is the network's moving average so far; without it, one begins here. `references` are numbers of the
         references that generated images may start from; without them, those of the rows.
         """
-        self.network, self.source, self.rows, self.config = network, source, rows, config
+        self.network, self.source, self.config = network, source, config
         self.average = average or Average(network, config.average_decay)
         self.number = number
         self.phase: PhaseConfig = config.phases[number]
