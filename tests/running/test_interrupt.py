@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -64,10 +64,9 @@ def start(data: Path, storage: Path, *options: str, before: tuple[str, ...] = ()
         )
 
 
-def is_training(process: psutil.Process) -> bool:
-    with contextlib.suppress(psutil.Error):
-        return "ImplicitFunc.train" in " ".join(process.cmdline())
-    return False
+def trains(storage: Path) -> bool:
+    """Whether the study has shown a step: a worker that is there may still be loading what it trains with."""
+    return bool(re.search(r"step \d+ of", storage.with_suffix(".log").read_text()))
 
 
 def finish(process: subprocess.Popen[bytes], storage: Path) -> tuple[int, str]:
@@ -93,7 +92,7 @@ def hit(tmp_path_factory, data, database) -> SimpleNamespace:
     storage = tmp_path_factory.mktemp("signal") / "hit"
     database(storage)
     process = start(data, storage, "--checkpoint-every", "3600")
-    while not any(is_training(child) for child in psutil.Process(process.pid).children(recursive=True)):
+    while not trains(storage):
         assert process.poll() is None, storage.with_suffix(".log").read_text()
         time.sleep(0.2)
     early = list(storage.glob("trials/*/checkpoint.pt"))
