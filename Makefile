@@ -15,7 +15,7 @@ study: setup
 	$(BIN)/python tune.py --study patch_size $(ARGS)
 
 test: check
-	$(BIN)/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: setup
 	$(BIN)/ruff check .
