@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from gada_ray.config import ModelConfig
 from gada_ray.model import peers
-from gada_ray.model.layers import InputNormalisation, activation, convolution
+from gada_ray.model.layers import InputNormalisation, Views, activation, convolution
 
 LEAST_WEIGHT = 1e-6
 """Of a crop, so that an image always has some (Bosse et al. 2018)."""
@@ -34,7 +34,7 @@ class Judgement(NamedTuple):
 
 
 class Trunk(nn.Module):
-    """Images `[n, 3, h, w]` in [0, 1] to features `[n, f]`, or `[n, h' * w', f]` for dense heads."""
+    """Images `[n, 3, h, w]` in [0, 1], or their views, to features `[n, f]`, or `[n, h' * w', f]` for dense heads."""
 
     def __init__(self, config: ModelConfig, crop_px: int) -> None:
         super().__init__()
@@ -52,11 +52,11 @@ class Trunk(nn.Module):
         self.last = nn.Sequential(nn.Conv2d(widths[-1], config.feature_maps, kernel), activation())
         self.features = config.feature_maps * (side * side if config.head == "flatten" else 1)
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor | Views) -> Tensor:
         """Features."""
         return self.pooled(self.last(self.convolutions(self.normalise(images))))
 
-    def maps(self, images: Tensor) -> list[Tensor]:
+    def maps(self, images: Tensor | Views) -> list[Tensor]:
         """What the trunk makes of images, layer by layer, `[n, channels, h', w']` each; `pooled` takes the last."""
         maps = [self.normalise(images)]
         for layer in (*self.convolutions, self.last):
@@ -109,8 +109,8 @@ class Discriminator(nn.Module):
         assert isinstance(last, nn.Linear)
         nn.init.constant_(last.bias, 0.5)  # the middle of the quality scale
 
-    def forward(self, images: Tensor) -> Judgement:
-        """All three judgements of images `[n, 3, h, w]` in [0, 1], in float32."""
+    def forward(self, images: Tensor | Views) -> Judgement:
+        """All three judgements of images `[n, 3, h, w]` in [0, 1], or of their views, in float32."""
         return self.heads(self.trunk(images))
 
     def heads(self, features: Tensor) -> Judgement:

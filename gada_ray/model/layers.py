@@ -91,12 +91,35 @@ def cosines(device: torch.device) -> Tensor:
 CONTRAST_FLOOR = 0.02
 
 
-def normalised_contrast(centred: Tensor) -> Tensor:
-    """Images `[n, c, h, w]` without their local mean, divided by their local contrast."""
-    # The contrast of the centred image differs from the textbook's by second-order terms and has no cancellation; the
-    # small constant keeps the square root differentiable on flat patches.
-    contrast = (local_mean(centred.square()) + 1e-6).sqrt()
-    return centred / (contrast + CONTRAST_FLOOR)
+class Views:
+    """Crops `[n, 3, h, w]` in [0, 1] as networks and losses see them; each view is made once, when it is asked for.
+
+    Views of crops that require gradients belong to one graph, whose gradients go through them once.
+    """
+
+    def __init__(self, images: Tensor) -> None:
+        self.images = images
+
+    @functools.cached_property
+    def detail(self) -> Tensor:
+        """The crops without their local mean, in float32: a contrast is a small difference of large numbers."""
+        with torch.autocast(self.images.device.type, enabled=False):
+            images = self.images.float().contiguous()
+            return images - local_mean(images)
+
+    @functools.cached_property
+    def contrast(self) -> Tensor:
+        """Their detail divided by its local contrast (MSCN coefficients), in memory pixel by pixel."""
+        # The contrast of the centred image differs from the textbook's by second-order terms and has no cancellation;
+        # the small constant keeps the square root differentiable on flat patches.
+        with torch.autocast(self.images.device.type, enabled=False):
+            contrast = (local_mean(self.detail.square()) + 1e-6).sqrt()
+            return (self.detail / (contrast + CONTRAST_FLOOR)).contiguous(memory_format=torch.channels_last)
+
+
+def viewed(images: Tensor | Views) -> Views:
+    """The views of crops, which may be views already."""
+    return images if isinstance(images, Views) else Views(images)
 
 
 class InputNormalisation(nn.Module):
@@ -111,13 +134,14 @@ class InputNormalisation(nn.Module):
         self.kind = kind
         self.channels = 6 if kind == "both" else 3
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor | Views) -> Tensor:
         """Normalised images."""
-        if self.kind == "none":
-            return 2 * images - 1
-        with torch.autocast(images.device.type, enabled=False):
-            # In float32: the variance is a small difference of large numbers.
-            images = images.float().contiguous()
-            mscn = normalised_contrast(images - local_mean(images))
-        normalised = mscn if self.kind == "mscn" else torch.cat([2 * images - 1, mscn], dim=1)
-        return normalised.contiguous(memory_format=torch.channels_last)
+        views = viewed(images)
+        match self.kind:
+            case "none":
+                return 2 * views.images - 1
+            case "mscn":
+                return views.contrast
+            case _:
+                both = torch.cat([2 * views.images - 1, views.contrast], dim=1)
+                return both.contiguous(memory_format=torch.channels_last)

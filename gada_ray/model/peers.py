@@ -10,7 +10,7 @@ import itertools
 import torch
 from torch import Tensor, nn
 
-from gada_ray.model.layers import InputNormalisation
+from gada_ray.model.layers import InputNormalisation, Views, viewed
 
 LUMA = (0.299, 0.587, 0.114)
 KERNELS, KERNEL_PX, UNITS = 50, 7, 800
@@ -34,14 +34,15 @@ class KangTrunk(nn.Module):
         self.normalise = InputNormalisation(normalisation)
         self.convolution = nn.Conv2d(self.normalise.channels // 3, KERNELS, KERNEL_PX)
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor | Views) -> Tensor:
         """Features."""
         return self.pooled(self.maps(images)[-1])
 
-    def maps(self, images: Tensor) -> list[Tensor]:
+    def maps(self, images: Tensor | Views) -> list[Tensor]:
         """The maps of the one convolution; `pooled` takes them."""
-        luma = torch.tensor(LUMA, device=images.device).view(1, 3, 1, 1)
-        return [self.convolution(self.normalise((images * luma).sum(dim=1, keepdim=True)))]
+        colours = viewed(images).images
+        luma = torch.tensor(LUMA, device=colours.device).view(1, 3, 1, 1)
+        return [self.convolution(self.normalise((colours * luma).sum(dim=1, keepdim=True)))]
 
     def pooled(self, maps: Tensor) -> Tensor:
         """Features of the maps `[n, 50, h', w']`."""
@@ -80,11 +81,11 @@ class DiqamTrunk(nn.Module):
         )
         _he(self)
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor | Views) -> Tensor:
         """Features."""
         return self.pooled(self.maps(images)[-1])
 
-    def maps(self, images: Tensor) -> list[Tensor]:
+    def maps(self, images: Tensor | Views) -> list[Tensor]:
         """The maps after every pair of convolutions; `pooled` takes the last."""
         maps = [self.normalise(images)]
         for pair in self.convolutions:
