@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from benchmarks import gpu, photographs, scoring, speed
+from benchmarks import ceiling, gpu, photographs, scoring, speed
 from gada_ray.scoring import save
 from tests.toy import tiny, toy_dataset, toy_scorer
 
@@ -109,3 +109,16 @@ def test_photographs_in_colour_are_taken_whole_and_no_wider_than_lives(tmp_path:
             sizes[path.stem] = image.size
     assert len(sizes) == 9 and sizes["coffee"] == (600, 400) and sizes["retina"] == (768, 768)
     assert not {"brick", "camera", "coins", "grass", "gravel"} & set(sizes)
+
+
+def test_the_oracle_of_the_demo_data_ranks_a_class_by_strength_as_training_rows_teach_it() -> None:
+    dataset = toy_dataset()
+    rows = np.arange(len(dataset))
+    train, test = rows[::2], rows[1::2]
+    found = ceiling.foreseen(dataset, 1 - dataset.quality, train, test)
+    for distortion in range(len(dataset.distortions)):
+        here = dataset.distortion[test] == distortion
+        order = np.argsort(dataset.quality[test][here])
+        assert (np.diff(found[here][order]) >= 0).all()
+        seen = dataset.quality[train][dataset.distortion[train] == distortion]
+        assert (found[here] >= seen.min()).all() and (found[here] <= seen.max()).all()

@@ -83,9 +83,9 @@ def _make(local: bool) -> dict[str, np.ndarray]:
     named, kinds = list(pictures.items()), list(chosen.items())
 
     def distorted(place: tuple[int, int, int]) -> np.ndarray:
-        reference, distortion, level = place
-        rng = np.random.default_rng([VERSION, *place])
-        return kinds[distortion][1](named[reference][1], (level + rng.random()) / LEVELS, rng)
+        reference, distortion, _ = place
+        severity, rng = _severity(place)
+        return kinds[distortion][1](named[reference][1], severity, rng)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         images = np.stack([*pictures.values(), *pool.map(distorted, places)])
@@ -101,6 +101,19 @@ def _make(local: bool) -> dict[str, np.ndarray]:
         "distortion": distortion,
         "score": _scores(images, reference),
     }
+
+
+def severities(dataset: IqaDataset) -> np.ndarray:
+    """How strongly every distorted image `[m]` of the demo data is distorted, in [0, 1]: what made it, for controls."""
+    kinds = len(dataset.distortions)
+    places = ((row // (kinds * LEVELS), row // LEVELS % kinds, row % LEVELS) for row in range(len(dataset)))
+    return np.array([_severity(place)[0] for place in places])
+
+
+def _severity(place: tuple[int, int, int]) -> tuple[float, np.random.Generator]:
+    """Of the image at (reference, distortion, level), and the generator that its distortion goes on to draw from."""
+    rng = np.random.default_rng([VERSION, *place])
+    return (place[2] + rng.random()) / LEVELS, rng
 
 
 def _scores(images: np.ndarray, reference: np.ndarray) -> np.ndarray:

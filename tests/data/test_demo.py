@@ -193,7 +193,13 @@ def test_the_whole_demo_is_balanced_labelled_as_no_human_scores_and_needs_more_t
         np.stack([image(row) for row in rows]) for image in (dataset.distorted_image, dataset.reference_image)
     )
     assert np.array_equal(demo._mdsi(distorted, reference), dataset.score[rows])
+    severity = demo.severities(dataset)
+    assert (severity * demo.LEVELS).astype(int).tolist() == [int(name[-1]) - 1 for name in dataset.images]
+    for kind in range(len(dataset.distortions)):
+        rows = dataset.distortion == kind
+        assert spearmanr(severity[rows], dataset.score[rows]).statistic > 0.5
     local = load_dataset("demo", tmp_path, DataConfig(demo_local=True))
+    assert np.array_equal(demo.severities(local).reshape(20, 7, 4)[:, :5], severity.reshape(20, 5, 4))
     present = {name: row for row, name in enumerate(local.images)}
     same = [present[name] for name in dataset.images]
     assert len(local) == 560 and local.distortions[5:] == ("patches", "misplaced")

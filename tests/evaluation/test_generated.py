@@ -8,6 +8,7 @@ from gada_ray.config import DataConfig
 from gada_ray.evaluation import generated
 from gada_ray.model.discriminator import Discriminator, Judgement
 from gada_ray.model.generator import PlainGenerator
+from gada_ray.model.layers import Views, viewed
 from gada_ray.training.phases import build
 from tests.toy import DISTORTIONS, tiny, toy_dataset, toy_source
 
@@ -33,8 +34,9 @@ class Knowing(Discriminator):
     def __init__(self):
         super().__init__(tiny().model, len(DISTORTIONS), 32)
 
-    def forward(self, images: Tensor) -> Judgement:
-        distortion, quality = images[:, 0, 0, 0], images[:, 1, 0, 0]
+    def forward(self, images: Tensor | Views) -> Judgement:
+        crops = viewed(images).images
+        distortion, quality = crops[:, 0, 0, 0], crops[:, 1, 0, 0]
         classes = torch.arange(len(DISTORTIONS)) / 10
         return Judgement(quality, -(distortion[:, None] - classes).abs(), quality, torch.ones_like(quality))
 
