@@ -17,6 +17,7 @@ import pandas as pd
 import torch
 import typer
 from rich.console import Console
+from rich.progress import track
 
 from gada_ray import recipes
 from gada_ray.config import ConfigError, TrainingConfig, with_values
@@ -92,7 +93,8 @@ def main(
         f"{dataset.name}; narrow network, batch 16, crops of {config.data.crop_px} px, torch {torch.__version__}, 1 "
         f"thread; {', '.join(f'{phase.name} {phase.steps}' for phase in config.phases)} steps, {splits} splits, seed 0"
     )
-    frame = pd.concat([curve(config, source, dataset, split) for split in range(splits)])
+    numbers = track(range(splits), "splits", console=Console(stderr=True))
+    frame = pd.concat([curve(config, source, dataset, split) for split in numbers])
     means = frame.groupby(["step", "weights"])["srocc"].mean().unstack()
     cost = frame[frame["weights"] == "average"].groupby("step")[["seconds", "test"]].mean()
     for step in means.index[:: max(1, len(means) // 10)]:
