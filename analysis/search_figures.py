@@ -18,6 +18,9 @@ from analysis.drawing import panels_of
 from analysis.search import is_logarithmic, searched
 from gada_ray.pictures import COLOURS, FAINT, INK, blank, style
 
+LEGEND_COLUMN_IN = 1.45
+"""Width of a column of a legend, in inches, on average."""
+
 
 def history(table: pd.DataFrame) -> Figure:
     """Validation SROCC of every proposal in turn, and the best complete one so far, a panel a searched level."""
@@ -46,9 +49,10 @@ def history(table: pd.DataFrame) -> Figure:
 
 
 def _legend(figure: Figure, panel: Axes, columns: int) -> None:
-    """What one panel shows, above all of them."""
+    """What one panel shows, above all of them; in fewer columns where the figure is narrow."""
     handles = panel.get_legend_handles_labels()
-    figure.legend(*handles, loc="outside upper center", ncols=columns, fontsize=8, frameon=False, labelcolor=INK)
+    fitting = min(columns, int(figure.get_figwidth() / LEGEND_COLUMN_IN))
+    figure.legend(*handles, loc="outside upper center", ncols=fitting, fontsize=8, frameon=False, labelcolor=INK)
 
 
 def parallel(table: pd.DataFrame) -> Figure:
