@@ -14,9 +14,10 @@ from PIL.JpegImagePlugin import JpegImageFile
 from torch import Tensor, nn
 
 from gada_ray import ModelConfig
+from gada_ray.model import layers
 from gada_ray.model.discriminator import Discriminator
 from gada_ray.model.generator import KEEN, LARGEST_STEP, ModulatedGenerator, Quantisation, make_generator
-from gada_ray.model.layers import InputNormalisation, gaussian, local_mean
+from gada_ray.model.layers import InputNormalisation, Views, gaussian, local_mean
 
 SMALL: dict[str, Any] = {
     "trunk_widths": (4, 8, 8),
@@ -239,6 +240,27 @@ def test_both_normalisations_are_concatenated():
     both = InputNormalisation("both")(images)
     torch.testing.assert_close(both[:, :3], InputNormalisation("none")(images))
     torch.testing.assert_close(both[:, 3:], InputNormalisation("mscn")(images))
+
+
+@pytest.mark.parametrize("kind", ["none", "mscn", "both"])
+def test_views_are_made_once_and_a_judge_sees_in_them_what_it_sees_in_the_crops(kind, monkeypatch):
+    made = []
+
+    def counted(images):
+        made.append(1)
+        return local_mean(images)
+
+    monkeypatch.setattr(layers, "local_mean", counted)
+    judge = Discriminator(ModelConfig(**SMALL, normalisation=kind), 5, 32).eval()
+    images = torch.rand(2, 3, 32, 32, requires_grad=True)
+    views = Views(images)
+    alone, shared = judge(images).quality, judge(views).quality
+    assert torch.equal(alone, shared)
+    (expected,) = torch.autograd.grad(alone.sum() + images.square().sum() + Views(images).contrast.sum(), images)
+    made.clear()
+    (gradient,) = torch.autograd.grad(shared.sum() + views.images.square().sum() + views.contrast.sum(), images)
+    assert made == ([] if kind != "none" else [1, 1])
+    torch.testing.assert_close(gradient, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_a_size_that_was_first_seen_in_a_test_can_be_trained_on():

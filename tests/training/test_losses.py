@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from gada_ray.model import layers
 from gada_ray.training import losses
 
 REAL, GENERATED = torch.tensor([2.0, 1.0]), torch.tensor([-1.5, 0.5])
@@ -112,3 +113,11 @@ def test_maps_at_any_resolution_and_gradients_of_flat_crops_are_fine():
     maps = [flat, F.avg_pool2d(flat, 4), F.avg_pool2d(flat, 8)]
     (losses.statistics_loss(maps, [torch.rand_like(m) for m in maps], 32) + losses.spectrum_loss(flat, flat)).backward()
     assert flat.grad is not None and flat.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("level", [0.02, 0.5, 0.97])
+def test_strengths_of_coefficients_are_their_variances_even_where_a_bright_crop_is_nearly_flat(level):
+    images = level + 0.004 * torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    squares = F.pixel_unshuffle(images.double(), 8).reshape(2, 3, 64, -1)
+    expected = torch.einsum("kp,ncps->ncks", layers.cosines(images.device).double(), squares).var(3, correction=0)
+    torch.testing.assert_close(losses._spectrum(images).double(), expected, rtol=0.02, atol=1e-8)
