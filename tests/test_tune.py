@@ -22,6 +22,7 @@ from gada_ray.running.lock import only_driver
 from gada_ray.study import estimate, timing
 from gada_ray.study.definition import StudyError, make_plan, selection
 from gada_ray.study.inputs import Data
+from gada_ray.study.virtual import Timeline, play
 from gada_ray.tracking import models, runs
 from tests import inline
 from tests.helpers_manifest import make_manifest
@@ -207,6 +208,37 @@ def test_a_spent_budget_ends_with_what_is_missing_and_the_next_run_takes_it_up(m
     assert code == 0
     assert "6 trainings are done and not done again (6 by study phases)" in text
     assert "0 trainings to do" in text
+
+
+@pytest.mark.slow
+def test_a_plan_prices_what_is_left_where_levels_are_done_by_another_study_and_start_from_its_weights(
+    monkeypatch, capsys, tmp_path
+):
+    monkeypatch.setattr(runner, "run", inline.train)
+    monkeypatch.setattr(runs, "Tracker", MagicMock())
+    monkeypatch.setattr(timing, "probe", inline.constant)
+    arguments = ("--preset", "smoke", "--storage", tmp_path)
+    # The other phases of "phases 1+2+3" are those of levels that the study of the generator does not have.
+    code, text = command(monkeypatch, capsys, "--study", "phases", *arguments, slots=1)
+    assert code == 0, text
+    lines: list[Timeline] = []
+
+    def kept_play(*of, **how):
+        lines.append(play(*of, **how))
+        return lines[-1]
+
+    monkeypatch.setattr(session, "play", kept_play)
+    code, text = command(monkeypatch, capsys, "--study", "generator", *arguments, "--plan", "--slots", 1)
+    assert code == 0, text
+    assert "3 trainings are done and not done again (3 by study phases); 3 to do start from the weights" in text
+    (kept,) = (tmp_path / "plans").glob("generator-*.json")
+    levels = json.loads(kept.read_text())["levels"]
+    assert {level["level"] for level in levels if level["source"]} == {
+        *("reference itself", "hand-made distortions", "real crops again")
+    }
+    # On one slot it is over when the trainings are, less the phases that they take over.
+    (line,) = lines
+    assert line.makespan == pytest.approx(3600 * sum(level["device_hours"] for level in levels))
 
 
 @pytest.mark.slow

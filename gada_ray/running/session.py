@@ -158,7 +158,8 @@ class Session:
         search = Search(self.plan, self.data.splits, self.data.fingerprints, self.store.result)
         search.price_by(cost)
         slots = self.options.slots or slots_here(self.resources)
-        line = play(search, slots, lambda job, skipped: cost(job.trial.config, skipped))
+        stored = estimates.stored_starts(search.waiting, self.store.result)
+        line = play(search, slots, lambda job, skipped: cost(job.trial.config, skipped), stored=stored)
         views.show_plan(self.plan, made, self.reused, self.data, line, path)
 
     def sync(self) -> None:

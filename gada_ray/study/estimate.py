@@ -173,22 +173,30 @@ def _judges(jobs: Sequence[Job], known: Callable[[str], Result | None], counted:
 
 def _skipped(jobs: Sequence[Job], known: Callable[[str], Result | None]) -> dict[str, int]:
     """How many first phases every job takes over: from another job, which is trained before it, or from the store."""
-    available = {job.trial.signature for job in jobs}
-    for job in jobs:
-        for signature in job.trial.starts:
-            if signature not in available and (result := known(signature)) and result.status == "finished":
-                available.add(signature)
+    available = {job.trial.signature for job in jobs} | stored_starts(jobs, known)
     return {job.trial.signature: skipped_phases(job.trial, available) for job in jobs}
 
 
+def stored_starts(jobs: Sequence[Job], known: Callable[[str], Result | None]) -> set[str]:
+    """Signatures of finished trials of record from whose weights some jobs can start."""
+    starts = {signature for job in jobs for signature in job.trial.starts}
+    return {signature for signature in starts if (result := known(signature)) and result.status == "finished"}
+
+
 def pricing(plan: Plan, made: Estimate) -> Callable[[TrainingConfig, int], float] | None:
-    """What a configuration costs without some first phases, in seconds; None where the estimate does not tell."""
-    if any(price(level.config, made.seconds) is None for level in plan.levels):
+    """What a configuration costs without some first phases, in seconds; None where the estimate does not tell.
+
+    Levels that are done need no price, and may have none: another study's trial that went on from a third one's weights
+    does not tell what the first phases take.
+    """
+    left = {level.level for level in made.levels if level.done < level.planned}
+    priced = [level.config for level in plan.levels if price(level.config, made.seconds) is not None]
+    if any(level.name in left and level.config not in priced for level in plan.levels):
         return None
-    usual = {rest_kind(level.config): level.config for level in plan.levels}
+    usual = {rest_kind(config): config for config in priced}
 
     def cost(config: TrainingConfig, skipped: int) -> float:
-        return _cost(config, usual.get(rest_kind(config), plan.levels[0].config), made.seconds, skipped)
+        return _cost(config, usual.get(rest_kind(config), priced[0]), made.seconds, skipped)
 
     return cost
 

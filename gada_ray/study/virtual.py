@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass
 
 from gada_ray.store import FoldRecord, Result, RunRecord
@@ -42,15 +42,17 @@ def play(
     slots: int,
     seconds: Callable[[Job, int], float],
     score: Callable[[Job], float] = lambda job: float(job.trial.fold.split),
+    stored: Collection[str] = (),
 ) -> Timeline:
     """Run a search to its end. `seconds` are of a job whose first phases are skipped, `score` is its SROCC.
 
-    By default scores depend on the split alone, so that no proposal is given up.
+    By default scores depend on the split alone, so that no proposal is given up. First phases are taken over from
+    trainings that are done by then, and from `stored` ones, which have these signatures.
     """
     now, work, trainings = 0.0, 0.0, 0
     order = itertools.count()
     running: list[tuple[float, int, float, Job]] = []
-    done: set[str] = set()
+    done = set(stored)
     while not search.finished:
         while len(running) < slots and (job := search.next()) is not None:
             took = seconds(job, skipped_phases(job.trial, done))
