@@ -95,13 +95,14 @@ def hit(tmp_path_factory, data, database) -> SimpleNamespace:
     while not trains(storage):
         assert process.poll() is None, storage.with_suffix(".log").read_text()
         time.sleep(0.2)
-    early = list(storage.glob("trials/*/checkpoint.pt"))
     family = psutil.Process(process.pid).children(recursive=True)
+    since = time.time()
     process.terminate()
     code, text = finish(process, storage)
     _, alive = psutil.wait_procs(family, timeout=30)
-    left = {kind: list(storage.glob(kind)) for kind in ("locks/*", "trials/*/checkpoint.pt")}
-    return SimpleNamespace(storage=storage, code=code, text=text, early=early, alive=alive, left=left)
+    checkpoints = {path: path.stat().st_mtime >= since for path in storage.glob("trials/*/checkpoint.pt")}
+    locks = list(storage.glob("locks/*"))
+    return SimpleNamespace(storage=storage, code=code, text=text, alive=alive, checkpoints=checkpoints, locks=locks)
 
 
 @pytest.mark.ray
@@ -110,8 +111,9 @@ def test_a_study_that_gets_sigterm_ends_with_a_table_and_checkpoints(hit):
     assert "SIGTERM ended the study with" in hit.text and "What is missing" in hit.text
     assert "Traceback" not in hit.text and "error: " not in hit.text
     assert not hit.alive
-    assert not hit.left["locks/*"]
-    assert hit.left["trials/*/checkpoint.pt"] and not hit.early
+    assert not hit.locks
+    # The last ones before were those of a phase's end, which a fast machine may have passed.
+    assert any(hit.checkpoints.values()), hit.checkpoints
 
 
 @pytest.fixture(scope="module")
