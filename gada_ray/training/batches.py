@@ -5,6 +5,7 @@ Letters in shapes: n crops in a batch, m training rows, c crop side.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,7 @@ from gada_ray import devices
 from gada_ray.config import TrainingConfig
 from gada_ray.data import sampling
 from gada_ray.data.crops import CropSource, corners, generator_for, random_places
+from gada_ray.model.layers import Views
 
 JITTER = 0.05
 """Standard deviation of the noise on the qualities asked of the generator under "empirical" conditions."""
@@ -34,6 +36,11 @@ class Batch:
     quality: Tensor
     references: Places | None = None
     """Of real crops, where the same windows of their references are."""
+
+    @functools.cached_property
+    def views(self) -> Views:
+        """The crops as judges and losses see them, for all of a step."""
+        return Views(self.images)
 
 
 class Batches:

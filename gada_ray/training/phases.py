@@ -17,7 +17,6 @@ from gada_ray.config import PARTS, PhaseConfig, RateConfig, TrainingConfig
 from gada_ray.data.crops import CropSource, generator_for, seed_for
 from gada_ray.model.discriminator import Discriminator, Gada, Judgement
 from gada_ray.model.generator import Generator, make_generator
-from gada_ray.model.layers import Views
 from gada_ray.training import losses, procedures
 from gada_ray.training.averages import Average
 from gada_ray.training.batches import Batch, Batches
@@ -114,15 +113,14 @@ class Phase:
             # The judge's gradients end at the crops; the generator's go on from there.
             seen = replace(generated, images=generated.images.detach().requires_grad_(self.trains_generator))
         on_real = on_generated = None
-        views = Views(real.images)
         with self._autocast():
             if self.judge_optimiser is not None and phase.images != "generated":
-                on_real = judge(views)
+                on_real = judge(real.views)
             if seen is not None and self._judges_generated:
                 # Separate passes: batch statistics are of one kind of image, and the running ones of real images.
                 keep = _frozen_statistics(judge) if on_real is not None else contextlib.nullcontext()
                 with keep:
-                    on_generated = judge(seen.images)
+                    on_generated = judge(seen.views)
         if self.judge_optimiser is not None:
             self.judge_optimiser.zero_grad(set_to_none=True)
             weights = [weight for group in self.judge_optimiser.param_groups for weight in group["params"]]
@@ -131,7 +129,7 @@ class Phase:
                 loss.backward(inputs=weights, retain_graph=self.trains_generator)
         if self.generator_optimiser is not None:
             assert generated is not None and seen is not None
-            (gradient,) = torch.autograd.grad(self._generator_loss(views, seen, on_generated, terms), seen.images)
+            (gradient,) = torch.autograd.grad(self._generator_loss(real, seen, on_generated, terms), seen.images)
             self.generator_optimiser.zero_grad(set_to_none=True)
             generated.images.backward(gradient)
             self.generator_optimiser.step()
@@ -211,10 +209,9 @@ class Phase:
             predicted, quality = losses.weighted_quality(predicted, judgement.weight, crops), quality[::crops]
         return losses.quality_loss(self.config.losses.quality, predicted, quality)
 
-    def _generator_loss(self, real: Views, seen: Batch, judged: Judgement | None, terms: dict[str, Tensor]) -> Tensor:
+    def _generator_loss(self, real: Batch, seen: Batch, judged: Judgement | None, terms: dict[str, Tensor]) -> Tensor:
         """The weighted sum for the generator, of its crops beside real ones, and what the judge says of them."""
         weights, teacher = self.config.losses, self.average.network.judge
-        views = Views(seen.images)
         parts = {"reconstruction": (weights.l1_weight, losses.reconstruction_loss(real.images, seen.images))}
         if weights.adversarial_weight:
             assert judged is not None
@@ -223,13 +220,13 @@ class Phase:
         asked = weights.generator_class_weight or weights.generator_quality_weight
         if weights.statistics_weight or (asked and weights.generator_learns_from == "average"):
             with self._autocast():
-                maps = teacher.trunk.maps(views)
+                maps = teacher.trunk.maps(seen.views)
                 if asked and weights.generator_learns_from == "average":
                     judged = teacher.heads(teacher.trunk.pooled(maps[-1]))
             if weights.statistics_weight:
                 with torch.no_grad(), self._autocast():
-                    wanted = [real.images, real.detail, real.contrast, *teacher.trunk.maps(real)]
-                ours = [views.images, views.detail, views.contrast, *maps]
+                    wanted = [real.images, real.views.detail, real.views.contrast, *teacher.trunk.maps(real.views)]
+                ours = [seen.images, seen.views.detail, seen.views.contrast, *maps]
                 statistics = losses.statistics_loss(ours, wanted, self.config.data.crop_px)
                 parts["statistics"] = (weights.statistics_weight, statistics)
         if weights.spectrum_weight:
