@@ -97,7 +97,8 @@ def test_gada_trains_other_trunks_and_dropout_draws_the_same_again(tmp_path, net
 
 def test_the_study_gives_every_network_the_same_steps() -> None:
     plan = make_plan("peers", studies.peers.STUDY, "small", "demo", {})
-    assert {level.config.steps for level in plan.levels} == {1500}
+    assert {level.config.steps for level in plan.levels} == {1000}
+    assert len({level.config.data.batch * level.config.data.crop_px**2 for level in plan.levels}) == 1, "pixels a step"
     by_name = {level.name: level.config for level in plan.levels}
     assert not by_name["CNN of Kang"].uses_references and not by_name["DIQaM-NR"].uses_references
     assert {c.data.crop_px for n, c in by_name.items() if "Kang" in n or "DIQaM" in n} == {32}
