@@ -172,7 +172,7 @@ def memory_rows(dataset: IqaDataset, device: torch.device, quick: bool) -> Itera
             timing.probe(config, dataset, 1, Execution(str(device)))
             yield "memory of a trial", f"{px} px, batch {batch}", f"{devices.peak_mb(device):.0f} MB", "of this process"
             continue
-        peak = timing.peak_mb(config, dataset, Execution(str(device)))
+        peak = timing.peak_mb([(config, dataset)], Execution(str(device)))
         many = int(1 / devices.share(peak, devices.total_mb()))
         yield "memory of a trial", f"{px} px, batch {batch}", f"{peak:.0f} MB", f"a study puts {many} on this GPU"
 

@@ -389,7 +389,7 @@ class Session:
 
 
 def choose_resources(plan: Plan, data: Data, options: Options) -> Resources:
-    """What a trial gets; by default as many share a GPU as its memory allows, measured by steps of the largest level.
+    """What a trial gets; by default as many share a GPU as its memory allows, measured by steps of every kind.
 
     Raises:
         ResourceError: for a GPU wish on a machine without one, unless the trials run on a cluster elsewhere.
@@ -397,11 +397,11 @@ def choose_resources(plan: Plan, data: Data, options: Options) -> Resources:
     chosen = of_a_trial(options.cpus, options.gpus, options.max_concurrent, options.checkpoint_every_s, options.address)
     if not chosen.gpus or options.gpus is not None or options.address is not None:
         return chosen
-    largest = max((level.config for level in plan.levels), key=lambda config: config.data.crop_px * config.data.batch)
     from gada_ray.study import timing
 
+    trainings = [(level.largest, data.datasets[selection(level.config)]) for level in plan.levels]
     with console.status("measuring the memory of a trial"):
-        peak = timing.peak_mb(largest, data.datasets[selection(largest)], chosen.execution)
+        peak = timing.peak_mb(trainings, chosen.execution)
     return dataclasses.replace(chosen, gpus=devices.share(peak, devices.total_mb()))
 
 

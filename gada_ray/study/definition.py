@@ -16,6 +16,8 @@ from gada_ray.study.space import Dimension
 
 Values = Mapping[str, Any]
 """Values of a configuration by dotted path."""
+SIZES = ("data.crop_px", "data.batch")
+"""What decides how much memory a step takes, of all that can be searched in a level."""
 Selection = tuple[bool, str, bool, int | None, bool]
 """What decides which images and scores of a database are loaded; see `selection`."""
 
@@ -72,6 +74,12 @@ class LevelPlan:
     """Proposals made at once."""
     place: int = 0
     """Where the level stands among all of the study."""
+
+    @property
+    def largest(self) -> TrainingConfig:
+        """The configuration with the largest crops and batches that are searched: none takes more of a GPU's memory."""
+        sizes = {path: self.space[path] for path in SIZES if path in self.space}
+        return with_values(self.config, {path: size.highest for path, size in sizes.items()})
 
 
 @dataclass(frozen=True)

@@ -53,11 +53,14 @@ def probe(
     return {kind: value for kind, value in seconds.items() if kind not in set(known)}
 
 
-def peak_mb(config: TrainingConfig, dataset: IqaDataset, execution: Execution) -> float:
-    """MiB of its GPU that a trial takes, found by a probe."""
+def peak_mb(trainings: Iterable[tuple[TrainingConfig, IqaDataset]], execution: Execution) -> float:
+    """MiB of its GPU that the largest of some trainings takes, found by steps of every kind among them."""
     device = torch.device(execution.device)
     devices.settle(device)
-    probe(config, dataset, 1, execution)
+    known: Seconds = {}
+    for config, dataset in trainings:
+        known |= probe(config, dataset, 1, execution, known)
+        devices.free(device)
     return devices.reserved_mb(device)
 
 

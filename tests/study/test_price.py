@@ -2,13 +2,15 @@ from __future__ import annotations
 
 import pytest
 
-from gada_ray import SMOKE, DataConfig, devices, gada, with_values
+from gada_ray import SMOKE, Choice, DataConfig, LogUniform, devices, direct, gada, with_values
 from gada_ray.data import load_dataset
-from gada_ray.study.price import Price, from_past, price, work
+from gada_ray.study import timing
+from gada_ray.study.definition import make_plan
+from gada_ray.study.price import Price, from_past, price, rest_kind, step_kind, work
 from gada_ray.study.timing import probe
 from gada_ray.trial import Execution
 from tests.study.test_search import result, search, study
-from tests.toy import TINY
+from tests.toy import TINY, toy_dataset
 
 
 @pytest.mark.parametrize("total_mb", [8_000, 24_000, 80_000])
@@ -49,6 +51,28 @@ def test_a_probe_times_every_kind_of_step_once_and_keeps_nothing():
     again = price(longer, seconds)
     assert again and again.phases[0] == pytest.approx(100 * cost.phases[0])
     assert probe(longer, dataset, 80, Execution(), seconds) == {}
+
+
+def test_a_trials_memory_is_measured_by_the_steps_of_all_levels_with_the_largest_batch_that_is_searched(monkeypatch):
+    levels = {"direct": {"phases": (direct(4),)}, "GADA": {}, "other rates": {"rates.generator": 1e-4}}
+    batches = {"data.batch": Choice(2, 4, 6), "rates.evaluator": LogUniform(1e-4, 1e-3)}
+    plan = make_plan("toy", study(levels, proposals=2, space=batches), "smoke", "toy", {})
+    timed: list[str] = []
+
+    def noted(*args):
+        found = probe(*args)
+        timed.extend(found)
+        return found
+
+    monkeypatch.setattr(timing, "probe", noted)
+    monkeypatch.setattr(devices, "reserved_mb", lambda device: 100.0 * len(timed))
+    dataset = toy_dataset()
+    peak = timing.peak_mb([(level.largest, dataset) for level in plan.levels], Execution())
+    six = [with_values(level.config, {"data.batch": 6}) for level in plan.levels]
+    kinds = {step_kind(config, number) for config in six for number in range(len(config.phases))}
+    assert len(kinds) == 4, "the baseline's, and those of three phases"
+    assert sorted(timed) == sorted({*kinds, rest_kind(six[0])}), "each once"
+    assert peak == 500.0
 
 
 def test_past_trials_price_steps_that_other_levels_share_and_not_those_of_other_devices():
