@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gada_ray import bytecode, devices
-from gada_ray.config import digest
+from gada_ray.config import TrainingConfig, digest
 from gada_ray.data.split_files import save_splits
 from gada_ray.data.splits import splits_hash
 from gada_ray.errors import first_line
@@ -32,6 +32,7 @@ from gada_ray.store import Folder, Result, Store, write_whole
 from gada_ray.study import estimate as estimates
 from gada_ray.study.definition import Plan, selection
 from gada_ray.study.inputs import Data, load_others
+from gada_ray.study.price import work
 from gada_ray.study.search import Configuration, Job, Search
 from gada_ray.study.summary import ConfigurationRun, Trial, configuration_key
 from gada_ray.study.virtual import play
@@ -201,7 +202,7 @@ class Session:
                 cost = estimates.pricing(self.plan, made) if made else None
                 if cost:
                     self.search.price_by(cost)
-                self._train(made)
+                self._train(made, cost or work)
                 self._lock.check()
             ended_by = self._interruption.name
             with console.status("finishing MLflow"):
@@ -233,7 +234,7 @@ class Session:
             return 1
         return 0
 
-    def _train(self, made: estimates.Estimate | None) -> None:
+    def _train(self, made: estimates.Estimate | None, cost: Callable[[TrainingConfig, int], float]) -> None:
         """On the cluster, until all is done or it is enough."""
         from gada_ray.running import cluster
 
@@ -243,16 +244,19 @@ class Session:
                     self._ray.result()
                 slots = cluster.connect(self.options.address, self.resources)
             self._interruption.listen()
-            self._train_on(slots, made)
+            self._train_on(slots, made, cost)
         finally:
             cluster.disconnect()
 
-    def _train_on(self, slots: int, made: estimates.Estimate | None) -> None:
+    def _train_on(
+        self, slots: int, made: estimates.Estimate | None, cost: Callable[[TrainingConfig, int], float]
+    ) -> None:
         from gada_ray.running import runner
 
         search = self.search
         views.describe(self.plan, self.data, self.resources, slots, self.reused, made)
-        status = Status(console, self.plan.study, search.waiting, lambda: search.planned, views.share(self.resources))
+        asked = views.share(self.resources)
+        status = Status(console, self.plan.study, search.waiting, lambda: search.planned, asked, cost)
         status.done = status.reused = self.reused.total
         self._status = status
         with status, self._interruption.noted():

@@ -12,6 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from gada_ray.config import TrainingConfig
 from gada_ray.identity import Progress
 from gada_ray.store import Result
 from gada_ray.study.price import trial_work, work
@@ -58,17 +59,23 @@ class Status(Watcher):
     """Counts trials and estimates the time that is left from the work that was done so far."""
 
     def __init__(
-        self, console: Console, title: str, upcoming: Iterable[Job], planned: Callable[[], int], asked: str = "a worker"
+        self,
+        console: Console,
+        title: str,
+        upcoming: Iterable[Job],
+        planned: Callable[[], int],
+        asked: str = "a worker",
+        cost: Callable[[TrainingConfig, int], float] = work,
     ) -> None:
         """Start the clock.
 
         `upcoming` are the jobs known so far; `planned` counts the trials of the study, as far as can be known; `asked`
-        is what a trial waits for.
+        is what a trial waits for; `cost` is that of a configuration less some first phases, in whatever unit.
         """
-        self._asked = asked
+        self._asked, self._cost = asked, cost
         self._console, self._title, self._planned = console, title, planned
         self._since = self._last = time.monotonic()
-        self._work = trial_work(job.trial for job in upcoming)
+        self._work = trial_work((job.trial for job in upcoming), cost)
         self._all_work = sum(self._work.values())
         self._done_work = 0.0
         self._running: dict[str, tuple[Job, Progress]] = {}
@@ -101,7 +108,7 @@ class Status(Watcher):
     def waits(self, job: Job) -> None:
         """A trial asks for a worker."""
         if job.trial.signature not in self._work:
-            self._work[job.trial.signature] = work(job.trial.config)
+            self._work[job.trial.signature] = self._cost(job.trial.config, 0)
             self._all_work += self._work[job.trial.signature]
         self._waiting[job.trial.signature] = time.monotonic()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from gada_ray.config import TrainingConfig, digest
@@ -86,7 +86,7 @@ def work(config: TrainingConfig, skipped: int = 0) -> float:
     return total + max(1, len(config.phases) - skipped) * 30 * config.evaluation.crops * pixels
 
 
-def trial_work(trials: Iterable[Trial]) -> dict[str, float]:
-    """`work` of trials by signature, what they can take over from each other left out."""
+def trial_work(trials: Iterable[Trial], cost: Callable[[TrainingConfig, int], float] = work) -> dict[str, float]:
+    """What trials cost by signature, less what they can take over from each other."""
     everything = {trial.signature: trial for trial in trials}
-    return {name: work(trial.config, skipped_phases(trial, everything)) for name, trial in everything.items()}
+    return {name: cost(trial.config, skipped_phases(trial, everything)) for name, trial in everything.items()}

@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 
 from gada_ray.running.status import Status
+from gada_ray.study.price import work
 from tests.study.test_search import result, search, study
 
 
@@ -26,10 +27,10 @@ def clock(monkeypatch):
     return made
 
 
-def watched(levels=1):
-    searching = search(study({str(n): {"losses.l1_weight": 1.0 + n} for n in range(levels)}, splits=5))
+def watched(levels=1, splits=5, cost=work):
+    searching = search(study({str(n): {"losses.l1_weight": 1.0 + n} for n in range(levels)}, splits=splits))
     shown = io.StringIO()
-    status = Status(Console(file=shown, width=200), "toy", searching.waiting, lambda: searching.planned, "1 GPU")
+    status = Status(Console(file=shown, width=200), "toy", searching.waiting, lambda: searching.planned, "1 GPU", cost)
     return searching, status, shown
 
 
@@ -69,6 +70,21 @@ def test_a_trial_that_takes_many_times_as_long_as_others_of_its_size_is_named_on
     status.tick()
     assert shown.getvalue().count("has run for 8 min, others of its size take 2 min") == 1
     assert jobs[4].run.name in shown.getvalue()
+
+
+def test_the_time_to_go_counts_trials_by_their_price(clock):
+    # Trainings of 100, 20 and 20 seconds, as many steps each; the first one is through after 200.
+    searching, status, _ = watched(3, 1, lambda config, skipped: 100.0 if config.losses.l1_weight == 1.0 else 20.0)
+    jobs = [searching.next() for _ in range(3)]
+    for job in jobs:
+        status.waits(job)
+    status.started(jobs[0])
+    assert jobs[0].trial.config.losses.l1_weight == 1.0
+    clock.now += 200
+    status.left(jobs[0])
+    status.ended(jobs[0], result(jobs[0], 0.5), known=False)
+    assert status.fraction == pytest.approx(100 / 140)
+    assert status.eta() == "80 s"
 
 
 def test_nodes_that_join_or_leave_are_told(clock):
