@@ -63,7 +63,7 @@ STUDY = Study(
     presets={
         "smoke": Preset(cost="6 trainings of seconds; shows that it runs, nothing else", splits=1, values=SMOKE),
         "small": Preset(
-            cost="18 trainings of 1,000 steps; about two hours on 2 CPU cores, more than half of it DIQaM's",
+            cost="18 trainings of 1,000 steps; about an hour on 2 CPU cores, three quarters of it DIQaM's",
             splits=3,
             values={**SHORT, "phases.gan.steps": 600, "phases.augmentation.steps": 250, "phases.finetuning.steps": 150},
         ),

@@ -12,7 +12,7 @@ from gada_ray.errors import UserError
 from gada_ray.recipes import direct
 from gada_ray.study.contrasts import MEASURES, Contrast
 from gada_ray.study.racing import Racing
-from gada_ray.study.space import Dimension
+from gada_ray.study.space import Choice, Dimension
 
 Values = Mapping[str, Any]
 """Values of a configuration by dotted path."""
@@ -78,8 +78,9 @@ class LevelPlan:
     @property
     def largest(self) -> TrainingConfig:
         """The configuration with the largest crops and batches that are searched: none takes more of a GPU's memory."""
-        sizes = {path: self.space[path] for path in SIZES if path in self.space}
-        return with_values(self.config, {path: size.highest for path, size in sizes.items()})
+        # Whole numbers are searched as choices.
+        sizes = {path: dimension.values for path, dimension in self.space.items() if isinstance(dimension, Choice)}
+        return with_values(self.config, {path: max(sizes[path]) for path in SIZES if path in sizes})
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,6 @@ class Dimension:
         """Whether a value lies in it."""
         raise NotImplementedError
 
-    @property
-    def highest(self) -> Any:
-        """Its highest value."""
-        raise NotImplementedError
-
 
 @dataclass(frozen=True)
 class Range(Dimension):
@@ -37,11 +32,6 @@ class Range(Dimension):
     def holds(self, value: Any) -> bool:
         """Whether a value lies in it."""
         return isinstance(value, (int, float)) and not isinstance(value, bool) and self.low <= value <= self.high
-
-    @property
-    def highest(self) -> float:
-        """Its upper bound."""
-        return self.high
 
     def __str__(self) -> str:
         return f"[{self.low:g}, {self.high:g}]"
@@ -61,11 +51,6 @@ class Choice(Dimension):
     def holds(self, value: Any) -> bool:
         """Whether a value is one of them."""
         return value in self.values
-
-    @property
-    def highest(self) -> Any:
-        """The highest of its values, which must be numbers or all be strings."""
-        return max(self.values)
 
     def __str__(self) -> str:
         return f"({', '.join(map(repr, self.values))})"

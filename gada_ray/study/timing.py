@@ -60,7 +60,7 @@ def peak_mb(trainings: Iterable[tuple[TrainingConfig, IqaDataset]], execution: E
     known: Seconds = {}
     for config, dataset in trainings:
         known |= probe(config, dataset, 1, execution, known)
-        devices.free(device)
+        devices.free(device)  # what one network left must not count for the next
     return devices.reserved_mb(device)
 
 
