@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gada_ray import bytecode, devices
-from gada_ray.config import TrainingConfig, digest
+from gada_ray.config import digest
 from gada_ray.data.split_files import save_splits
 from gada_ray.data.splits import splits_hash
 from gada_ray.errors import first_line
@@ -32,7 +32,7 @@ from gada_ray.store import Folder, Result, Store, write_whole
 from gada_ray.study import estimate as estimates
 from gada_ray.study.definition import Plan, selection
 from gada_ray.study.inputs import Data, load_others
-from gada_ray.study.price import work
+from gada_ray.study.price import Cost, work
 from gada_ray.study.search import Configuration, Job, Search
 from gada_ray.study.summary import ConfigurationRun, Trial, configuration_key
 from gada_ray.study.virtual import play
@@ -234,7 +234,7 @@ class Session:
             return 1
         return 0
 
-    def _train(self, made: estimates.Estimate | None, cost: Callable[[TrainingConfig, int], float]) -> None:
+    def _train(self, made: estimates.Estimate | None, cost: Cost) -> None:
         """On the cluster, until all is done or it is enough."""
         from gada_ray.running import cluster
 
@@ -248,9 +248,7 @@ class Session:
         finally:
             cluster.disconnect()
 
-    def _train_on(
-        self, slots: int, made: estimates.Estimate | None, cost: Callable[[TrainingConfig, int], float]
-    ) -> None:
+    def _train_on(self, slots: int, made: estimates.Estimate | None, cost: Cost) -> None:
         from gada_ray.running import runner
 
         search = self.search

@@ -12,10 +12,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from gada_ray.config import TrainingConfig
 from gada_ray.identity import Progress
 from gada_ray.store import Result
-from gada_ray.study.price import trial_work, work
+from gada_ray.study.price import Cost, trial_work, work
 from gada_ray.study.search import Job
 
 PICTURE_EVERY_S = 0.2
@@ -65,7 +64,7 @@ class Status(Watcher):
         upcoming: Iterable[Job],
         planned: Callable[[], int],
         asked: str = "a worker",
-        cost: Callable[[TrainingConfig, int], float] = work,
+        cost: Cost = work,
     ) -> None:
         """Start the clock.
 

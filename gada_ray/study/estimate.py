@@ -16,7 +16,7 @@ from gada_ray.identity import Execution, Trial, independent_judge
 from gada_ray.store import Folder, Result, StoreError, write_whole
 from gada_ray.study.definition import LevelPlan, Plan, selection
 from gada_ray.study.inputs import Data
-from gada_ray.study.price import Seconds, from_past, price, rest_kind, skipped_phases, trial_work
+from gada_ray.study.price import Cost, Seconds, from_past, price, rest_kind, skipped_phases, trial_work
 from gada_ray.study.search import Job, Search
 
 WORTH_TIMING = 2e9
@@ -183,7 +183,7 @@ def stored_starts(jobs: Sequence[Job], known: Callable[[str], Result | None]) ->
     return {signature for signature in starts if (result := known(signature)) and result.status == "finished"}
 
 
-def pricing(plan: Plan, made: Estimate) -> Callable[[TrainingConfig, int], float] | None:
+def pricing(plan: Plan, made: Estimate) -> Cost | None:
     """What a configuration costs without some first phases, in seconds; None where the estimate does not tell.
 
     Levels that are done need no price, and may have none: another study's trial that went on from a third one's weights

@@ -13,6 +13,10 @@ Seconds = dict[str, float]
 """What parts of a training take on a kind of device: a step by its `step_kind`, the rest of a phase by `rest_kind`."""
 
 
+Cost = Callable[[TrainingConfig, int], float]
+"""What a configuration costs less some first phases, in whatever unit: `work`, or seconds."""
+
+
 @dataclass(frozen=True)
 class Price:
     """Seconds of one training on its device: the steps of every phase, and all else that comes with a phase."""
@@ -86,7 +90,7 @@ def work(config: TrainingConfig, skipped: int = 0) -> float:
     return total + max(1, len(config.phases) - skipped) * 30 * config.evaluation.crops * pixels
 
 
-def trial_work(trials: Iterable[Trial], cost: Callable[[TrainingConfig, int], float] = work) -> dict[str, float]:
+def trial_work(trials: Iterable[Trial], cost: Cost = work) -> dict[str, float]:
     """What trials cost by signature, less what they can take over from each other."""
     everything = {trial.signature: trial for trial in trials}
     return {name: cost(trial.config, skipped_phases(trial, everything)) for name, trial in everything.items()}

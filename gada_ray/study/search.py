@@ -23,12 +23,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from gada_ray.config import TrainingConfig, digest, flatten, with_values
+from gada_ray.config import digest, flatten, with_values
 from gada_ray.data.splits import Fold, Split, splits_hash
 from gada_ray.identity import Trial
 from gada_ray.store import Result
 from gada_ray.study.definition import LevelPlan, Plan, Selection, selection
-from gada_ray.study.price import skipped_phases, work
+from gada_ray.study.price import Cost, skipped_phases, work
 from gada_ray.study.racing import Racing, losers
 from gada_ray.study.space import distribution
 from gada_ray.study.summary import ConfigurationRun
@@ -289,7 +289,7 @@ class Search:
         """
         self.plan, self._splits, self._fingerprints = plan, splits, fingerprints
         self._known, self._on_done = known, on_done
-        self._cost: Callable[[TrainingConfig, int], float] = work
+        self._cost: Cost = work
         self.levels = [LevelSearch(level, plan.racing, self._configuration, on_given_up) for level in plan.levels]
         self._wanted: dict[str, list[Claim]] = {}
         """By signature: trials that were released and are not done. Several jobs may be the same trial."""
@@ -342,7 +342,7 @@ class Search:
         order = np.random.default_rng([self.plan.seed, len(jobs)]).permutation(len(jobs)) if stage == "search" else None
         return Configuration(run, tuple(jobs if order is None else [jobs[i] for i in order]), {})
 
-    def price_by(self, cost: Callable[[TrainingConfig, int], float]) -> None:
+    def price_by(self, cost: Cost) -> None:
         """Order trainings by their price instead of by `work`: `cost` of a configuration less some first phases."""
         self._cost = cost
         self._chains, self._queue = {}, []
