@@ -73,9 +73,9 @@ STUDY = Study(
             Contrast(
                 named("GADA + references", number),
                 named("baseline + references", number),
-                f"Does GADA help where {number} images are rated, and all have the same references?",
+                f"Does GADA help where {number or 'all'} images are rated, and both have the same references?",
             )
-            for number in (5, 20)
+            for number in NUMBERS
         ),
         *(
             Contrast(
