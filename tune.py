@@ -12,6 +12,7 @@ import pkgutil
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -113,7 +114,9 @@ def main(
         study, chosen, preset, dataset, parse_settings(settings or []), count, seed, racing, level or (), extra
     )
     from gada_ray.running import session
-    from gada_ray.study.inputs import check_wishes, load_data
+    from gada_ray.study.inputs import check_wishes, load_data, source
+
+    decided = replace(decided, source=source(data_root, wish))
 
     how = session.Options(
         storage=storage,

@@ -26,7 +26,7 @@ Part = Literal["generator", "trunk", "discriminator", "classifier", "evaluator"]
 class Frozen(BaseModel):
     """A frozen value that refuses unknown fields."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
 
 class DataConfig(Frozen):
@@ -380,6 +380,8 @@ def with_values(config: TrainingConfig, values: Mapping[str, Any]) -> TrainingCo
     for path in sorted(values, key=lambda path: path != "phases"):
         value = values[path]
         if path == "phases":
+            if not isinstance(value, (list, tuple)):
+                raise ConfigError(f"phases: needs a list of phases, got {value!r}")
             tree["phases"] = [phase.model_dump() if isinstance(phase, PhaseConfig) else phase for phase in value]
             continue
         *parents, leaf = path.split(".")
@@ -390,7 +392,7 @@ def with_values(config: TrainingConfig, values: Mapping[str, Any]) -> TrainingCo
             else:
                 node = node.get(parent) if isinstance(node, dict) else None
         if not isinstance(node, dict) or leaf not in node or isinstance(node[leaf], dict):
-            raise ConfigError(_unknown(path, tree))
+            raise ConfigError(_unknown(path, config))
         node[leaf] = value
     try:
         return TrainingConfig.model_validate(tree)
@@ -398,11 +400,11 @@ def with_values(config: TrainingConfig, values: Mapping[str, Any]) -> TrainingCo
         raise ConfigError(explain(error)) from None
 
 
-def _unknown(path: str, tree: Any) -> str:
+def _unknown(path: str, config: TrainingConfig) -> str:
     """Message for a path that no configuration has."""
     import difflib
 
-    known = list(flatten(TrainingConfig.model_validate(tree)))
+    known = list(flatten(config))
     near = difflib.get_close_matches(path, known, n=5, cutoff=0.4) or known
     return f"unknown field '{path}'; nearest: {', '.join(near)}"
 

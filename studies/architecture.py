@@ -30,14 +30,14 @@ STUDY = Study(
         "plain, z at every location": {**PLAIN, "model.noise_map": True},
     },
     presets={
-        "smoke": Preset(cost="13 trainings of seconds; shows that it runs, nothing else", splits=1, values=SMOKE),
+        "smoke": Preset(cost="14 trainings of seconds; shows that it runs, nothing else", splits=1, values=SMOKE),
         "small": Preset(
-            cost="39 trainings of about 1,500 narrow steps; about 3 hours on 2 CPU cores",
+            cost="42 trainings of about 1,500 narrow steps; about 3 hours on 2 CPU cores",
             splits=3,
             values=SHORT,
         ),
         "paper": Preset(
-            cost="13 levels x 10 splits, 45,000 steps: about 110 GPU-hours",
+            cost="14 levels x 10 splits, 45,000 steps: about 110 GPU-hours",
             splits=10,
             values={"data.batch": 64, "model.normalisation": "none"},
         ),

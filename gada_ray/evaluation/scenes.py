@@ -45,14 +45,17 @@ class Scene:
     """uint8 [k, 128]."""
 
 
-def scenes(dataset: IqaDataset, names: Sequence[str]) -> list[Scene]:
-    """The scenes of some references; without references, of all images of some groups."""
+def scenes(dataset: IqaDataset, names: Sequence[str], always: bool = False) -> list[Scene]:
+    """The scenes of some references; without references, of all images of some groups.
+
+    With features where as many others could be compared with them, or `always`.
+    """
     if dataset.has_references:
         numbers = {name: number for number, name in enumerate(dataset.references)}
         wanted = [(name, numbers[name]) for name in names]
     else:
         wanted = [(dataset.references[dataset.reference[row]], int(row)) for row in dataset.rows_of(names)]
-    with_features = len(wanted) ** 2 <= MOST
+    with_features = always or len(wanted) ** 2 <= MOST
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         return list(pool.map(lambda one: scene(one[0], dataset.image(one[1]), with_features), wanted))
 

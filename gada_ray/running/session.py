@@ -139,7 +139,7 @@ class Session:
         """Its agreement on every split, once it is computed."""
         self._elsewhere: pd.DataFrame | None = None
         """What finished trials reached on other databases, once they are tested there."""
-        self._others = load_others(options.also_test, plan.levels[0].config.data)
+        self._others = load_others(options.also_test, plan)
         self.search = Search(plan, data.splits, data.fingerprints, self.store.result, self._on_done, self._on_given_up)
         self.reused = estimates.reuse(self.search)
 
@@ -211,7 +211,10 @@ class Session:
             if not ended_by:
                 model = publish(uri, self.search, self.store, self.data)
                 self._compute_floor()
-                self._test_elsewhere()
+                try:
+                    self._test_elsewhere()
+                except Exception as error:  # the study itself is done, and its results are to be shown
+                    views.warn(f"finished trials could not be tested on other databases: {first_line(error)}")
             views.show_results(self.plan, self.search, self.data, self.store.root, uri, self._brisque)
             views.show_difference(self.search)
             if self._elsewhere is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from gada_ray.config import ConfigError, TrainingConfig, flatten, with_values
@@ -99,6 +100,8 @@ class Plan:
     """None trains every proposal on every split."""
     contrasts: tuple[Contrast, ...] = ()
     """Those of the study whose levels both take part."""
+    source: tuple[str, ...] = ()
+    """What else the command says of data and splits: the database's folder, and a file of splits or "published"."""
 
 
 class StudyError(UserError, ValueError):
@@ -139,10 +142,11 @@ def make_plan(
         raise StudyError(f"study '{name}' has no level '{unknown[0]}'; available: {', '.join(levels)}")
     _check_contrasts(name, study.contrasts, levels)
     chosen = {level: levels[level] for level in only or size.levels or levels}
-    # Levels that are a function of the base take a setting into account; fixed ones would overwrite it in silence.
-    fixed = {} if callable(study.levels) else chosen
-    varied = {path for values in fixed.values() for path in values} | set(size.space)
+    varied = {path for values in chosen.values() for path in values} | set(size.space)
     clash = sorted(varied & set(settings))
+    if callable(study.levels):
+        base_of = partial(_base, name, study, size)
+        clash = [path for path in clash if path in size.space or _overwritten(path, study, base_of, settings, chosen)]
     if clash:
         raise StudyError(f"study '{name}' varies {', '.join(clash)} itself, so it cannot be set")
     if size.generation < 1:
@@ -187,6 +191,20 @@ def make_plan(
         study.racing if racing else None,
         tuple(one for one in study.contrasts if {one.first, one.second} <= taking_part),
     )
+
+
+def _overwritten(
+    path: str,
+    study: Study,
+    base_of: Callable[[Values], TrainingConfig],
+    settings: Values,
+    levels: Mapping[str, Values],
+) -> bool:
+    """Whether a level that is a function of the base has a value of its own whatever is set."""
+    assert callable(study.levels)
+    left_out = study.levels(base_of({other: settings[other] for other in settings if other != path}))
+    own = [(values[path], left_out[level].get(path)) for level, values in levels.items() if path in values]
+    return any(value != settings[path] and value == otherwise for value, otherwise in own)
 
 
 def _base(name: str, study: Study, size: Preset, settings: Values) -> TrainingConfig:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from gada_ray.config import DataConfig, digest
+from gada_ray.config import digest
 from gada_ray.data import (
     DataError,
     IqaDataset,
@@ -23,7 +23,7 @@ from gada_ray.data.files import cache_folder
 from gada_ray.data.rated import rated_rows
 from gada_ray.data.split_files import check_wish
 from gada_ray.store import StoreError, write_whole
-from gada_ray.study.definition import Plan, Selection, StudyError, data_selections
+from gada_ray.study.definition import Plan, Selection, StudyError, data_selections, selection
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,14 @@ def check_wishes(plan: Plan, root: Path | None, wish: str | None = None) -> None
     check_wish(wish)
 
 
+def source(root: Path | None, wish: str | None) -> tuple[str, ...]:
+    """Where data and splits come from, the same from whatever folder the command is run; empty for the defaults."""
+    if root is None and wish is None:
+        return ()
+    file = wish is not None and Path(wish).exists()
+    return str(root.resolve()) if root else "", str(Path(wish or "").resolve()) if file else wish or ""
+
+
 def load_data(plan: Plan, root: Path | None, wish: str | None = None, extra: Photographs | None = None) -> Data:
     """Decode every image once, and divide the references: at random, or as a file or its authors ("published") do.
 
@@ -82,12 +90,29 @@ def load_data(plan: Plan, root: Path | None, wish: str | None = None, extra: Pho
             from gada_ray.data import sampling
 
             sampling.maps(dataset, kind)
-        check_crops(dataset, max(level.config.data.crop_px for level in plan.levels))
+        check_crops(dataset, max(level.largest.data.crop_px for level in plan.levels))
         check_rated(plan, dataset, splits[place])
         if extra:
             check_photographs(plan, extra, dataset, splits[place])
         assert dataset.fingerprint
+    check_same_references(plan, datasets)
     return Data(datasets, splits)
+
+
+def check_same_references(plan: Plan, datasets: Mapping[Selection, IqaDataset]) -> None:
+    """Make sure that all levels divide the same references, since a comparison is paired by split.
+
+    Raises:
+        StudyError: names the levels that have others than the first.
+    """
+    names = {place: set(dataset.references) for place, dataset in datasets.items()}
+    first = names[selection(plan.levels[0].config)]
+    others = [level.name for level in plan.levels if names[selection(level.config)] != first]
+    if others:
+        raise StudyError(
+            f"{'; '.join(others)} of study '{plan.study}' have other references than level '{plan.levels[0].name}', so "
+            f"that no split of theirs can be compared with one of the others; run them apart, in another storage"
+        )
 
 
 def check_rated(plan: Plan, dataset: IqaDataset, splits: Sequence[Split]) -> None:
@@ -112,7 +137,7 @@ def check_photographs(plan: Plan, extra: Photographs, dataset: IqaDataset, split
     """
     from gada_ray.evaluation import scenes
 
-    crop_px = max(level.config.data.crop_px for level in plan.levels if level.config.uses_extra)
+    crop_px = max(level.largest.data.crop_px for level in plan.levels if level.config.uses_extra)
     small = [name for name, shape in zip(extra.names, extra.shapes, strict=True) if min(shape) < crop_px]
     if small:
         raise DataError(
@@ -125,7 +150,7 @@ def check_photographs(plan: Plan, extra: Photographs, dataset: IqaDataset, split
     try:
         found = json.loads(kept.read_text())
     except (OSError, ValueError):
-        found = scenes.shown(scenes.scenes(dataset, held_out), extra)
+        found = scenes.shown(scenes.scenes(dataset, held_out, always=True), extra)
         with contextlib.suppress(StoreError):
             write_whole(kept, json.dumps(found).encode())
     if found:
@@ -140,18 +165,21 @@ def _some(names: Sequence[str], most: int = 20) -> str:
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
-def load_others(wishes: Sequence[str], config: DataConfig) -> dict[str, IqaDataset]:
+def load_others(wishes: Sequence[str], plan: Plan) -> dict[str, IqaDataset]:
     """Databases that are asked for as NAME=DIR, by name.
 
     Raises:
-        DataError: for a wish of another form, a name given twice, and whatever is wrong with the data.
+        DataError: for a wish of another form, a name given twice, images that are smaller than the crops of a level,
+            and whatever is wrong with the data.
     """
+    config, crop_px = plan.levels[0].config.data, max(level.largest.data.crop_px for level in plan.levels)
     found: dict[str, IqaDataset] = {}
     for wish in wishes:
         name, _, root = wish.partition("=")
         if name in found:
             raise DataError(f"--also-test names {name} twice; a database of another folder needs a run of its own")
         found[name] = load_dataset(name, Path(root) if root else None, config)
+        check_crops(found[name], crop_px)
     return found
 
 

@@ -17,7 +17,7 @@ from gada_ray.tracking.address import SQLITE, default_uri
 
 
 def plan_key(plan: Plan) -> str:
-    """Names what was asked for on the command line, whatever the data, so that its winner can be found without them."""
+    """Names what was asked for on the command line, so that its winner can be found without a look at the data."""
     levels = [
         [
             level.name,
@@ -27,7 +27,7 @@ def plan_key(plan: Plan) -> str:
         ]
         for level in plan.levels
     ]
-    return digest([plan.study, plan.preset, plan.dataset, plan.splits, plan.seed, levels])
+    return digest([plan.study, plan.preset, plan.dataset, plan.splits, plan.seed, levels, *plan.source])
 
 
 def best(uri: str, plan: Plan) -> str:

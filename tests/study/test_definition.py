@@ -7,6 +7,7 @@ import pytest
 from gada_ray import Choice, Contrast, LogUniform, Preset, Study, finetuning, gada, gan
 from gada_ray.config import ConfigError
 from gada_ray.study.definition import StudyError, data_selections, make_plan
+from studies import learning_rates
 from tests.toy import TINY
 
 RATE = {"rates.evaluator": LogUniform(1e-5, 1e-1)}
@@ -45,6 +46,23 @@ def test_levels_may_be_a_function_of_the_base_and_see_settings():
 
     alone, tuned = plan({"phases.gan.steps": 8}, levels=levels).levels
     assert (alone.config.steps, tuned.config.steps) == (16, 16)
+
+
+def test_a_setting_that_a_level_would_overwrite_whatever_it_is_is_refused_also_where_levels_are_a_function():
+    def levels(base):
+        return {"few": {"data.rated_images": 5}, "half": {"phases.gan.steps": base.phases[0].steps // 2}}
+
+    assert plan({"phases.gan.steps": 8}, levels=levels).levels[1].config.phases[0].steps == 4
+    assert [level.config.data.rated_images for level in plan({"data.rated_images": 5}, levels=levels).levels] == [5, 5]
+    with pytest.raises(StudyError, match=r"varies data\.rated_images itself"):
+        plan({"data.rated_images": 6}, levels=levels)
+
+
+def test_the_rates_of_the_paper_are_those_of_section_4_2():
+    found = make_plan("learning_rates", learning_rates.STUDY, "small", "demo", {}).levels[0]
+    rates = found.config.rates
+    assert found.name == "paper's rates"
+    assert (rates.discriminator, rates.generator, rates.classifier, rates.evaluator) == (1e-4, 5e-4, 5e-4, 5e-4)
 
 
 @pytest.mark.parametrize(

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 from skimage import data
 
-from gada_ray import Preset, Study, gada
+from gada_ray import Choice, Preset, Study, gada, with_values
 from gada_ray.data import DataError, make_splits
 from gada_ray.data.dataset import Photographs
 from gada_ray.data.photos import load_photographs
 from gada_ray.evaluation import scenes
 from gada_ray.study import inputs
-from gada_ray.study.definition import make_plan
+from gada_ray.study.definition import StudyError, make_plan
 from tests.toy import TINY, toy_dataset
 
 
@@ -81,9 +83,60 @@ def test_a_crop_of_a_tested_picture_is_found_however_many_photographs_there_are(
     assert found == {"1.png": "coffee"}
 
 
+def test_features_of_what_is_tested_are_made_however_many_pictures_that_are(monkeypatch):
+    monkeypatch.setattr(scenes, "MOST", 0)
+    made, scene = [], scenes.scene
+
+    def noted(name, image, with_features=True):
+        made.append(with_features)
+        return scene(name, image, with_features)
+
+    monkeypatch.setattr(scenes, "scene", noted)
+    assert loaded(monkeypatch, photographs(np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)))
+    assert made and all(made)
+
+
 def test_photographs_that_are_smaller_than_a_crop_are_named(monkeypatch):
     with pytest.raises(DataError, match=re.escape("crops of 16x16 pixels do not fit into 0.png; take them out")):
         loaded(monkeypatch, photographs(np.zeros((15, 40, 3), np.uint8)))
+
+
+def searched(values):
+    presets = {"p": Preset(cost="-", splits=2, values=TINY, space=values, proposals=2)}
+    of = Study(question="?", base=with_values(gada(3, 2, 1), TINY), levels={"a": {}}, presets=presets)
+    return make_plan("toy", of, "p", "toy", {})
+
+
+def test_images_that_are_smaller_than_a_crop_that_may_be_proposed_are_refused(monkeypatch):
+    monkeypatch.setattr(inputs, "load_dataset", lambda *_: toy_dataset())
+    largest = int(toy_dataset().shapes.min())
+    assert inputs.load_data(searched({"data.crop_px": Choice(16, largest)}), None)
+    for load in (inputs.load_data, lambda plan, _: inputs.load_others(["toy=there"], plan)):
+        with pytest.raises(DataError, match=f"crops of {largest + 8}x{largest + 8} pixels do not fit"):
+            load(searched({"data.crop_px": Choice(16, largest + 8)}), None)
+
+
+def test_levels_that_divide_other_references_are_refused_before_anything_is_trained(monkeypatch):
+    whole = toy_dataset()
+    fewer = replace(whole, references=("another", *whole.references[1:]))
+    monkeypatch.setattr(inputs, "load_dataset", lambda _, __, config: fewer if config.dmos == "realigned" else whole)
+    with pytest.raises(StudyError, match="few of study 'toy' have other references than level 'plain'"):
+        inputs.load_data(two({"data.dmos": "realigned"}), None)
+    assert inputs.load_data(two({}), None)
+
+
+def two(values):
+    presets = {"p": Preset(cost="-", splits=2, values=TINY)}
+    of = Study(question="?", base=gada(3, 2, 1), levels={"plain": {}, "few": values}, presets=presets)
+    return make_plan("toy", of, "p", "toy", {})
+
+
+def test_where_data_come_from_is_the_same_from_every_folder(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "splits.json").touch()
+    found = (str(tmp_path / "live"), str(tmp_path / "splits.json"))
+    assert inputs.source(Path("live"), "splits.json") == inputs.source(tmp_path / "live", found[1]) == found
+    assert inputs.source(None, "published") == ("", "published") and inputs.source(None, None) == ()
 
 
 def test_more_rated_images_than_there_are_is_refused_before_anything_is_trained(monkeypatch):

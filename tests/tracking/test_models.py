@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -195,6 +196,12 @@ def test_the_best_is_that_of_the_same_options_and_a_new_winner_takes_its_place(t
     assert models.best(trained.uri, plan_of()) == second
     assert publish(trained) == address
     assert models.best(trained.uri, plan_of()) == address
+
+
+def test_the_best_on_one_folder_or_file_of_splits_is_not_that_on_another():
+    plan = plan_of()
+    keys = [lookup.plan_key(replace(plan, source=source)) for source in ((), ("/a", ""), ("/b", ""), ("/a", "/s.json"))]
+    assert len(set(keys)) == 4 and keys[0] == lookup.plan_key(plan)
 
 
 def test_mlflow_that_cannot_be_used_is_one_error_that_says_what_to_do(trained, tmp_path, monkeypatch):
