@@ -24,7 +24,8 @@ TEXT = (
     "Left: mean test SROCC over splits against the number of distorted images of the training part that are rated, "
     "with its 95 % interval, which holds how much easier one split is than another. Right: the difference from "
     "“{against}” with as many rated images, paired by split, and the interval of that, which does not. Both allow for "
-    "splits that overlap, and neither for the number of comparisons: the verdict is about the contrasts."
+    "splits that overlap, and neither for the number of comparisons: the verdict is about the contrasts. In the table "
+    "of scores, BRISQUE knows the scores of all images of the training part."
 )
 
 

@@ -85,6 +85,8 @@ def best(scores: pd.DataFrame, pairs: pd.DataFrame) -> str:
     if not len(family):
         return f"{reached}, the most of {len(means)} levels, on one split, from which nothing can be concluded."
     rivals = {str(row["second" if row["first"] == top else "first"]): row for row in _with(family, top)}
+    if not rivals:
+        return f"{reached}, the most of {len(means)} levels, on one split so far, from which nothing can be concluded."
     next_best = next(str(level) for level in means.index[1:] if level in rivals)
     worse = [
         level
@@ -200,7 +202,7 @@ def _photographs(configs: Mapping[str, Mapping[str, Any]]) -> str:
 
 def _selection(runs: Runs) -> str:
     if runs.search.empty:
-        return "none: a fixed budget, the last weights, test references scored once"
+        return "none: a fixed budget, the weights of its end, test references scored once"
     searched = runs.configurations[runs.configurations["stage"] == "search"].groupby("level", sort=False).size()
     counts = _by_level({str(level): str(count) for level, count in searched.items()})
     return (

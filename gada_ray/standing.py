@@ -134,7 +134,10 @@ def take_over(store: Store, trial: Trial, network: Gada, average: Average) -> St
         if result.config.evaluation != trial.config.evaluation:
             # Scores on the way are another protocol's.
             standing.curves = [point for point in standing.curves if point[3].startswith("loss/")]
+            # What is said of the generator holds for the weights that generated.
+            same = result.config.evaluation.weights == trial.config.evaluation.weights
             for phase in standing.phases:
-                phase["metrics"] = {k: v for k, v in phase["metrics"].items() if k.startswith(GENERATOR)}
+                kept = {name: value for name, value in phase["metrics"].items() if name.startswith(GENERATOR)}
+                phase["metrics"] = kept if same else {}
         return standing
     return None

@@ -152,11 +152,17 @@ class Store:
 
     @property
     def empty(self) -> bool:
-        """Whether no trial was ever begun here."""
+        """Whether no trial was ever begun here.
+
+        Raises:
+            StoreError: if the storage does not answer or refuses.
+        """
         try:
             return next(iter((self.root / "trials").iterdir()), None) is None
         except (FileNotFoundError, NotADirectoryError):  # a place on S3 is a folder once something is in it
             return True
+        except Exception as error:  # botocore's errors share no base class with those of files
+            raise unusable(self.root, error) from error
 
     def check(self) -> None:
         """Find out whether a bucket is there and may be read, before anything is trained. Folders are made when needed.

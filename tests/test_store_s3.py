@@ -154,8 +154,9 @@ def test_a_bucket_that_is_not_there_is_named_before_anything_is_trained(s3):
 
 def test_missing_credentials_are_named(s3, monkeypatch):
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
-    with pytest.raises(StoreError, match=r"s3://studies/gada/runs cannot be used \(.*credentials.*AWS_"):
-        Store(STORAGE).check()
+    for use in (Store.check, lambda store: store.empty):
+        with pytest.raises(StoreError, match=r"s3://studies/gada/runs cannot be used \(.*credentials.*AWS_"):
+            use(Store(STORAGE))
 
 
 def test_a_server_that_went_away_is_named_where_a_result_is_read(s3, monkeypatch):

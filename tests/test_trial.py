@@ -372,5 +372,7 @@ def test_a_trial_that_is_tested_in_another_way_is_not_trained_again_and_has_the_
     trained = run_trial(toy_trial(dataset, config), dataset, other)
     assert trained.run.reused is None
     assert result.metrics == trained.metrics and first.metrics != result.metrics
+    for taken_over, measured in zip(result.phases, trained.phases, strict=True):
+        assert taken_over.metrics.items() <= measured.metrics.items(), "none of another protocol's"
     name = "predictions.csv"
     assert store.read(result.signature, name) == other.read(trained.signature, name)

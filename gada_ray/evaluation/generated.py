@@ -214,9 +214,10 @@ def _range(source: CropSource, rows: Tensor, count: int) -> Tensor:
 
 
 def _ranks(asked: Tensor, shown: Tensor) -> list[float]:
-    """Rank correlations of what was asked `[q]` with every row of what is shown `[n, q]`; 0 where a row is constant."""
+    """Rank correlations of what was asked `[q]` with every row of what is shown `[n, q]`; 0 where one is constant."""
     x, rows = asked.cpu().numpy(), shown.double().cpu().numpy().round(6)
-    return [float(stats.spearmanr(x, row).statistic) if np.ptp(row) > 0 else 0.0 for row in rows]
+    varied = np.ptp(x) > 0
+    return [float(stats.spearmanr(x, row).statistic) if varied and np.ptp(row) > 0 else 0.0 for row in rows]
 
 
 def _uint8(images: Tensor) -> np.ndarray:

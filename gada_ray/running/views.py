@@ -203,7 +203,7 @@ def show_results(
     console.print(view)
     for level in search.levels:
         if level.level.space and level.best:
-            chosen = ", ".join(f"{path}={level.best.run.values[path]:.3g}" for path in level.level.space)
+            chosen = ", ".join(f"{path}={short(level.best.run.values[path])}" for path in level.level.space)
             say(f"{level.level.name}: {chosen}; validation SROCC {level.best.mean:.3f}, best of {len(level.proposed)}")
     say(f"results: {root}\ntable: {path}\nMLflow: {where_to_look(uri)}")
 
@@ -257,6 +257,11 @@ def show_failures(search: Search, root: Folder) -> None:
         warn(f"{job.run.name}, split {job.trial.fold.split}: {result.status} ({result.cause}), {where}")
     if failed:
         warn(f"{len(failed)} trainings have no score; they are not tried again, unless their folders are deleted")
+
+
+def short(value: Any) -> str:
+    """A searched value, three digits of a number with many."""
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def _count(row: pd.Series[Any]) -> str:

@@ -35,7 +35,9 @@ def step_kind(config: TrainingConfig, number: int) -> str:
     phase = config.phases[number]
     terms = {name: bool(value) if name.endswith("_weight") else value for name, value in config.losses}
     kind = [phase.trains, phase.images, phase.conditions, phase.generated_by, phase.generated_weight > 0]
-    return digest(["step", _shapes(config), terms, *kind])
+    # Photographs that nobody rated take memory of the device besides.
+    more = ["extra"] if phase.generated_from == "extra" else []
+    return digest(["step", _shapes(config), terms, *kind, *more])
 
 
 def rest_kind(config: TrainingConfig) -> str:

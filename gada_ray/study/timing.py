@@ -58,10 +58,14 @@ def peak_mb(trainings: Iterable[tuple[TrainingConfig, IqaDataset]], execution: E
     device = torch.device(execution.device)
     devices.settle(device)
     known: Seconds = {}
+    again = 0.0
     for config, dataset in trainings:
         known |= probe(config, dataset, 1, execution, known)
         devices.free(device)  # what one network left must not count for the next
-    return devices.reserved_mb(device)
+        if config.evaluation.judge_steps:
+            again = max(again, dataset.pixels.nbytes / 2**20)
+    # The judge of generated images is a training inside another, with pixels of its own.
+    return devices.reserved_mb(device) + again
 
 
 def besides(trial: Trial, dataset: IqaDataset, execution: Execution, seconds: Seconds) -> float:

@@ -56,6 +56,12 @@ def test_contrasts_are_kept_as_text_also_as_they_were_before_they_had_a_measure(
     assert from_text('[["GADA", "baseline", "Does GADA help?"]]') == NAMED and from_text("") == ()
 
 
+def test_a_best_level_with_one_split_so_far_concludes_nothing():
+    splits = pd.concat([frame([0.0, 0.1]), frame([0.0]).query("level == @A").assign(level="best", srocc=0.99)])
+    (text,) = verdict(tables.scores(splits), tables.pairs(splits), tables.contrasts(splits, ()), ())
+    assert "“best” reaches a mean test SROCC of .990, the most of 3 levels, on one split so far" in text
+
+
 def test_one_split_concludes_nothing_and_says_so():
     assert said([0.1]) == (
         "Does GADA help? Nothing can be concluded yet: “GADA” and “baseline” have fewer than two splits in common.",

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -99,6 +100,15 @@ def test_a_judge_of_its_own_sees_which_classes_show_what_was_asked(dataset):
     # What it says of true crops does not depend on the generator.
     other = measured(dataset, Writing(0), Knowing())
     assert all(found[name] == other[name] for name in found if "real" in name)
+
+
+def test_a_class_with_one_image_has_measures_that_are_numbers(dataset):
+    rows = torch.arange(len(dataset))
+    one_each = torch.tensor([int((toy_source(dataset).distortion == c).nonzero()[0]) for c in range(len(DISTORTIONS))])
+    rest = rows[~torch.isin(rows, one_each)]
+    found = generated.measure(Writing(2), Knowing(), toy_source(dataset), rest, one_each, DATA)
+    assert np.isfinite(list(found.values())).all()
+    assert found[f"generator_shows_quality/{DISTORTIONS[0]}"] == 0.0, "one quality has no rank"
 
 
 def test_without_a_judge_of_its_own_nothing_is_said_of_what_crops_show(dataset):

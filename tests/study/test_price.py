@@ -75,6 +75,20 @@ def test_a_trials_memory_is_measured_by_the_steps_of_all_levels_with_the_largest
     assert peak == 500.0
 
 
+def test_photographs_and_the_pixels_of_a_judge_count_in_a_trials_memory(monkeypatch):
+    one = with_values(gada(4, 4, 4), TINY)
+    other = with_values(one, {"phases.augmentation.generated_from": "training"})
+    extra = with_values(one, {"phases.augmentation.generated_from": "extra"})
+    assert step_kind(one, 1) == step_kind(other, 1) != step_kind(extra, 1)
+    assert [step_kind(one, number) == step_kind(extra, number) for number in (0, 2)] == [True, True]
+    monkeypatch.setattr(timing, "probe", lambda *_: {})
+    monkeypatch.setattr(devices, "reserved_mb", lambda device: 100.0)
+    dataset = toy_dataset()
+    judged = with_values(one, {"evaluation.judge_steps": 5})
+    assert timing.peak_mb([(one, dataset)], Execution()) == 100.0
+    assert timing.peak_mb([(judged, dataset)], Execution()) == 100.0 + dataset.pixels.nbytes / 2**20
+
+
 def test_past_trials_price_steps_that_other_levels_share_and_not_those_of_other_devices():
     one = with_values(gada(10, 10, 10), TINY)
     two = with_values(one, {"phases": one.phases[:2], "phases.augmentation.steps": 30})
