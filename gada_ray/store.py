@@ -261,7 +261,9 @@ def _place(root: str) -> Folder:
         import s3fs  # noqa: F401  UPath would miss it only at the first file
         from upath import UPath
     except ImportError as error:
-        raise StoreError(f"the storage {root} needs {error.name}; install gada-ray[s3] on every node") from None
+        raise StoreError(
+            f"the storage {root} needs {error.name}; pip install '.[s3]', in the repository, on every node"
+        ) from None
     return UPath(root.rstrip("/"), use_listings_cache=False)
 
 

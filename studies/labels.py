@@ -98,7 +98,7 @@ STUDY = Study(
     ),
     presets={
         "smoke": Preset(
-            cost="14 trainings of seconds; shows that it runs, nothing else",
+            cost="12 trainings of seconds (14 with photographs); shows that it runs, nothing else",
             splits=1,
             values=SMOKE,
             levels=some(5, None),
@@ -110,7 +110,7 @@ STUDY = Study(
             levels=tuple(level for level in some(5, 10, 20) if not level.startswith("GADA,")),
         ),
         "paper": Preset(
-            cost="35 levels x 10 splits, up to 45,000 steps, phase 1 shared: about 120 GPU-hours",
+            cost="30 levels (35 with photographs) x 10 splits, up to 45,000 steps, phase 1 shared: about 120 GPU-hours",
             splits=10,
             values={"data.batch": 64, "model.normalisation": "none"},
         ),

@@ -2,12 +2,12 @@
 
 Table 2 of the paper quotes other methods from their authors, whose splits, labels and test crops were others. Here all
 are trained and tested on the same splits: the CNN of Kang et al. (2014) and DIQaM-NR of Bosse et al. (2018), each with
-its authors' patches of 32 pixels, mean absolute error and number of test patches, and no classifier; the direct
-baseline and GADA; and both networks as the trunk of GADA. BRISQUE stands under the table as a second floor. All have
-the same number of steps, and in the small preset as many pixels in each: 16 crops of 64 pixels or 64 patches of 32.
-Different from the authors' own: a batch holds one patch an image and not all of a few images, and Kang's network is
-trained by Adam and not by plain gradient descent. Expected: DIQaM above Kang, both near the baseline; generated data
-help little.
+its authors' patches of 32 pixels and mean absolute error, and no classifier; the direct baseline and GADA; and both
+networks as the trunk of GADA. BRISQUE stands under the table as a second floor. All have the same number of steps, and
+in the small preset as many pixels in each: 16 crops of 64 pixels or 64 patches of 32. Different from the authors' own:
+a batch holds one patch an image and not all of a few images, Kang's network is trained by Adam and not by plain
+gradient descent, and tested on 128 patches and not on all. Expected: DIQaM above Kang, both near the baseline;
+generated data help little.
 """
 
 from collections.abc import Mapping

@@ -175,3 +175,24 @@ def test_studies_import_only_the_public_names_of_the_library() -> None:
 def test_analysis_imports_neither_ray_nor_torch() -> None:
     for path in (ROOT / "analysis").rglob("*.py"):
         assert not libraries(path) & {"ray", "torch", "torchvision", "piq"}, name_of(path)
+
+
+def anchors(page: Path) -> set[str]:
+    """Anchors of a page's headings, as GitHub makes them."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+PAGES = [page for page in sorted(ROOT.glob("**/*.md")) if ".venv" not in page.parts]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_of_the_docs_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(\s*([^)\s]+)\s*\)", page.read_text()):
+        path, _, anchor = target.partition("#")
+        if "://" in target:
+            continue
+        there = (page.parent / path).resolve() if path else page
+        assert there.exists(), f"{page.name} links to {target}"
+        assert not anchor or anchor in anchors(there), f"{page.name} links to {target}; there are {anchors(there)}"

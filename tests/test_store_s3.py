@@ -175,7 +175,7 @@ def test_storage_of_another_kind_is_refused(address):
 
 def test_s3_without_its_packages_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "s3fs", None)
-    with pytest.raises(StoreError, match=r"needs s3fs; install gada-ray\[s3\] on every node"):
+    with pytest.raises(StoreError, match=r"needs s3fs; pip install '.\[s3\]', in the repository, on every node"):
         Store(STORAGE)
 
 
