@@ -217,7 +217,8 @@ class Status(Watcher):
             partly += min(share, 1.0) * self._work[job.trial.signature]
         left = max(0, self._planned() - self.reused - len(self._work))
         each = self._all_work / max(1, len(self._work))
-        return (self._done_work + partly) / max(1e-9, self._all_work + left * each)
+        # Rounding may leave a hair more done than there is.
+        return min(1.0, (self._done_work + partly) / max(1e-9, self._all_work + left * each))
 
     def eta(self) -> str:
         """Time left, or "?" while too little is done to tell."""

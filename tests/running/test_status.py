@@ -87,6 +87,22 @@ def test_the_time_to_go_counts_trials_by_their_price(clock):
     assert status.eta() == "80 s"
 
 
+def test_nothing_is_to_go_after_the_last_trial_whatever_rounding_makes_of_prices(clock):
+    prices: dict[float, float] = {}
+    searching, status, _ = watched(
+        3, 1, lambda config, skipped: prices.setdefault(config.losses.l1_weight, (0.3, 0.2, 0.1)[len(prices) % 3])
+    )
+    jobs = [searching.next() for _ in range(3)]
+    for job in jobs:
+        status.waits(job)
+    for job in reversed(jobs):
+        status.started(job)
+        clock.now += 10
+        status.left(job)
+        status.ended(job, result(job, 0.5), known=False)
+    assert status.fraction == 1.0 and status.eta() == "0 s"
+
+
 def test_nodes_that_join_or_leave_are_told(clock):
     _, status, shown = watched()
     status.counted(2)
