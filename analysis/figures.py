@@ -19,6 +19,8 @@ from gada_ray.study.contrasts import MEASURES
 
 MANY = 3000
 """Above so many points a scatter is drawn in pixels, so that a report stays small."""
+MOST_UPRIGHT = 8
+"""Levels whose names stand upright and broken under an axis; more of them are written aslant."""
 PANEL_LETTERS = 38
 """Small letters that fit into the width of a panel."""
 
@@ -63,7 +65,8 @@ def effects(contrasts: pd.DataFrame, pairs: pd.DataFrame) -> Figure:
 def splits(frame: pd.DataFrame) -> Figure:
     """Every split as a dot, joined by split, and the mean of every level as a bar."""
     levels = list(frame["level"].drop_duplicates())
-    figure = blank(max(4.5, min(11.0, 1.2 + 1.2 * len(levels))), 4)
+    many = len(levels) > MOST_UPRIGHT
+    figure = blank(max(4.5, min(11.0, 1.2 + 1.2 * len(levels))), 5.5 if many else 4)
     axes = figure.add_subplot()
     scores = frame.pivot(index="split", columns="level", values="srocc")[levels]
     for _, row in scores.iterrows():
@@ -73,7 +76,10 @@ def splits(frame: pd.DataFrame) -> Figure:
         colour, marker = look(place)
         axes.scatter([place] * len(values), values, color=colour, marker=marker, s=26, zorder=3)
         axes.hlines(values.mean(), place - 0.28, place + 0.28, color=colour, linewidth=3, zorder=2)
-    axes.set_xticks(range(len(levels)), [textwrap.fill(level, 14) for level in levels])
+    if many:
+        axes.set_xticks(range(len(levels)), levels, rotation=60, ha="right", rotation_mode="anchor")
+    else:
+        axes.set_xticks(range(len(levels)), [textwrap.fill(level, 14) for level in levels])
     axes.set_xlim(-0.5, len(levels) - 0.5)
     style(axes, "")
     axes.set_ylabel("test SROCC")

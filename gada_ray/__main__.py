@@ -92,10 +92,13 @@ def splits(
     inside_training: Annotated[
         bool, typer.Option("--inside-training", help="Divide the training parts: their validation part is the test.")
     ] = False,
+    shorter_side: Annotated[
+        int | None, typer.Option(min=1, help="Shrink images while they are read, to save memory; splits are the same.")
+    ] = None,
     drop_artificial_reference: Annotated[bool, typer.Option(help="TID2013: leave out i25.")] = False,
 ) -> None:
     """Write the splits that `tune.py --splits COUNT --seed SEED` trains on, or somebody else's, to share them."""
-    config = DataConfig(drop_artificial_reference=drop_artificial_reference)
+    config = DataConfig(drop_artificial_reference=drop_artificial_reference, shorter_side=shorter_side)
     loaded = load_dataset(dataset, data_root, config)
     chosen = choose_splits(loaded, source, count, seed)
     if inside_training:
@@ -228,7 +231,9 @@ def test(
         str | None, typer.Option(envvar="MLFLOW_TRACKING_URI", help="MLflow server; runs/mlflow.db by default.")
     ] = None,
     device: Annotated[str | None, typer.Option(help="A torch device; by default a GPU where there is one.")] = None,
-    shorter_side: Annotated[int | None, typer.Option(min=1, help="Shrink images to this shorter side.")] = None,
+    shorter_side: Annotated[
+        int | None, typer.Option(min=1, help="Shrink images to this shorter side; by default as training did.")
+    ] = None,
     include_reference_copies: Annotated[bool, typer.Option(help="LIVE: keep the 203 copies of references.")] = False,
     dmos: Annotated[Literal["original", "realigned"], typer.Option(help="LIVE: which scores.")] = "original",
     drop_artificial_reference: Annotated[bool, typer.Option(help="TID2013: leave out i25.")] = False,
@@ -243,6 +248,8 @@ def test(
 
     console = Console()
     scorer = scoring.load(folder, device or devices.default())
+    if shorter_side is None and dataset != "demo":  # which is small, and takes none
+        shorter_side = scorer.card.config.data.shorter_side
     config = DataConfig(
         shorter_side=shorter_side,
         include_reference_copies=include_reference_copies,

@@ -10,7 +10,6 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from gada_ray.data.dataset import DataError, raw_score
-from gada_ray.data.photos import decode_photo
 from gada_ray.evaluation.places import Places, by_place
 from gada_ray.pictures import DPI, FAINT, INK, blank
 from gada_ray.scoring import Score, Scorer
@@ -32,7 +31,7 @@ def write_map(scorer: Scorer, path: Path, score: Score, folder: Path) -> Path:
     Raises:
         DataError: for an image that can no longer be read, or a folder that cannot be written.
     """
-    image = decode_photo(path)
+    image = scorer.image(path, path)
     places = by_place(scorer.judge, image, scorer.card.config, scorer.device)
     file = place_of(path, folder)
     try:

@@ -24,6 +24,7 @@ from gada_ray import devices
 from gada_ray.card import CARD, SCENES, WEIGHTS, Card, ModelError, Score, place_of, read_card
 from gada_ray.data.crops import corners, even_places, generator_for, random_places
 from gada_ray.data.dataset import DataError, raw_score
+from gada_ray.data.images import shrink
 from gada_ray.data.photos import decode_photo
 from gada_ray.data.sampling import MAPS, Sampler, levels
 from gada_ray.evaluation.pooling import CropScores, pooled
@@ -100,9 +101,9 @@ class Scorer:
         with devices.autocast(self.device, config.precision):
             judgement = self.judge(batch)
         sizes = [len(each.pixels) for each in crops]
-        qualities = judgement.quality.double().cpu().split(sizes)
-        likely = judgement.distortion.double().softmax(dim=1).cpu().split(sizes)
-        learned = judgement.weight.double().cpu().split(sizes)
+        qualities = judgement.quality.cpu().double().split(sizes)
+        likely = judgement.distortion.cpu().double().softmax(dim=1).split(sizes)
+        learned = judgement.weight.cpu().double().split(sizes)
         if config.evaluation.pooling == "inverse":
             learned = tuple(each.weight for each in crops)
         return [self._pooled(*each) for each in zip(qualities, learned, likely, strict=True)]
@@ -156,9 +157,17 @@ class Scorer:
         """The score of an image file."""
         return self.judged([self._read(path, path)])[0]
 
+    def image(self, file: Path | bytes, name: object) -> np.ndarray:
+        """The image of a file, uint8 `[h, w, 3]`, as large as the model's training had its images.
+
+        Raises:
+            DataError: for a file that cannot be read; names it by `name`.
+        """
+        return shrink(decode_photo(file, name), self.card.config.data.shorter_side)
+
     def _read(self, file: Path | bytes, name: object) -> Crops:
         """The crops of an image file."""
-        image = decode_photo(file, name)
+        image = self.image(file, name)
         try:
             return self.crops(image)
         except DataError as error:

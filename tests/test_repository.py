@@ -22,7 +22,7 @@ LOCK = (ROOT / "requirements.txt").read_text()
 PYTHONS = [f"3.{minor}" for minor in range(11, 15)]
 
 LAYERS = (
-    {"bytecode", "devices", "errors"},
+    {"bytecode", "cgroups", "devices", "errors"},
     {"config"},
     {"card", "data", "model", "recipes", "store"},
     {"identity"},

@@ -104,6 +104,17 @@ def test_crops_depend_on_the_size_of_an_image_alone_and_lie_inside_it() -> None:
     assert scorer.crops(picture(16, 16)).pixels.shape == (3, 16, 16, 3)
 
 
+def test_an_image_is_shrunk_as_those_of_the_training_were(tmp_path: Path) -> None:
+    scorer, path = toy_scorer(tiny({"data.shorter_side": 20})), tmp_path / "large.png"
+    large = Image.fromarray(picture(60, 40))
+    large.save(path)
+    small = np.asarray(large.resize((20, 30), Image.Resampling.BICUBIC))
+    ((_, found),) = scorer.score_files([path], None, 1)
+    assert found == scorer.judged([scorer.crops(small)])[0]
+    assert np.array_equal(scorer.image(path, path), small)
+    assert toy_scorer(tiny()).image(path, path).shape == (60, 40, 3)
+
+
 def test_an_image_smaller_than_a_crop_is_refused_with_both_sizes() -> None:
     with pytest.raises(DataError, match="30x15 pixels; the model needs at least 16x16"):
         toy_scorer().crops(picture(15, 30))

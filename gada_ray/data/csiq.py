@@ -87,7 +87,10 @@ def _workbook(path: Path) -> list[tuple[str, float]]:
     if not headers:
         raise DataError(f"{path}: sheet '{SHEET}' has no row with the headings {', '.join(wanted)}")
     table = cells.loc[headers[0] + 1 :].set_axis(cells.loc[headers[0]].astype(str), axis=1)[wanted].dropna()
-    return [
-        (f"{image}.{_CODES.get(str(kind), kind)}.{int(level)}.png", float(score))
-        for image, kind, level, score in table.itertuples(index=False)
-    ]
+    try:
+        return [
+            (f"{image}.{_CODES.get(str(kind), kind)}.{int(level)}.png", float(score))
+            for image, kind, level, score in table.itertuples(index=False)
+        ]
+    except ValueError as error:
+        raise DataError(f"{path}: sheet '{SHEET}': dst_lev and dmos must be numbers ({error})") from None

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import os
 import struct
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -28,7 +29,10 @@ from gada_ray.data import memory
 from gada_ray.data.dataset import DataError, Direction, IqaDataset
 
 # What PIL's plugins raise on damaged files.
-_DAMAGED = (OSError, SyntaxError, ValueError, EOFError, IndexError, OverflowError, struct.error)
+_DAMAGED = (
+    *(OSError, SyntaxError, ValueError, EOFError, IndexError, OverflowError, struct.error),
+    *(NotImplementedError, KeyError, TypeError, ZeroDivisionError, zlib.error),
+)
 _BOMB = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 EIGHT_BIT = ("1", "L", "P", "RGB", "LA", "PA", "RGBA")
 """PIL's kinds of 8-bit pixels that are accepted; each of them may have transparent ones."""
@@ -120,10 +124,7 @@ def load_images(
             image = decode(paths[number])
             if image.shape[:2] != tuple(found[number]):
                 raise DataError(f"{paths[number]}: its header says {found[number]}, its pixels are {image.shape[:2]}")
-            height, width = shapes[number].tolist()
-            if image.shape[:2] != (height, width):
-                image = np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC))
-            pixels[offsets[number] : offsets[number + 1]] = image.ravel()
+            pixels[offsets[number] : offsets[number + 1]] = shrink(image, shorter_side).ravel()
 
         filled = pool.map(attempt(fill), range(len(paths)))
         problems += [str(outcome) for outcome in filled if isinstance(outcome, DataError)]
@@ -190,6 +191,14 @@ def read(file: Path | BinaryIO, name: object, take: Callable[[Image.Image], Out]
         raise DataError(f"{name}: more than {Image.MAX_IMAGE_PIXELS} pixels, refused as a decompression bomb") from None
     except _DAMAGED as error:
         raise DataError(f"{name}: damaged or unreadable ({error})") from None
+
+
+def shrink(image: np.ndarray, shorter_side: int | None) -> np.ndarray:
+    """An image uint8 `[h, w, 3]`, bicubically shrunk to a shorter side; as it is without one, or if it is small."""
+    height, width = memory.shrunk(np.array([image.shape[:2]]), shorter_side)[0].tolist()
+    if image.shape[:2] == (height, width):
+        return image
+    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC))
 
 
 def header_size(path: Path) -> tuple[int, int]:

@@ -51,6 +51,8 @@ def _parts(index: FileIndex, known: set[str]) -> tuple[list[str], list[str], lis
     name, part = (table.columns.index(column) for column in ("image_name", "set"))
     found: dict[str, list[str]] = {each: [] for each in PARTS}
     for number, cells in table.lines:
+        if len(cells) <= max(name, part):
+            raise DataError(f"{table.path}: line {number} has {len(cells)} cells, the first line {len(table.header)}")
         if cells[part].lower() not in found:
             raise DataError(f"{table.path}: line {number}: set '{cells[part]}' is none of {', '.join(PARTS)}")
         if cells[name].lower() in known:

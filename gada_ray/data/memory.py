@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from gada_ray import cgroups
 from gada_ray.data.dataset import DataError
 
 COPIES = 2
@@ -14,7 +17,6 @@ SIDES = (1024, 768, 640, 512, 448, 384, 320, 256, 224, 192, 160, 128, 96, 64)
 """Shorter sides that are proposed."""
 SPARE = 0.9
 """Share of the free memory that pixels may take."""
-_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
 def shrunk(shapes: np.ndarray, shorter_side: int | None) -> np.ndarray:
@@ -31,17 +33,20 @@ def size(shapes: np.ndarray, shorter_side: int | None = None) -> int:
 
 
 def free() -> int:
-    """Bytes of memory that this process may still take, in a container too."""
+    """Bytes of memory that this process may still take, also in a container or in a scheduler's job."""
     import psutil  # not where a stored model only scores
 
     free = psutil.virtual_memory().available
-    for limit in map(Path, _LIMITS):
-        try:
-            allowed = int(limit.read_text())
-        except (OSError, ValueError):  # none, or "max"
-            continue
-        free = min(free, allowed - psutil.Process().memory_info().rss)
-    return int(free)
+    return int(min(free, _limit(cgroups.ROOT, cgroups.own("memory")) - psutil.Process().memory_info().rss))
+
+
+def _limit(root: Path, groups: Sequence[str]) -> float:
+    """Bytes that the cgroups of a process and those above them allow it; without a limit, more than there are."""
+    least = float(2**63)
+    for file in cgroups.files(root, groups, "memory", "memory.max", "memory.limit_in_bytes"):
+        with contextlib.suppress(OSError, ValueError):  # none, or "max"
+            least = min(least, int(file.read_text()))
+    return least
 
 
 def advice(shapes: np.ndarray, copies: int, room: int) -> str:
@@ -49,7 +54,8 @@ def advice(shapes: np.ndarray, copies: int, room: int) -> str:
     side = next((side for side in SIDES if copies * size(shapes, side) <= SPARE * room), None)
     if side is None:
         return "no downscale makes them fit; take a machine with more memory, or fewer images"
-    return f"--set data.shorter_side={side} would take {gib(copies * size(shapes, side))}"
+    fits = gib(copies * size(shapes, side))
+    return f"--set data.shorter_side={side} of tune.py, or --shorter-side {side} of other commands, would take {fits}"
 
 
 def check(name: str, shapes: np.ndarray, shorter_side: int | None) -> None:

@@ -15,16 +15,27 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image
 
 from gada_ray.data import memory
 from gada_ray.data.dataset import DataError, Photographs
 from gada_ray.data.images import EIGHT_BIT, attempt, header_size, read, rgb
+
+TURNS: Mapping[object, Image.Transpose] = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What makes a picture upright, by its EXIF orientation."""
 
 
 def decode_photo(file: Path | bytes, name: object | None = None) -> np.ndarray:
@@ -47,7 +58,10 @@ def _upright(image: Image.Image) -> np.ndarray:
     frames = getattr(image, "n_frames", 1)
     if frames > 1 and image.format != "MPO":
         raise DataError(f"{frames} frames or pages; save the one to be scored")
-    ImageOps.exif_transpose(image, in_place=True)
+    # Not ImageOps.exif_transpose, which also rewrites all metadata, and fails on some that cameras write.
+    turn = TURNS.get(image.getexif().get(ExifTags.Base.Orientation))
+    if turn is not None:
+        image = image.transpose(turn)
     if image.mode == "CMYK":
         image = image.convert("RGB")
     if image.mode in EIGHT_BIT and image.has_transparency_data:

@@ -48,7 +48,7 @@ def read_table(path: Path, columns: Sequence[str], optional: Sequence[str] = ())
         DataError: for a file that is no table, lacks a column or has it twice, and a line for each cell that is empty
             or no number where one belongs.
     """
-    table = read_cells(path, columns)
+    table = read_cells(path, columns, optional)
     position = {name: table.columns.index(name) for name in (*columns, *optional) if name in table.columns}
     *texts, score = columns
     rows: list[tuple[tuple[str, ...], float]] = []
@@ -80,11 +80,11 @@ def read_table(path: Path, columns: Sequence[str], optional: Sequence[str] = ())
     return rows
 
 
-def read_cells(path: Path, columns: Sequence[str] = ()) -> Table:
+def read_cells(path: Path, columns: Sequence[str] = (), optional: Sequence[str] = ()) -> Table:
     """The cells of a text file or Excel sheet whose first line names `columns` and whatever else.
 
     Raises:
-        DataError: for a file that is no table, or lacks one of the columns or has it twice.
+        DataError: for a file that is no table, lacks one of the columns, or has it or an `optional` one twice.
     """
     try:
         data = path.read_bytes()
@@ -110,7 +110,7 @@ def read_cells(path: Path, columns: Sequence[str] = ()) -> Table:
             f"{path}: no column {', '.join(missing)}; its first line is '{_cut(first)}', "
             f"and must name the columns: {', '.join(columns)}"
         )
-    twice = [column for column in columns if table.columns.count(column) > 1]
+    twice = [column for column in (*columns, *optional) if table.columns.count(column) > 1]
     if twice:
         raise DataError(f"{path}: {twice.count(twice[0]) + 1} columns are named {twice[0]}; rename all but one")
     return table
@@ -180,10 +180,13 @@ def _sheet(path: Path) -> list[tuple[int, tuple[str, ...]]]:
     try:
         with path.open("rb") as file:
             sheet = load_workbook(file, read_only=True, data_only=True).worksheets[0]
+            sheet.reset_dimensions()  # what a file says of its own size may be too little
             rows = list(sheet.iter_rows(values_only=True))
     except (BadZipFile, KeyError, ValueError, IndexError, OSError) as error:
         raise DataError(f"{path}: no Excel workbook that can be read ({error}); save it as 'CSV UTF-8'") from None
-    return [(number, tuple("" if c is None else str(c).strip() for c in row)) for number, row in enumerate(rows, 1)]
+    texts = [tuple("" if cell is None else str(cell).strip() for cell in row) for row in rows]
+    width = max(map(len, texts), default=0)
+    return [(number, row + ("",) * (width - len(row))) for number, row in enumerate(texts, 1)]
 
 
 def _too_many(table: Table, cells: Sequence[str]) -> str:

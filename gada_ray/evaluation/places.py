@@ -66,7 +66,7 @@ def by_place(judge: Discriminator, image: np.ndarray, config: TrainingConfig, de
         batch = batch.contiguous(memory_format=torch.channels_last)
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=config.precision == "bfloat16"):
             quality, _ = judge.evaluate(batch)
-        parts.append(quality.double().cpu())
+        parts.append(quality.cpu().double())
     return Places(torch.cat(parts).view(len(top), len(left)).numpy(), top, left, px)
 
 

@@ -37,7 +37,7 @@ from gada_ray.study.search import Configuration, Job, Search
 from gada_ray.study.summary import ConfigurationRun, Trial, configuration_key
 from gada_ray.study.virtual import play
 from gada_ray.tracking import lookup
-from gada_ray.tracking.address import default_uri
+from gada_ray.tracking.address import default_uri, option
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -227,7 +227,7 @@ class Session:
                 views.show_in_vain(self.search)
             if not ended_by:
                 self._make_report(again=False)
-                views.show_next(self.plan, model)
+                views.show_next(self.plan, model, uri)
         if not self.search.finished:
             views.show_missing(self.search, f"{ended_by} ended the study" if ended_by else "the budget is spent")
         if ended_by or not self.search.finished:
@@ -357,7 +357,7 @@ class Session:
         keys = {configuration_key(configuration.run, trial) for configuration, trial in trials}
         brisque = None if self._brisque is None else self._brisque.to_dict("list")
         made_of = digest([sorted(trial.digest for _, trial in trials), brisque, self.search.finished])
-        command = f"python -m analysis report --study {plan.study} --preset {plan.preset}"
+        command = f"python -m analysis report --study {plan.study} --preset {plan.preset}{option(self.uri)}"
         place = store.root / "reports" / f"{plan.study}-{plan.preset}-{plan.dataset}"
         told: list[str] = []
         page, words = place / "report.html", place / "verdict.json"

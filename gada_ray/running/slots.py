@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gada_ray import devices
+from gada_ray import cgroups, devices
 from gada_ray.errors import UserError
 from gada_ray.identity import Execution
 
 SHARE = 1e-4
 """Ray counts shares of a GPU in steps of this."""
-CGROUPS = Path("/sys/fs/cgroup")
 
 
 class ResourceError(UserError, ValueError):
@@ -82,29 +81,18 @@ def on_nodes(nodes: Iterable[Mapping[str, float]], cpus: float, gpus: float) -> 
 def cpus_here() -> int:
     """The CPUs that this process may use: those that it may run on, and no more than its cgroup's share of time."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, int(min(allowed, _quota(CGROUPS, _own_cgroups()))))
+    return max(1, int(min(allowed, _quota(cgroups.ROOT, cgroups.own("cpu")))))
 
 
-def _own_cgroups() -> list[str]:
-    """The cgroups of this process, as paths below the mounts of their controllers."""
-    try:
-        lines = Path("/proc/self/cgroup").read_text().splitlines()
-    except OSError:
-        return []
-    return [line.split(":", 2)[2].lstrip("/") for line in lines if line.startswith("0:") or ":cpu" in line]
-
-
-def _quota(root: Path, groups: Iterable[str]) -> float:
+def _quota(root: Path, groups: Sequence[str]) -> float:
     """CPUs' worth of time that the cgroups of a process and those above them leave it; without a limit, infinite."""
     least = float("inf")
-    for group in groups:
-        for place in (Path(group), *Path(group).parents):
-            for name in (root / place / "cpu.max", root / "cpu" / place / "cpu.cfs_quota_us"):
-                try:
-                    words = name.read_text().split()
-                    period = words[1] if len(words) > 1 else name.with_name("cpu.cfs_period_us").read_text()
-                    if words[0] not in ("max", "-1"):
-                        least = min(least, float(words[0]) / float(period))
-                except (OSError, ValueError, IndexError):
-                    continue  # no limit, or not this kind of cgroup
+    for file in cgroups.files(root, groups, "cpu", "cpu.max", "cpu.cfs_quota_us"):
+        try:
+            words = file.read_text().split()
+            period = words[1] if len(words) > 1 else file.with_name("cpu.cfs_period_us").read_text()
+            if words[0] not in ("max", "-1"):
+                least = min(least, float(words[0]) / float(period))
+        except (OSError, ValueError, IndexError):
+            continue  # no limit, or not this kind of cgroup
     return least

@@ -225,9 +225,11 @@ def show_difference(search: Search) -> None:
         say(f"{apart}; over splits that varies by ±{spread:.3f}. The report says how sure each difference is")
 
 
-def show_next(plan: Plan, model: str | None) -> None:
+def show_next(plan: Plan, model: str | None, uri: str) -> None:
     """What to do next with images of one's own."""
-    score = f"python -m gada_ray score FOLDER --model {model}" if model else ""
+    from gada_ray.tracking.address import option
+
+    score = f"python -m gada_ray score FOLDER --model {model}{option(uri)}" if model else ""
     if plan.dataset == "demo":
         say(
             "next, with your own images and scores: python -m gada_ray check --dataset manifest --data-root FOLDER, "

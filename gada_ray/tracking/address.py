@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from pathlib import Path
 
@@ -35,6 +36,14 @@ def where_to_look(uri: str) -> str:
         return uri
     options = {"--backend-store-uri": uri, "--artifacts-destination": str(artifacts(uri)), "--host": "127.0.0.1"}
     return shlex.join(["mlflow", "server", *(text for option in options.items() for text in option)])
+
+
+def option(uri: str) -> str:
+    """What a command needs to find an MLflow that is not where it looks by itself, without any password."""
+    if uri == default_uri(Path("runs")):
+        return ""
+    shown = re.sub(r"(?<=://)[^/@]*@", "", uri)
+    return f" --tracking-uri {shlex.quote(shown)}"
 
 
 def artifacts(uri: str) -> Path:

@@ -18,6 +18,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +27,7 @@ import pandas as pd
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run
 from mlflow.exceptions import MlflowException
+from mlflow.utils.file_utils import ExclusiveFileLock
 
 from gada_ray.config import CODE_VERSION, digest
 from gada_ray.errors import first_line
@@ -87,8 +89,7 @@ def sync(uri: str, experiment: str, entries: Iterable[tuple[ConfigurationRun, Fo
         trial = read_trial(folder)
         groups.setdefault(configuration_key(run, trial), (run, []))[1].append(trial)
     try:
-        client = MlflowClient(tracking_uri=uri)
-        place = _experiment(client, uri, experiment)
+        client, place = _opened(uri, experiment)
         done = [_reconcile(client, place, run, trials, over=True) for run, trials in groups.values()]
         left = 0
         for found in _search(client, place, "attributes.status = 'RUNNING'"):
@@ -212,8 +213,7 @@ class Tracker:
         self._open: set[str] = set()
         self._down = False
         try:
-            self._client = MlflowClient(tracking_uri=uri)
-            _experiment(self._client, uri, experiment)
+            self._client, _ = _opened(uri, experiment)
         except Exception as error:
             if not uri.startswith(("http://", "https://")):
                 raise TrackingError(f"MLflow cannot use {uri}: {_line(error)}; give another --tracking-uri") from error
@@ -466,6 +466,21 @@ def _search(client: MlflowClient, place: str, rule: str) -> list[Run]:
         token = page.token
         if not token:
             return runs
+
+
+def _opened(uri: str, name: str) -> tuple[MlflowClient, str]:
+    """A client, and the experiment's id. A database on a disk is made by one process at a time: two would break it."""
+    alone: ExclusiveFileLock | nullcontext[None] = nullcontext()
+    if uri.startswith(SQLITE):
+        file = Path(uri.removeprefix(SQLITE))
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise MlflowException(str(error)) from error
+        alone = ExclusiveFileLock(f"{file}.lock")
+    with alone:
+        client = MlflowClient(tracking_uri=uri)
+        return client, _experiment(client, uri, name)
 
 
 def _experiment(client: MlflowClient, uri: str, name: str) -> str:

@@ -2,6 +2,7 @@
 
 import io
 import os
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,16 @@ def test_an_exif_orientation_is_applied(tmp_path: Path, orientation: int, uprigh
     exif[0x0112] = orientation
     Image.fromarray(COLOUR).save(tmp_path / "a.png", exif=exif)
     assert np.array_equal(decode_photo(tmp_path / "a.png"), upright)
+
+
+@pytest.mark.parametrize("unit", [b"", b"about 300"])
+def test_an_orientation_is_applied_beside_metadata_that_make_no_sense(tmp_path: Path, unit: bytes) -> None:
+    # Tags: orientation 6 (a SHORT), and XResolution as text where a fraction belongs.
+    entries = struct.pack("<HHIHH", 0x0112, 3, 1, 6, 0) + struct.pack("<HHII", 0x011A, 2, len(unit) + 1, 38)
+    exif = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 2) + entries + struct.pack("<I", 0) + unit + b"\0"
+    flat = Image.new("RGB", (16, 8), (200, 30, 40))
+    flat.save(tmp_path / "a.jpg", exif=exif)
+    assert decode_photo(tmp_path / "a.jpg").shape == (16, 8, 3)
 
 
 def test_transparent_pixels_lie_on_white(tmp_path: Path) -> None:

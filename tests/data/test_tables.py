@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import codecs
+import re
+import zipfile
 from pathlib import Path
 
 import pandas as pd
@@ -107,6 +109,16 @@ def test_the_data_root_may_be_the_table_itself_under_any_name(root: Path) -> Non
 def test_an_excel_sheet_is_a_table(root: Path) -> None:
     plain = load(root, PLAIN)
     pd.read_csv(root / "scores.csv").to_excel(root / "scores.xlsx", index=False)
+    assert load_dataset("manifest", root / "scores.xlsx", DataConfig()).fingerprint == plain.fingerprint
+
+
+def test_an_excel_sheet_is_read_to_its_end_whatever_it_says_of_its_size(root: Path) -> None:
+    plain = load(root, PLAIN)
+    pd.read_csv(root / "scores.csv").to_excel(root / "whole.xlsx", index=False)
+    with zipfile.ZipFile(root / "whole.xlsx") as whole, zipfile.ZipFile(root / "scores.xlsx", "w") as stale:
+        for name in whole.namelist():
+            stale.writestr(name, re.sub(rb'<dimension ref="[^"]*"', b'<dimension ref="A1:B2"', whole.read(name)))
+    (root / "whole.xlsx").unlink()
     assert load_dataset("manifest", root / "scores.xlsx", DataConfig()).fingerprint == plain.fingerprint
 
 

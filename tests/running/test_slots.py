@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from gada_ray import cgroups
 from gada_ray.running import cluster, slots
 
 
@@ -82,4 +83,4 @@ def test_the_cpus_of_this_machine_are_those_of_the_process(monkeypatch):
 
 
 def test_the_cgroups_of_this_process_are_read(tmp_path):
-    assert Path("/proc/self/cgroup").exists() == bool(slots._own_cgroups())
+    assert Path("/proc/self/cgroup").exists() == bool(cgroups.own("cpu"))

@@ -1,6 +1,8 @@
 import json
 import math
 import sqlite3
+import subprocess
+import sys
 import threading
 import time
 from dataclasses import replace
@@ -456,6 +458,16 @@ def test_an_address_that_can_never_work_is_refused_at_once(uri, study, tmp_path)
     (tmp_path / "a file").touch()
     with pytest.raises(TrackingError, match="give another --tracking-uri"):
         Tracker(uri.format(tmp_path), study)
+
+
+@pytest.mark.slow
+def test_studies_that_start_together_on_a_new_storage_make_one_database(tmp_path):
+    uri = f"sqlite:///{tmp_path}/new/mlflow.db"
+    code = "import sys; from gada_ray.tracking.runs import Tracker; Tracker(sys.argv[1], sys.argv[2]).close()"
+    started = [subprocess.Popen([sys.executable, "-c", code, uri, f"study {n}"]) for n in range(3)]
+    assert [each.wait() for each in started] == [0, 0, 0]
+    found = MlflowClient(tracking_uri=uri).search_experiments()
+    assert {one.name for one in found} >= {f"study {n}" for n in range(3)}
 
 
 def test_the_default_store_lies_in_the_storage_by_absolute_path_and_names_the_command_that_shows_it(

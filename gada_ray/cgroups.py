@@ -1,0 +1,24 @@
+"""The cgroups of this process: what a container, a scheduler's job or a service leaves it of the machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+ROOT = Path("/sys/fs/cgroup")
+
+
+def own(controller: str) -> list[str]:
+    """The cgroups of this process, as paths below the mounts of a controller, such as "cpu" or "memory"."""
+    try:
+        lines = [line.split(":", 2) for line in Path("/proc/self/cgroup").read_text().splitlines()]
+    except OSError:
+        return []
+    return [path.lstrip("/") for number, names, path in lines if number == "0" or controller in names.split(",")]
+
+
+def files(root: Path, groups: Sequence[str], controller: str, second: str, first: str) -> Iterator[Path]:
+    """Where a limit may stand, in groups and all above them: a file of version 2, and one of version 1, of cgroups."""
+    for group in groups:
+        for place in (Path(group), *Path(group).parents):
+            yield from (root / place / second, root / controller / place / first)
