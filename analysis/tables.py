@@ -52,7 +52,8 @@ def _distinct(splits: pd.DataFrame, column: str) -> dict[str, pd.Series[float]]:
     They have where they know other scores: with fewer rated images, or with copies of references among the images.
     """
     found: dict[str, pd.Series[float]] = {}
-    for level, floors in splits.pivot(index="split", columns="level", values=column).items():
+    levels = splits["level"].drop_duplicates()
+    for level, floors in splits.pivot(index="split", columns="level", values=column)[levels].items():
         if not any((floors - other).abs().max() < SAME_FLOOR for other in found.values()):
             found[str(level)] = floors.dropna()
     whole = splits.groupby("split")[column].first()

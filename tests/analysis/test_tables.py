@@ -25,6 +25,9 @@ def test_a_floor_stands_once_or_once_for_every_level_that_has_another() -> None:
     name = "a distortion's mean score, image unseen (images as in “{}”)"
     wanted = {name.format("5 rated"): 0.1, name.format("20 rated"): 0.7, "BRISQUE": 0.95}
     assert floors.to_dict() == pytest.approx(wanted)
+    assert floors.index.tolist() == list(wanted), "in the order of the levels"
+    shared = pd.concat([splits, splits[splits["level"] == "5 rated"].assign(level="1st, 5 rated")])
+    assert tables.scores(shared).query("source == 'floor'")["level"].iloc[0] == name.format("5 rated")
     same = tables.scores(splits.assign(floor_srocc=0.1)).query("source == 'floor'")
     assert same["level"].tolist() == ["a distortion's mean score, image unseen", "BRISQUE"]
 
