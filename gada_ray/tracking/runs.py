@@ -98,7 +98,7 @@ def sync(uri: str, experiment: str, entries: Iterable[tuple[ConfigurationRun, Fo
             elif "kind" in found.data.tags:
                 client.delete_run(found.info.run_id)
                 left += 1
-    except MlflowException as error:
+    except (MlflowException, OSError) as error:
         raise TrackingError(_unreachable(uri, experiment, error)) from error
     return Synced(
         configurations=len(done),
@@ -473,10 +473,7 @@ def _opened(uri: str, name: str) -> tuple[MlflowClient, str]:
     alone: ExclusiveFileLock | nullcontext[None] = nullcontext()
     if uri.startswith(SQLITE):
         file = Path(uri.removeprefix(SQLITE))
-        try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise MlflowException(str(error)) from error
+        file.parent.mkdir(parents=True, exist_ok=True)
         alone = ExclusiveFileLock(f"{file}.lock")
     with alone:
         client = MlflowClient(tracking_uri=uri)
