@@ -53,7 +53,7 @@ def main(
     data_root: Annotated[Path | None, typer.Option(help="Folder that holds the dataset.")] = None,
     splits: Annotated[str | None, typer.Option(help="Number of splits, a file of them, or published.")] = None,
     extra_references: Annotated[
-        Path | None, typer.Option(help="Folder of photographs that nobody rated, to be distorted in phase 2.")
+        Path | None, typer.Option(help="Folder of unlabelled photographs, to be distorted in phase 2.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of splits, weights and crops.")] = 0,
     storage: Annotated[
@@ -65,7 +65,9 @@ def main(
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="path.to.field=value; may be repeated.", metavar="FIELD=VALUE")
     ] = None,
-    level: Annotated[list[str] | None, typer.Option(help="A level to run, instead of all; may be repeated.")] = None,
+    variant: Annotated[
+        list[str] | None, typer.Option(help="A variant to run, instead of all; may be repeated.")
+    ] = None,
     gpus_per_trial: Annotated[
         float | None,
         typer.Option(min=0, help="May be a fraction; by default what a probe measures, or 0 without a GPU."),
@@ -78,7 +80,7 @@ def main(
         float | None, typer.Option(min=0, help="Stop when trials have used some hours of GPUs, or of CPUs without any.")
     ] = None,
     racing: Annotated[
-        bool, typer.Option(help="Give up proposals that are clearly worse on their first splits.")
+        bool, typer.Option(help="Give up candidates that are clearly worse on their first splits.")
     ] = True,
     simulate: Annotated[
         Path | None, typer.Option(help="Replay searches on a table of scores, such as tables/*-splits.csv.")
@@ -103,7 +105,7 @@ def main(
     chosen = load_study(study)
     if simulate is not None:
         return views.show_simulation(chosen, simulate)
-    count, wish = (int(splits), None) if splits and splits.isdigit() else (None, splits)
+    count, requested = (int(splits), None) if splits and splits.isdigit() else (None, splits)
     photographs = None
     if extra_references is not None:
         from gada_ray.data.photos import load_photographs
@@ -111,12 +113,12 @@ def main(
         photographs = load_photographs(extra_references)
     extra = photographs.fingerprint if photographs else None
     decided = make_plan(
-        study, chosen, preset, dataset, parse_settings(settings or []), count, seed, racing, level or (), extra
+        study, chosen, preset, dataset, parse_settings(settings or []), count, seed, racing, variant or (), extra
     )
     from gada_ray.running import session
-    from gada_ray.study.inputs import check_wishes, load_data, source
+    from gada_ray.study.inputs import load_data, source, validate_requests
 
-    decided = replace(decided, source=source(data_root, wish))
+    decided = replace(decided, source=source(data_root, requested))
 
     how = session.Options(
         storage=storage,
@@ -133,14 +135,14 @@ def main(
     )
     if best:
         return print(session.best_model(decided, how))
-    check_wishes(decided, data_root, wish)
-    session.wish(how)
+    validate_requests(decided, data_root, requested)
+    session.requested(how)
     training = not (plan or sync)
     if training:
         views.announce(decided, chosen.presets[preset].cost, storage)
     with session.beginning(how) if training else nullcontext() as ray:
         with views.console.status(f"loading {dataset}"):
-            data = load_data(decided, data_root, wish, photographs)
+            data = load_data(decided, data_root, requested, photographs)
         this = session.Session(decided, data, how, write_report, interruption, ray)
         if plan:
             return this.show_plan()

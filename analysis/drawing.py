@@ -10,7 +10,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from gada_ray.pictures import COLOURS, FAINT, INK, MARKERS, SHADE, blank
+from gada_ray.inference.pictures import COLOURS, FAINT, INK, MARKERS, SHADE, blank
 
 THEMED = {INK: "--ink", FAINT: "--faint", SHADE: "--shade", "#ffffff": "--paper", "#000000": "--ink"}
 """Colours of a figure that follow the theme of a page."""
@@ -29,7 +29,7 @@ def panels_of(count: int, height: float) -> tuple[Figure, Sequence[Axes]]:
 
 
 def look(place: int) -> tuple[str, str]:
-    """Colour and marker of a level or distortion."""
+    """Colour and marker of a variant or distortion."""
     return COLOURS[place % len(COLOURS)], MARKERS[place // len(COLOURS) % len(MARKERS)]
 
 

@@ -20,8 +20,8 @@ from mlflow.exceptions import MlflowException
 
 from analysis import plans
 from analysis.plans import LoadError
-from gada_ray.evaluation import elsewhere as elsewhere_table
-from gada_ray.study import floors
+from gada_ray.evaluation import cross_dataset as cross_dataset_table
+from gada_ray.study import baselines
 from gada_ray.study.contrasts import Contrast, from_text
 
 # MLflow reads these when it is first used. Without them, a call to a dead server blocks for four minutes.
@@ -46,33 +46,33 @@ def silent(what: str, done: int, of: int) -> None:
 
 @dataclass(frozen=True, eq=False)
 class Runs:
-    """One study on one dataset with one preset, every level in one configuration."""
+    """One study on one dataset with one preset, every variant in one configuration."""
 
     study: str
     splits: pd.DataFrame
-    """One row a finished test run of a split, in the study's order of levels, or, where that was not recorded, that of
-    their first runs: run_id, key (of its configuration), signature, level, place (of the level), split, dataset,
+    """One row a finished test run of a split, in the study's order of variants, or, where that was not recorded, that of
+    their first runs: run_id, key (of its configuration), signature, variant, place (of the variant), split, dataset,
     labels, preset, device, seed, code_version, fingerprint, references_train, references_held_out, train and held_out
     (names), divided_by (reference, or group), start, end, and every final metric, such as srocc and srocc/jpeg. Facts
     that older versions did not record are empty: splits_hash, images, references, versions."""
     search: pd.DataFrame
     """The same for validation runs of a search; empty where nothing was searched."""
     configurations: pd.DataFrame
-    """One row a configuration: key, run_id, name, level, stage, number, status, n, planned, diverged, oom,
+    """One row a configuration: key, run_id, name, variant, stage, number, status, n, planned, diverged, oom,
     device_hours, srocc_mean, dataset (short name), question, contrasts (as text)."""
     configs: Mapping[str, Mapping[str, Any]]
     """Every leaf of a configuration by its dotted path, by key."""
     client: MlflowClient = field(repr=False)
     brisque: pd.DataFrame | None = None
-    """What BRISQUE reached: split, srocc and lcc; None where no run of the whole study kept it."""
+    """What BRISQUE reached: split, srocc and plcc; None where no run of the whole study kept it."""
     elsewhere: pd.DataFrame | None = None
     """What the test runs reached on other databases, summed up; None where they were not."""
     progress: Progress = silent
 
     @property
-    def levels(self) -> list[str]:
-        """Names of the levels, in the study's order."""
-        return list(self.splits["level"].drop_duplicates())
+    def variants(self) -> list[str]:
+        """Names of the variants, in the study's order."""
+        return list(self.splits["variant"].drop_duplicates())
 
     @property
     def contrasts(self) -> tuple[Contrast, ...]:
@@ -81,35 +81,35 @@ class Runs:
         return tuple({(one.first, one.second, one.measure): one for one in named}.values())
 
     @property
-    def of_levels(self) -> dict[str, Mapping[str, Any]]:
-        """The tested configuration of every level, by its leaves."""
-        first = self.splits.drop_duplicates("level")
-        return {level: self.configs[key] for level, key in zip(first["level"], first["key"], strict=True)}
+    def of_variants(self) -> dict[str, Mapping[str, Any]]:
+        """The tested configuration of every variant, by its leaves."""
+        first = self.splits.drop_duplicates("variant")
+        return {variant: self.configs[key] for variant, key in zip(first["variant"], first["key"], strict=True)}
 
     def curve(self, metric: str) -> pd.DataFrame:
-        """A metric over optimiser steps of the test runs: level, split, step, value."""
+        """A metric over optimiser steps of the test runs: variant, split, step, value."""
         frame = self.splits
-        wanted = list(zip(frame["run_id"], frame["level"], frame["split"], strict=True))
+        wanted = list(zip(frame["run_id"], frame["variant"], frame["split"], strict=True))
         histories = _each(lambda one: self.client.get_metric_history(one[0], metric), wanted, "curves", self.progress)
         rows = [
-            (level, split, point.step, point.value)
-            for (_, level, split), history in zip(wanted, histories, strict=True)
+            (variant, split, point.step, point.value)
+            for (_, variant, split), history in zip(wanted, histories, strict=True)
             for point in history
         ]
-        return pd.DataFrame(rows, columns=["level", "split", "step", "value"])
+        return pd.DataFrame(rows, columns=["variant", "split", "step", "value"])
 
     def predictions(self) -> pd.DataFrame:
-        """What the test runs predicted: level, split, image, reference, distortion, target, prediction."""
+        """What the test runs predicted: variant, split, image, reference, distortion, target, prediction."""
         frame = self.splits
         with tempfile.TemporaryDirectory() as folder:
             read = functools.partial(_file, self.client, name="predictions.csv", folder=Path(folder))
             files = _each(read, list(frame["run_id"]), "predictions", self.progress)
             parts = [
-                pd.read_csv(file).assign(level=level, split=split)
-                for file, level, split in zip(files, frame["level"], frame["split"], strict=True)
+                pd.read_csv(file).assign(variant=variant, split=split)
+                for file, variant, split in zip(files, frame["variant"], frame["split"], strict=True)
                 if file is not None
             ]
-        columns = ["level", "split", "image", "reference", "distortion", "target", "prediction"]
+        columns = ["variant", "split", "image", "reference", "distortion", "target", "prediction"]
         return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
 
     def picture(self, run_id: str, name: str) -> bytes | None:
@@ -188,7 +188,7 @@ def _runs(
 def _beside(client: MlflowClient, study: str, test: pd.DataFrame) -> tuple[pd.DataFrame | None, pd.DataFrame | None]:
     """BRISQUE and other databases, from what runs of the whole study kept of the same images, splits and trials."""
     experiment = client.get_experiment_by_name(study)
-    kept: dict[str, list[pd.DataFrame]] = {floors.FILE: [], elsewhere_table.FILE: []}
+    kept: dict[str, list[pd.DataFrame]] = {baselines.FILE: [], cross_dataset_table.FILE: []}
     assert experiment is not None
     with tempfile.TemporaryDirectory() as folder:
         for scheme in test["splits_hash"].unique():
@@ -202,7 +202,7 @@ def _beside(client: MlflowClient, study: str, test: pd.DataFrame) -> tuple[pd.Da
         brisque = brisque[brisque["fingerprint"].isin(test["fingerprint"])].drop_duplicates("split")
     if elsewhere is not None:
         elsewhere = elsewhere[elsewhere["signature"].isin(test["signature"])]
-        elsewhere = elsewhere_table.summary(elsewhere.drop_duplicates(["signature", "tested_on", "images"]))
+        elsewhere = cross_dataset_table.summary(elsewhere.drop_duplicates(["signature", "tested_on", "images"]))
     return brisque, elsewhere
 
 
@@ -219,8 +219,8 @@ def _split(run: Run) -> dict[str, Any]:
         "run_id": run.info.run_id,
         "key": tags["gada.key"],
         "signature": tags["signature"],
-        "level": tags["level"],
-        "place": int(tags.get("level_place", 0)),
+        "variant": tags["variant"],
+        "place": int(tags.get("variant_place", 0)),
         "stage": tags["stage"],
         "status": tags["status"],
         "split": int(tags["split"]),
@@ -249,7 +249,7 @@ def _configuration(run: Run) -> dict[str, Any]:
         "key": tags["gada.key"],
         "run_id": run.info.run_id,
         "name": run.info.run_name,
-        "level": tags["level"],
+        "variant": tags["variant"],
         "stage": tags["stage"],
         "number": int(number[1]) if number and tags["stage"] == "search" else 0,
         "status": run.info.status,

@@ -34,7 +34,7 @@ class Table:
     """With all digits, for the CSV file."""
     note: str = ""
     marks: Sequence[str] = ()
-    """Class of every row: "ours", "floor", "paper", "sure"."""
+    """Class of every row: "ours", "image_blind", "paper", "sure"."""
 
     @functools.cached_property
     def csv(self) -> str:

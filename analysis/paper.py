@@ -9,16 +9,16 @@ import pandas as pd
 TID2013 = "01_gaussian_noise"
 """A class by which TID2013 is known; KADID-10k numbers its own classes too."""
 LIVE = ("jp2k", "jpeg", "wn", "gblur", "ff", "ALL")
-COLUMNS = ["source", "level", "metric", "distortion", "value"]
+COLUMNS = ["source", "variant", "metric", "distortion", "value"]
 
-# Table 1: LIVE, crops of 64 px, "a shallower regression network"; LCC, then SROCC.
+# Table 1: LIVE, crops of 64 px, "a shallower regression network"; PLCC, then SROCC.
 TABLE_1: dict[str, tuple[tuple[float | None, ...], tuple[float | None, ...]]] = {
     "baseline": ((0.950, 0.964, 0.973, 0.938, 0.933, 0.943), (0.938, 0.931, 0.977, 0.939, 0.898, 0.935)),
     "phase 1": ((0.944, 0.952, 0.967, 0.920, 0.912, 0.933), (0.933, 0.930, 0.980, 0.926, 0.889, 0.930)),
     "phases 1+2": ((0.958, 0.958, 0.974, 0.939, 0.924, 0.942), (0.941, 0.933, 0.988, 0.945, 0.891, 0.939)),
     "phases 1+2+3": ((0.959, 0.973, 0.993, 0.953, 0.935, 0.962), (0.955, 0.941, 0.990, 0.953, 0.912, 0.955)),
 }
-# Table 2: LIVE, crops of 128 px; LCC, then SROCC. Rows of other methods are the paper's quotations of their authors.
+# Table 2: LIVE, crops of 128 px; PLCC, then SROCC. Rows of other methods are the paper's quotations of their authors.
 TABLE_2: dict[str, tuple[tuple[float | None, ...], tuple[float | None, ...]]] = {
     "DIVINE": ((0.922, 0.921, 0.988, 0.923, 0.888, 0.917), (0.913, 0.91, 0.984, 0.921, 0.863, 0.916)),
     "BLIINDS-II": ((0.935, 0.968, 0.980, 0.938, 0.896, 0.930), (0.929, 0.942, 0.969, 0.923, 0.889, 0.931)),
@@ -77,7 +77,7 @@ WITH_OTHERS = ("paper_live", "paper_tid2013", "peers")
 
 
 def numbers(study: str, distortions: Collection[str]) -> pd.DataFrame:
-    """The paper's numbers for data with some classes of distortion: source, level, metric, distortion, value.
+    """The paper's numbers for data with some classes of distortion: source, variant, metric, distortion, value.
 
     Table 1 for the study of phases and Table 2 for others, where a class of LIVE's is among them; Table 3 for those of
     TID2013; with other methods' rows in the reports of the studies that repeat the paper's protocol. Only classes that
@@ -87,18 +87,18 @@ def numbers(study: str, distortions: Collection[str]) -> pd.DataFrame:
     chosen = None if study in WITH_OTHERS else ("GADA",)
     if set(distortions) & set(LIVE):
         source, table = ("Table 1, LIVE", TABLE_1) if study == "phases" else ("Table 2, LIVE", TABLE_2)
-        for level, both in table.items():
-            if study != "phases" and chosen and level not in chosen:
+        for variant, both in table.items():
+            if study != "phases" and chosen and variant not in chosen:
                 continue
-            for metric, values in zip(("lcc", "srocc"), both, strict=True):
+            for metric, values in zip(("plcc", "srocc"), both, strict=True):
                 pairs = zip(LIVE, values, strict=True)
                 known = {*distortions, "ALL"}
-                rows += [(source, level, metric, name, v) for name, v in pairs if name in known and v is not None]
+                rows += [(source, variant, metric, name, v) for name, v in pairs if name in known and v is not None]
     elif TID2013 in distortions:
         by_type = {int(name[:2]): name for name in distortions if name[:2].isdigit()}
-        for level in chosen or dict.fromkeys((*TABLE_3, *TABLE_3_ALL)):
-            types = enumerate(TABLE_3.get(level, ()), 1)
-            rows += [("Table 3, TID2013", level, "srocc", by_type[n], v) for n, v in types if n in by_type]
-            if level in TABLE_3_ALL:
-                rows.append(("Table 3, TID2013", level, "srocc", "ALL", TABLE_3_ALL[level]))
+        for variant in chosen or dict.fromkeys((*TABLE_3, *TABLE_3_ALL)):
+            types = enumerate(TABLE_3.get(variant, ()), 1)
+            rows += [("Table 3, TID2013", variant, "srocc", by_type[n], v) for n, v in types if n in by_type]
+            if variant in TABLE_3_ALL:
+                rows.append(("Table 3, TID2013", variant, "srocc", "ALL", TABLE_3_ALL[variant]))
     return pd.DataFrame(rows, columns=COLUMNS)

@@ -12,7 +12,7 @@ from gada_ray.errors import UserError
 
 FACTS = ("seed", "splits", "splits_hash", "code_version", "fingerprint", "dataset", "preset")
 SHARED = ("seed", "splits_hash", "code_version", "dataset", "preset")
-"""What the search of a level has in common with its test."""
+"""What the search of a variant has in common with its test."""
 SHOWN = 4
 """Differences that a message names."""
 
@@ -48,7 +48,7 @@ def facts(
     configuration.
     """
     first = splits.drop_duplicates("key").set_index("key")
-    # A proposal that lost its race has fewer splits than its study.
+    # A candidate that lost its race has fewer splits than its study.
     planned = configurations.drop_duplicates("key").set_index("key")["planned"].reindex(first.index).fillna(0)
     first = first.assign(splits=planned.groupby(first["splits_hash"]).transform("max").astype(int))
     first.loc[first["splits_hash"] == "", "splits"] = planned.astype(int)
@@ -70,7 +70,7 @@ def choose(
 
     Raises:
         LoadError: for a field that no configuration has, a value that none has, several datasets, presets, seeds or
-            divisions of references, or a level in several configurations.
+            divisions of references, or a variant in several configurations.
     """
     known = facts(splits, configurations, configs)
     for name, value in where.items():
@@ -89,9 +89,9 @@ def choose(
         raise LoadError(f"no finished test run of study '{study}' has all of {chosen}")
     _check(study, test, {key: known[key] for key in test["key"].unique()})
     plan = {name: test[name].iloc[0] for name in SHARED}
-    same = (splits[list(plan)] == pd.Series(plan)).all(axis=1) & splits["level"].isin(test["level"])
+    same = (splits[list(plan)] == pd.Series(plan)).all(axis=1) & splits["variant"].isin(test["variant"])
     splits = splits[same]
-    # Of a configuration without any finished split, only level and name are known.
+    # Of a configuration without any finished split, only variant and name are known.
     unfinished = ~configurations["key"].isin(list(known)) & (not where)
     keep = configurations["key"].isin(splits["key"]) | unfinished
     return splits, configurations[keep].reset_index(drop=True)
@@ -105,17 +105,17 @@ def _check(study: str, test: pd.DataFrame, known: Mapping[str, Mapping[str, str]
                 f"study '{study}' was run with several values of {name}, which do not mix; choose with "
                 + " or ".join(_option(name, value) for value in sorted(test[name].unique()))
             )
-    for level, group in test.groupby("level", sort=False):
+    for variant, group in test.groupby("variant", sort=False):
         keys = list(group["key"].unique())
         if len(keys) > 1:
             raise LoadError(
-                f"level '{level}' of study '{study}' was run in {len(keys)} configurations, which do not mix; "
+                f"variant '{variant}' of study '{study}' was run in {len(keys)} configurations, which do not mix; "
                 f"choose with {_differences([known[key] for key in keys])}"
             )
     for split, group in test.groupby("split"):
         if group["held_out"].nunique() > 1:
             raise LoadError(
-                f"split {split} of study '{study}' holds out other references in some levels than in others, so that "
+                f"split {split} of study '{study}' holds out other references in some variants than in others, so that "
                 f"they cannot be compared; choose with {_differences(known.values())}"
             )
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis import comparisons, figures, load, looked, paper, rated, search_report, tables
+from analysis import comparisons, figures, label_efficiency, load, paper, search_report, tables, worst
 from analysis.load import Runs
 from analysis.page import Drawing, Report, Section, Table, write
 from analysis.verdict import protocol, verdict
@@ -42,7 +42,7 @@ def study_report(
 
 def make(runs: Runs, command: str = "") -> Report:
     """Reckon tables and draw figures. `command` is what makes the report again."""
-    scores, pairs = tables.scores(tables.with_floor(runs.splits, runs.brisque)), tables.pairs(runs.splits)
+    scores, pairs = tables.scores(tables.with_baselines(runs.splits, runs.brisque)), tables.pairs(runs.splits)
     contrasts = tables.contrasts(runs.splits, runs.contrasts)
     distortions = [name for name in scores["distortion"].unique() if name != tables.ALL]
     everything = tables.with_paper(scores, paper.numbers(runs.study, distortions))
@@ -50,13 +50,13 @@ def make(runs: Runs, command: str = "") -> Report:
     questions = [text for text in runs.configurations["question"] if text]
     sections = [
         Section("Scores", [*_scores(everything), *_states(runs)], SCORES),
-        rated.section(runs, predictions),
+        label_efficiency.section(runs, predictions),
         comparisons.contrasts(contrasts),
         comparisons.comparisons(contrasts, pairs, runs.splits),
-        Section("Trained here, tested there", _elsewhere(runs.elsewhere), ELSEWHERE),
+        Section("Trained here, tested there", _cross_dataset(runs.elsewhere), CROSS_DATASET),
         Section("Training and predictions", _training(runs, scores, predictions)),
         Section("The draw of the test crops", _draws(runs), DRAWS),
-        looked.section(runs),
+        worst.section(runs),
         Section("The generator", _generator(runs), GENERATOR),
         search_report.section(runs),
         Section("Cost", _cost(runs)),
@@ -72,7 +72,7 @@ def make(runs: Runs, command: str = "") -> Report:
     )
 
 
-ELSEWHERE = (
+CROSS_DATASET = (
     "The weights of every split’s training on the whole of another database: mean and, small, standard deviation over "
     "splits. Nothing was trained on it or chosen by it. The 4-parameter logistic is fitted on the whole database; RMSE "
     "is of quality in [0, 1], before any fit. Scenes that training shared with it are left out of the second row."
@@ -86,11 +86,11 @@ SCORES = (
 DRAWS = (
     "Other crops of the same images would have given other predictions: by how much, as a standard error in quality, "
     "root mean square over test images and splits. It falls with the square root of the number of crops, which gives "
-    "how many of them a level would need to be as steady as the first."
+    "how many of them a variant would need to be as steady as the first."
 )
 GENERATOR = (
     "Means over splits, on crops of held-out references, asked for the class and quality of truly distorted ones under "
-    "the same windows. A judge that was trained on real crops of the training references alone says what they show: "
+    "the same windows. A quality network that was trained on real crops of the training references alone says what they show: "
     "the share that it puts in the class asked for, and the rank correlation of asked with judged quality; beside "
     "them, its figures on the truly distorted crops. Distances are those from the truth over the bare reference’s: a "
     "generator at 1 or above is no closer than doing nothing, but noise that is another draw is √2 away. The strength "
@@ -111,18 +111,18 @@ NAMES = {
 
 def _scores(everything: pd.DataFrame) -> list[Table]:
     found = []
-    marks = {tables.OURS: "ours", tables.FLOOR: "floor"}
-    for metric, name in (("srocc", "SROCC"), ("lcc", "LCC")):
+    marks = {tables.OURS: "ours", tables.FLOOR: "image_blind"}
+    for metric, name in (("srocc", "SROCC"), ("plcc", "PLCC")):
         columns, rows = tables.layout(everything, metric)
         cells = [
-            [level if source in marks else f"{level}\n{source}", *("\n".join(cell).strip() for cell in cells)]
-            for source, level, cells in rows
+            [variant if source in marks else f"{variant}\n{source}", *("\n".join(cell).strip() for cell in cells)]
+            for source, variant, cells in rows
         ]
         found.append(
             Table(
                 f"scores-{metric}",
                 f"{name} on test references",
-                ["level", *columns],
+                ["variant", *columns],
                 cells,
                 everything[everything["metric"] == metric],
                 marks=[marks.get(source, "paper") for source, _, _ in rows],
@@ -134,9 +134,9 @@ def _scores(everything: pd.DataFrame) -> list[Table]:
 def _states(runs: Runs) -> list[Table]:
     frame = tables.states(runs.configurations)
     rows = [[str(value) for value in row] for row in frame.itertuples(index=False)]
-    title = "Levels that are not complete"
+    title = "Variants that are not complete"
     return [
-        Table("incomplete", title, ["level", "finished", "planned", "diverged", "out of memory"], rows, frame)
+        Table("incomplete", title, ["variant", "finished", "planned", "diverged", "out of memory"], rows, frame)
     ] * bool(rows)
 
 
@@ -144,7 +144,7 @@ def _training(runs: Runs, scores: pd.DataFrame, predicted: pd.DataFrame) -> list
     parts: list[Table | Drawing] = []
     curve = runs.curve("curve/srocc")
     if len(curve):
-        ends = {level: _ends(config) for level, config in runs.of_levels.items()}
+        ends = {variant: _ends(config) for variant, config in runs.of_variants.items()}
         caption = (
             "Thin: every split; thick: the median. All points are measured on the same few crops of an image, and none "
             "was used to choose anything."
@@ -167,13 +167,13 @@ def _ends(config: Mapping[str, object]) -> dict[str, int]:
 
 
 def _draws(runs: Runs) -> list[Table | Drawing]:
-    crops = {level: int(config.get("evaluation.crops", 0)) for level, config in runs.of_levels.items()}
+    crops = {variant: int(config.get("evaluation.crops", 0)) for variant, config in runs.of_variants.items()}
     frame = tables.crop_draws(runs.splits, crops)
     rows = [
-        [str(row["level"]), f"{row['crops']}", tables.number(row["spread"], 4), tables.number(row["crops_needed"], 1)]
+        [str(row["variant"]), f"{row['crops']}", tables.number(row["spread"], 4), tables.number(row["crops_needed"], 1)]
         for row in frame.to_dict("records")
     ]
-    columns = ["level", "crops of an image", "spread", "crops for the first level’s spread"]
+    columns = ["variant", "crops of an image", "spread", "crops for the first variant’s spread"]
     return [Table("crop-draws", "Predictions by other crops", columns, rows, frame)] * bool(rows)
 
 
@@ -183,14 +183,14 @@ def _generator(runs: Runs) -> list[Table | Drawing]:
         return []
     measured = [str(name) for name in frame.columns[3:]]
     rows = [
-        [str(row["level"]), str(row["distortion"]), str(row["n"]), *(tables.number(row[name]) for name in measured)]
+        [str(row["variant"]), str(row["distortion"]), str(row["n"]), *(tables.number(row[name]) for name in measured)]
         for _, row in frame.iterrows()
     ]
-    columns = ["level", "images", "n", *(NAMES[name] for name in measured)]
+    columns = ["variant", "images", "n", *(NAMES[name] for name in measured)]
     parts: list[Table | Drawing] = [Table("generator", "The generator on held-out references", columns, rows, frame)]
-    made = runs.splits[runs.splits["level"].isin(frame["level"])]
-    best = made[made["level"] == made.groupby("level")["srocc"].mean().idxmax()].iloc[0]
-    of = f"“{best['level']}”, the level of the highest SROCC, split {best['split']}"
+    made = runs.splits[runs.splits["variant"].isin(frame["variant"])]
+    best = made[made["variant"] == made.groupby("variant")["srocc"].mean().idxmax()].iloc[0]
+    of = f"“{best['variant']}”, the variant of the highest SROCC, split {best['split']}"
     pictures = {
         "figure1": ("Figure 1 of the paper, from this study", f"A row a distortion, from {of}; references held out."),
         "generated_by_quality": ("The same references, asked for other qualities", f"From {of}; a row a distortion."),
@@ -202,14 +202,14 @@ def _generator(runs: Runs) -> list[Table | Drawing]:
     return parts
 
 
-def _elsewhere(found: pd.DataFrame | None) -> list[Table | Drawing]:
+def _cross_dataset(found: pd.DataFrame | None) -> list[Table | Drawing]:
     if found is None:
         return []
-    columns = ["tested on", "level", "images", "splits", "SROCC", "LCC", "LCC after logistic", "KRCC", "RMSE"]
-    measures = ("srocc", "lcc", "lcc_fitted", "krcc", "rmse")
+    columns = ["tested on", "variant", "images", "splits", "SROCC", "PLCC", "PLCC after logistic", "KRCC", "RMSE"]
+    measures = ("srocc", "plcc", "plcc_fitted", "krcc", "rmse")
     rows = [
         [
-            *(str(row[name]) for name in ("tested_on", "level", "images", "splits")),
+            *(str(row[name]) for name in ("tested_on", "variant", "images", "splits")),
             *(f"{tables.number(row[f'{m}_mean'])}\n{tables.number(row[f'{m}_sd'])}" for m in measures),
         ]
         for row in found.to_dict("records")
@@ -219,18 +219,18 @@ def _elsewhere(found: pd.DataFrame | None) -> list[Table | Drawing]:
 
 def _cost(runs: Runs) -> list[Table | Drawing]:
     frame = tables.cost(runs.configurations)
-    order = {level: place for place, level in enumerate(runs.levels)}
-    frame = frame.sort_values("level", key=lambda levels: levels.map(order), kind="stable").reset_index(drop=True)
-    searched = bool(frame["proposals"].any())
-    names = ["test", "search", "saved", "proposals", "given_up"] if searched else ["test"]
+    order = {variant: place for place, variant in enumerate(runs.variants)}
+    frame = frame.sort_values("variant", key=lambda variants: variants.map(order), kind="stable").reset_index(drop=True)
+    searched = bool(frame["candidates"].any())
+    names = ["test", "search", "saved", "candidates", "pruned"] if searched else ["test"]
     total = frame[names].sum()
     rows = [
-        [str(row["level"]), *(f"{row[n]:.0f}" if n in names[3:] else f"{row[n]:.2f}" for n in names)]
-        for _, row in pd.concat([frame, pd.DataFrame([{"level": "all", **total}])]).iterrows()
+        [str(row["variant"]), *(f"{row[n]:.0f}" if n in names[3:] else f"{row[n]:.2f}" for n in names)]
+        for _, row in pd.concat([frame, pd.DataFrame([{"variant": "all", **total}])]).iterrows()
     ]
-    heads = ["training and test", "search", "saved by racing", "proposals", "of these given up"]
-    note = "Of all runs that MLflow holds. A level that starts from another’s weights pays only for the rest."
+    heads = ["training and test", "search", "saved by racing", "candidates", "of these pruned"]
+    note = "Of all runs that MLflow holds. A variant that starts from another’s weights pays only for the rest."
     return [
-        Drawing("cost", "Device-hours by level", note, figures.device_hours(frame)),
-        Table("cost", "Device-hours", ["level", *heads[: len(names)]], rows, frame),
+        Drawing("cost", "Device-hours by variant", note, figures.device_hours(frame)),
+        Table("cost", "Device-hours", ["variant", *heads[: len(names)]], rows, frame),
     ]

@@ -15,33 +15,33 @@ if TYPE_CHECKING:
     from optuna.importance import BaseImportanceEvaluator
 
 ENOUGH = 30
-"""Proposals of a level below which importances are noise."""
+"""Candidates of a variant below which importances are noise."""
 RESAMPLES = 8
 TREES = 16
-FIXED = ["key", "level", "number", "n", "complete", "given_up", "srocc"]
+FIXED = ["key", "variant", "number", "n", "complete", "pruned", "srocc"]
 
 
-def proposals(configurations: pd.DataFrame, configs: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
-    """Every proposal: key, level, number, n, complete, given_up, srocc (validation) and all that was searched.
+def candidates(configurations: pd.DataFrame, configs: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+    """Every candidate: key, variant, number, n, complete, pruned, srocc (validation) and all that was searched.
 
-    Searched is what differs among the proposals of a level. A proposal is complete when it was trained on as many
-    splits as any other of its level, and given up when racing ended it before that.
+    Searched is what differs among the candidates of a variant. A candidate is complete when it was trained on as many
+    splits as any other of its variant, and pruned when racing ended it before that.
     """
-    search = configurations[configurations["stage"] == "search"].sort_values(["level", "number"], kind="stable")
-    search = search.drop_duplicates(["level", "number"], keep="last")
+    search = configurations[configurations["stage"] == "search"].sort_values(["variant", "number"], kind="stable")
+    search = search.drop_duplicates(["variant", "number"], keep="last")
     values = pd.DataFrame([dict(configs.get(str(key), {})) for key in search["key"]], index=search.index)
-    paths = [path for path in values if values[path].groupby(search["level"]).nunique().max() > 1]
-    most = search.groupby("level")["planned"].transform("max")
-    table = search[["key", "level", "number", "n"]].assign(
+    paths = [path for path in values if values[path].groupby(search["variant"]).nunique().max() > 1]
+    most = search.groupby("variant")["planned"].transform("max")
+    table = search[["key", "variant", "number", "n"]].assign(
         complete=search["n"] == most,
-        given_up=(search["status"] == "FINISHED") & (search["planned"] < most),
+        pruned=(search["status"] == "FINISHED") & (search["planned"] < most),
         srocc=search["srocc_mean"],
     )
     return table.join(values[paths]).reset_index(drop=True)
 
 
 def searched(table: pd.DataFrame) -> list[str]:
-    """What one level's proposals differ in."""
+    """What one variant's candidates differ in."""
     return [str(path) for path in table.columns.difference(FIXED, sort=False) if table[path].nunique() > 1]
 
 
@@ -54,11 +54,11 @@ def is_logarithmic(values: pd.Series[Any]) -> bool:
 def importances(table: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
     """How much each searched value decides, by PED-ANOVA and fANOVA: parameter, method, mean, low, high.
 
-    `table` holds the proposals of one level, `scores` key, split and srocc of their runs. Shares of a method add up
+    `table` holds the candidates of one variant, `scores` key, split and srocc of their runs. Shares of a method add up
     to 1. PED-ANOVA (Watanabe et al., 2023) asks what matters for reaching the best tenth, fANOVA (Hutter et al., 2014)
-    what explains the variance. Low and high are the extremes when splits are drawn with replacement. A proposal's score
-    is its mean distance from that of the complete proposals on the same splits, since racing leaves some on few splits.
-    Empty for fewer than ENOUGH proposals.
+    what explains the variance. Low and high are the extremes when splits are drawn with replacement. A candidate's score
+    is its mean distance from that of the complete candidates on the same splits, since racing leaves some on few splits.
+    Empty for fewer than ENOUGH candidates.
     """
     grid = scores.pivot(index="key", columns="split", values="srocc")
     table = table[table["key"].isin(grid.index)]
@@ -87,7 +87,7 @@ def importances(table: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def _study(table: pd.DataFrame, values: np.ndarray) -> Study:
-    """An Optuna study of these proposals; ranges are those that were proposed."""
+    """An Optuna study of these candidates; ranges are those that were proposed."""
     import optuna
     from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 

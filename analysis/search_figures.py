@@ -16,18 +16,18 @@ from matplotlib.ticker import MaxNLocator
 
 from analysis.drawing import panels_of
 from analysis.search import is_logarithmic, searched
-from gada_ray.pictures import COLOURS, FAINT, INK, blank, style
+from gada_ray.inference.pictures import COLOURS, FAINT, INK, blank, style
 
 LEGEND_COLUMN_IN = 1.45
 """Width of a column of a legend, in inches, on average."""
 
 
 def history(table: pd.DataFrame) -> Figure:
-    """Validation SROCC of every proposal in turn, and the best complete one so far, a panel a searched level."""
-    levels = list(table["level"].drop_duplicates())
-    figure, panels = panels_of(len(levels), 2.6)
-    for level, axes in zip(levels, panels, strict=True):
-        part = table[table["level"] == level]
+    """Validation SROCC of every candidate in turn, and the best complete one so far, a panel a searched variant."""
+    variants = list(table["variant"].drop_duplicates())
+    figure, panels = panels_of(len(variants), 2.6)
+    for variant, axes in zip(variants, panels, strict=True):
+        part = table[table["variant"] == variant]
         whole = part[part["complete"]]
         axes.step(
             whole["number"], whole["srocc"].cummax(), where="post", color=FAINT, linewidth=1.2, label="best so far"
@@ -35,14 +35,14 @@ def history(table: pd.DataFrame) -> Figure:
         axes.plot(whole["number"], whole["srocc"], "o", color=COLOURS[0], markersize=5, label="on every split")
         rest = part[~part["complete"]]
         if len(rest):
-            label = "given up, on its first splits"
+            label = "pruned, on its first splits"
             axes.plot(rest["number"], rest["srocc"], "o", color=COLOURS[1], mfc="#ffffff", markersize=5, label=label)
         if len(whole):
             best = whole.loc[whole["srocc"].idxmax()]
             axes.plot(best["number"], best["srocc"], "*", color=COLOURS[4], markersize=12, label="chosen")
-        style(axes, level)
+        style(axes, variant)
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-    figure.supxlabel("proposal", fontsize=9, color=INK)
+    figure.supxlabel("candidate", fontsize=9, color=INK)
     figure.supylabel("validation SROCC", fontsize=9, color=INK)
     _legend(figure, panels[0], 4)
     return figure
@@ -56,14 +56,14 @@ def _legend(figure: Figure, panel: Axes, columns: int) -> None:
 
 
 def parallel(table: pd.DataFrame) -> Figure:
-    """Every proposal as a line through its values and its validation SROCC; brighter is better, the best is bold."""
-    levels = list(table["level"].drop_duplicates())
+    """Every candidate as a line through its values and its validation SROCC; brighter is better, the best is bold."""
+    variants = list(table["variant"].drop_duplicates())
     figure = blank(
-        max(5.5, 1.5 * (1 + max(len(searched(part)) for _, part in table.groupby("level")))), 2.9 * len(levels)
+        max(5.5, 1.5 * (1 + max(len(searched(part)) for _, part in table.groupby("variant")))), 2.9 * len(variants)
     )
-    grid = figure.subplots(len(levels), 1, squeeze=False)
-    for level, axes in zip(levels, grid.flat, strict=True):
-        part = table[(table["level"] == level) & table["srocc"].notna()].sort_values("srocc")
+    grid = figure.subplots(len(variants), 1, squeeze=False)
+    for variant, axes in zip(variants, grid.flat, strict=True):
+        part = table[(table["variant"] == variant) & table["srocc"].notna()].sort_values("srocc")
         names = [*searched(part), "srocc"]
         columns = [_scale(part[name]) for name in names]
         heights = np.column_stack([column for column, _ in columns])
@@ -82,7 +82,7 @@ def parallel(table: pd.DataFrame) -> Figure:
                     words, (place, height), (4 * side, 0), textcoords="offset points", fontsize=7, color=INK,
                     ha="left" if side > 0 else "right", va="center",
                 )  # fmt: skip
-        style(axes, level)
+        style(axes, variant)
         axes.set_xticks(range(len(names)), [textwrap.fill(_short(name), 16) for name in names])
         axes.set_yticks([])
         axes.set(xlim=(-0.1, len(names) - 0.9), ylim=(-0.06, 1.06))
@@ -91,11 +91,11 @@ def parallel(table: pd.DataFrame) -> Figure:
 
 
 def importance(tables_: Mapping[str, pd.DataFrame]) -> Figure:
-    """Shares of importance by level, by two methods, and their extremes over draws of the splits."""
+    """Shares of importance by variant, by two methods, and their extremes over draws of the splits."""
     figure, panels = panels_of(
         len(tables_), 0.9 + 0.34 * max(frame["parameter"].nunique() for frame in tables_.values())
     )
-    for (level, frame), axes in zip(tables_.items(), panels, strict=True):
+    for (variant, frame), axes in zip(tables_.items(), panels, strict=True):
         names = list(frame.groupby("parameter")["mean"].mean().sort_values().index)
         for place, (method, part) in enumerate(frame.groupby("method", sort=False)):
             rows = part.set_index("parameter").loc[names]
@@ -104,7 +104,7 @@ def importance(tables_: Mapping[str, pd.DataFrame]) -> Figure:
             axes.hlines(heights, rows["low"], rows["high"], color=INK, linewidth=1)
         axes.set_yticks(range(len(names)), [_short(name) for name in names])
         axes.set_xlim(0, 1)
-        style(axes, level)
+        style(axes, variant)
     figure.supxlabel("share of importance", fontsize=9, color=INK)
     _legend(figure, panels[0], 2)
     return figure

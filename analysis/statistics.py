@@ -1,4 +1,4 @@
-"""Comparisons of levels on the same splits, which overlap.
+"""Comparisons of variants on the same splits, which overlap.
 
 Random 80/20 splits share references, so their scores are correlated and a plain paired t finds differences where there
 are none, about four times too often. Nadeau and Bengio (2003) correct its variance.
@@ -20,7 +20,7 @@ from scipy.special import stdtr, stdtrit
 from gada_ray.study.contrasts import Contrast
 
 ALPHA, POWER = 0.05, 0.8
-WORTH = 0.01
+SMALLEST_EFFECT = 0.01
 """The smallest difference of correlations that a verdict counts as worth something."""
 MOST_SPLITS = 10_000
 """Splits beyond which more are as good as infinitely many."""
@@ -28,32 +28,32 @@ MOST_SPLITS = 10_000
 
 @dataclass(frozen=True)
 class Paired:
-    """A comparison of two levels."""
+    """A comparison of two variants."""
 
     n: int
     """Splits that both have."""
     difference: float
-    """Mean over splits of the first level less the second."""
+    """Mean over splits of the first variant less the second."""
     low: float
     high: float
     """Ends of the 95 % interval."""
     p: float
     """Two-sided, of the corrected t."""
     won: float
-    """Share of splits on which the first level is higher."""
+    """Share of splits on which the first variant is higher."""
     detectable: float
     """Smallest true difference that would be found with a power of 80 %."""
     p_worth: float
-    """One-sided, of the hypothesis that the first level is higher by `WORTH` or more."""
+    """One-sided, of the hypothesis that the first variant is higher by `SMALLEST_EFFECT` or more."""
     splits_for_worth: float
-    """Splits with which a true difference of `WORTH` would be found with a power of 80 %; infinite if none would do."""
+    """Splits with which a true difference of `SMALLEST_EFFECT` would be found with a power of 80 %; infinite if none would do."""
 
 
 def paired(first: ArrayLike, second: ArrayLike, ratio: float, alpha: float = ALPHA) -> Paired:
-    """Compare two levels by their scores on the same splits.
+    """Compare two variants by their scores on the same splits.
 
     `ratio` is the number of test references over that of training references. The standard error of the mean
-    difference is `sd * sqrt(1 / J + ratio)`, with J - 1 degrees of freedom. `alpha` is the level of the test whose
+    difference is `sd * sqrt(1 / J + ratio)`, with J - 1 degrees of freedom. `alpha` is the variant of the test whose
     power is reckoned; the interval is always that of 95 %.
 
     Raises:
@@ -68,7 +68,7 @@ def paired(first: ArrayLike, second: ArrayLike, ratio: float, alpha: float = ALP
     error = sd * math.sqrt(1 / j + ratio)
     half = float(stdtrit(j - 1, 0.975)) * error
     p = float(2 * stdtr(j - 1, -abs(mean) / error)) if error > 0 else float(mean == 0)
-    p_worth = float(stdtr(j - 1, (mean - WORTH) / error)) if error > 0 else float(mean >= WORTH)
+    p_worth = float(stdtr(j - 1, (mean - SMALLEST_EFFECT) / error)) if error > 0 else float(mean >= SMALLEST_EFFECT)
     return Paired(
         n=j,
         difference=mean,
@@ -78,7 +78,7 @@ def paired(first: ArrayLike, second: ArrayLike, ratio: float, alpha: float = ALP
         won=float((differences > 0).mean()),
         detectable=detectable(sd, j, ratio, alpha),
         p_worth=p_worth,
-        splits_for_worth=splits_for(WORTH, sd, ratio, alpha),
+        splits_for_worth=splits_for(SMALLEST_EFFECT, sd, ratio, alpha),
     )
 
 
@@ -115,12 +115,12 @@ def holm(p: Sequence[float]) -> list[float]:
 
 
 def comparisons(frame: pd.DataFrame, metric: str = "srocc") -> pd.DataFrame:
-    """All pairs of levels, with Holm over all: first, second, and the fields of `Paired` with p_holm.
+    """All pairs of variants, with Holm over all: first, second, and the fields of `Paired` with p_holm.
 
-    `frame` has the columns level, split, references_train, references_held_out and the metric.
+    `frame` has the columns variant, split, references_train, references_held_out and the metric.
     """
-    levels = list(frame["level"].drop_duplicates())
-    every = [Contrast(*pair, "", metric) for pair in itertools.combinations(levels, 2)]
+    variants = list(frame["variant"].drop_duplicates())
+    every = [Contrast(*pair, "", metric) for pair in itertools.combinations(variants, 2)]
     return _compared(frame, every, ALPHA).drop(columns="question", errors="ignore")
 
 
@@ -135,9 +135,9 @@ def contrasts(frame: pd.DataFrame, named: Sequence[Contrast]) -> pd.DataFrame:
 
 
 def _compared(frame: pd.DataFrame, asked: Sequence[Contrast], alpha: float) -> pd.DataFrame:
-    """Pairs of levels with two splits or more on which both have the measure."""
+    """Pairs of variants with two splits or more on which both have the measure."""
     scores = {
-        name: frame.pivot(index="split", columns="level", values=name)
+        name: frame.pivot(index="split", columns="variant", values=name)
         for name in {one.measure for one in asked}
         if name in frame
     }

@@ -13,70 +13,72 @@ from analysis import statistics
 from gada_ray.study.contrasts import Contrast
 from gada_ray.study.summary import interval
 
-METRICS = ("srocc", "lcc")
+METRICS = ("srocc", "plcc")
 ALL = "ALL"
-OURS, FLOOR, PAPER = "this study", "floor", "the paper"
-FLOORS = {"floor": "a distortion's mean score, image unseen", "brisque": "BRISQUE"}
+OURS, FLOOR, PAPER = "this study", "image_blind", "the paper"
+BASELINES = {"image_blind": "a distortion's mean score, image unseen", "brisque": "BRISQUE"}
 """Floors by how their columns begin."""
-SAME_FLOOR = 1e-9
+SAME_BASELINE = 1e-9
 
 
 def scores(splits: pd.DataFrame) -> pd.DataFrame:
-    """SROCC and LCC of every level over splits, on all images and by distortion, and then of the floors under them.
+    """SROCC and PLCC of every variant over splits, on all images and by distortion, and then of the floors under them.
 
-    `splits` has the columns level, split, references_train, references_held_out, srocc, lcc, by distortion srocc/jpeg
-    and so on, floor_srocc and floor_lcc where they were recorded, and brisque_srocc and brisque_lcc where they are
-    known. Columns: source, level, metric, distortion (ALL for all images; never a mean over distortions), n, mean, sd,
+    `splits` has the columns variant, split, references_train, references_held_out, srocc, plcc, by distortion srocc/jpeg
+    and so on, image_blind_srocc and image_blind_plcc where they were recorded, and brisque_srocc and brisque_plcc where they are
+    known. Columns: source, variant, metric, distortion (ALL for all images; never a mean over distortions), n, mean, sd,
     median, and low and high, the 95 % interval that allows for overlapping splits.
     """
     rows = []
     ratio = float((splits["references_held_out"] / splits["references_train"]).mean())
-    for level, runs in splits.groupby("level", sort=False):
+    for variant, runs in splits.groupby("variant", sort=False):
         for metric in METRICS:
             for name in [metric, *sorted(column for column in map(str, runs) if column.startswith(f"{metric}/"))]:
-                where = (OURS, str(level), metric, name.partition("/")[2] or ALL)
+                where = (OURS, str(variant), metric, name.partition("/")[2] or ALL)
                 rows += _row(where, runs[name], ratio)
-    for prefix, name in FLOORS.items():
+    for prefix, name in BASELINES.items():
         for metric in METRICS:
             if f"{prefix}_{metric}" in splits:
-                for level, floors in _distinct(splits, f"{prefix}_{metric}").items():
+                for variant, floors in _distinct(splits, f"{prefix}_{metric}").items():
                     rows += _row(
-                        (FLOOR, f"{name} (images as in “{level}”)" if level else name, metric, ALL), floors, ratio
+                        (FLOOR, f"{name} (images as in “{variant}”)" if variant else name, metric, ALL), floors, ratio
                     )
     return pd.DataFrame(rows)
 
 
 def _distinct(splits: pd.DataFrame, column: str) -> dict[str, pd.Series[float]]:
-    """A floor by split, under the empty name; where levels have others, each once, under the first level that has it.
+    """A floor by split, under the empty name; where variants have others, each once, under the first variant that has it.
 
-    They have where they know other scores: with fewer rated images, or with copies of references among the images.
+    They have where they know other scores: with fewer labelled images, or with copies of references among the images.
     """
     found: dict[str, pd.Series[float]] = {}
-    levels = splits["level"].drop_duplicates()
-    for level, floors in splits.pivot(index="split", columns="level", values=column)[levels].items():
-        if not any((floors - other).abs().max() < SAME_FLOOR for other in found.values()):
-            found[str(level)] = floors.dropna()
+    variants = splits["variant"].drop_duplicates()
+    for variant, floors in splits.pivot(index="split", columns="variant", values=column)[variants].items():
+        if not any((floors - other).abs().max() < SAME_BASELINE for other in found.values()):
+            found[str(variant)] = floors.dropna()
     whole = splits.groupby("split")[column].first()
     return found if len(found) > 1 else {"": whole}
 
 
 def crop_draws(splits: pd.DataFrame, crops: Mapping[str, int]) -> pd.DataFrame:
-    """How much predictions depend on the draw of the test crops, by level: columns level, crops, spread, crops_needed.
+    """How much predictions depend on the draw of the test crops, by variant: columns variant, crops, spread, crops_needed.
 
     `splits` has crop_spread, the standard error of a prediction by that draw, where it was recorded; `crops` says how
-    many crops of an image a level takes. `crops_needed` is how many would have the first level's spread.
+    many crops of an image a variant takes. `crops_needed` is how many would have the first variant's spread.
     """
     if "crop_spread" not in splits:
-        return pd.DataFrame(columns=["level", "crops", "spread", "crops_needed"])
-    spread = splits.groupby("level", sort=False)["crop_spread"].agg(lambda each: float(np.sqrt((each**2).mean())))
-    frame = pd.DataFrame({"level": spread.index, "crops": [crops[level] for level in spread.index], "spread": spread})
+        return pd.DataFrame(columns=["variant", "crops", "spread", "crops_needed"])
+    spread = splits.groupby("variant", sort=False)["crop_spread"].agg(lambda each: float(np.sqrt((each**2).mean())))
+    frame = pd.DataFrame(
+        {"variant": spread.index, "crops": [crops[variant] for variant in spread.index], "spread": spread}
+    )
     frame = frame.reset_index(drop=True)
     first = frame["spread"].iloc[0]
     return frame.assign(crops_needed=frame["crops"] * (frame["spread"] / first) ** 2 if first > 0 else np.nan)
 
 
-def with_floor(splits: pd.DataFrame, brisque: pd.DataFrame | None) -> pd.DataFrame:
-    """Splits with what BRISQUE, in the columns split, srocc and lcc, reached on each."""
+def with_baselines(splits: pd.DataFrame, brisque: pd.DataFrame | None) -> pd.DataFrame:
+    """Splits with what BRISQUE, in the columns split, srocc and plcc, reached on each."""
     if brisque is None:
         return splits
     renamed = {metric: f"brisque_{metric}" for metric in METRICS}
@@ -89,7 +91,7 @@ def _row(where: tuple[str, str, str, str], column: pd.Series[float], ratio: floa
         return []
     many = len(values) > 1
     low, high = interval(values, ratio) if many else (np.nan, np.nan)
-    row: dict[str, object] = dict(zip(("source", "level", "metric", "distortion"), where, strict=True))
+    row: dict[str, object] = dict(zip(("source", "variant", "metric", "distortion"), where, strict=True))
     sd = float(values.std(ddof=1)) if many else np.nan
     middle = {"mean": float(values.mean()), "sd": sd, "median": float(np.median(values))}
     return [row | {"n": len(values)} | middle | {"low": low, "high": high}]
@@ -102,7 +104,7 @@ def with_paper(own: pd.DataFrame, paper: pd.DataFrame) -> pd.DataFrame:
 
 
 def layout(table: pd.DataFrame, metric: str) -> tuple[list[str], list[tuple[str, str, list[tuple[str, str]]]]]:
-    """One metric in the paper's layout: the columns, and source, level and cells of every row.
+    """One metric in the paper's layout: the columns, and source, variant and cells of every row.
 
     A cell is a mean and a median over splits, as text. The paper does not say which of the two its numbers are; they
     stand as means.
@@ -110,35 +112,35 @@ def layout(table: pd.DataFrame, metric: str) -> tuple[list[str], list[tuple[str,
     part = table[table["metric"] == metric]
     names = [name for name in dict.fromkeys(part["distortion"]) if name != ALL]
     rows = []
-    for (source, level), group in part.groupby(["source", "level"], sort=False):
+    for (source, variant), group in part.groupby(["source", "variant"], sort=False):
         by_name = group.set_index("distortion")[["mean", "median", "n", "sd"]].reindex([*names, ALL])
         cells = [(number(mean), number(median)) for mean, median, _, _ in by_name.to_numpy()]
         n, sd = by_name.loc[[ALL], ["n", "sd"]].to_numpy(dtype=float)[0]
-        rows.append((str(source), str(level), [("" if n != n else f"{n:.0f}", ""), *cells, (number(sd), "")]))
+        rows.append((str(source), str(variant), [("" if n != n else f"{n:.0f}", ""), *cells, (number(sd), "")]))
     return ["n", *names, ALL, "sd"], rows
 
 
 def pairs(splits: pd.DataFrame) -> pd.DataFrame:
-    """`statistics.comparisons` of SROCC and then of LCC, each with Holm over its own family."""
+    """`statistics.comparisons` of SROCC and then of PLCC, each with Holm over its own family."""
     parts = [statistics.comparisons(splits, metric) for metric in METRICS]
     found = [part for part in parts if len(part)]
     return pd.concat(found, ignore_index=True) if found else pd.DataFrame()
 
 
 def contrasts(splits: pd.DataFrame, named: Sequence[Contrast]) -> pd.DataFrame:
-    """`statistics.contrasts` by their own measures, and then those of SROCC by LCC, each with Holm over its family."""
-    by_lcc = [replace(one, measure="lcc") for one in named if one.measure == "srocc"]
-    found = [part for part in (statistics.contrasts(splits, one) for one in (named, by_lcc)) if len(part)]
+    """`statistics.contrasts` by their own measures, and then those of SROCC by PLCC, each with Holm over its family."""
+    by_plcc = [replace(one, measure="plcc") for one in named if one.measure == "srocc"]
+    found = [part for part in (statistics.contrasts(splits, one) for one in (named, by_plcc)) if len(part)]
     return pd.concat(found, ignore_index=True) if found else pd.DataFrame()
 
 
 def asked(contrasts: pd.DataFrame) -> pd.DataFrame:
     """Of `contrasts`, those that a study's verdict is about."""
-    return contrasts[contrasts["metric"] != "lcc"] if len(contrasts) else contrasts
+    return contrasts[contrasts["metric"] != "plcc"] if len(contrasts) else contrasts
 
 
 def explored(pairs: pd.DataFrame, contrasts: pd.DataFrame) -> pd.DataFrame:
-    """The pairs of levels that are no contrasts."""
+    """The pairs of variants that are no contrasts."""
     if contrasts.empty:
         return pairs
     columns = ["first", "second", "metric"]
@@ -162,9 +164,9 @@ GENERATOR = (
 
 
 def generator(splits: pd.DataFrame) -> pd.DataFrame:
-    """What was measured of every level's generator, means over splits.
+    """What was measured of every variant's generator, means over splits.
 
-    Columns: level, distortion (`ALL`, then each), n, and those of `GENERATOR` that were measured. A level whose last
+    Columns: variant, distortion (`ALL`, then each), n, and those of `GENERATOR` that were measured. A variant whose last
     phase does not train the generator has its numbers from the phase that did.
     """
     pattern = re.compile(r"(?:after_\w+/)?generator_(" + "|".join(GENERATOR) + r")(?:/(.+))?$")
@@ -176,47 +178,47 @@ def generator(splits: pd.DataFrame) -> pd.DataFrame:
     for distortion in sorted({distortion for distortion, _ in columns}, key=lambda name: (name != ALL, name)):
         own = {name: columns[distortion, name] for name in GENERATOR if (distortion, name) in columns}
         frame = pd.DataFrame({name: splits[found].bfill(axis=1).iloc[:, 0] for name, found in own.items()})
-        frame = splits[["level"]].join(frame).dropna(subset=list(own), how="all")
-        groups = frame.groupby("level", sort=False)
+        frame = splits[["variant"]].join(frame).dropna(subset=list(own), how="all")
+        groups = frame.groupby("variant", sort=False)
         table = groups.mean()
         table.insert(0, "n", groups.size())
         table.insert(0, "distortion", distortion)
         parts.append(table.reset_index())
     if not parts:
         return pd.DataFrame()
-    order = {level: place for place, level in enumerate(dict.fromkeys(splits["level"]))}
+    order = {variant: place for place, variant in enumerate(dict.fromkeys(splits["variant"]))}
     table = pd.concat(parts, ignore_index=True)
-    return table.sort_values("level", key=lambda levels: levels.map(order), kind="stable").reset_index(drop=True)
+    return table.sort_values("variant", key=lambda variants: variants.map(order), kind="stable").reset_index(drop=True)
 
 
 def cost(configurations: pd.DataFrame) -> pd.DataFrame:
-    """Device-hours of every level: level, test, search, saved (by racing), proposals and given_up.
+    """Device-hours of every variant: variant, test, search, saved (by racing), candidates and pruned.
 
-    A proposal that lost its race is finished with fewer splits than others of its level; what it saved is reckoned from
+    A candidate that lost its race is finished with fewer splits than others of its variant; what it saved is reckoned from
     its own mean cost of a split.
     """
-    table = configurations.assign(search=configurations["stage"] == "search", saved=0.0, given_up=False)
-    table["full"] = table.groupby("level")["planned"].transform("max")
-    table["given_up"] = table["search"] & (table["status"] == "FINISHED") & (table["planned"] < table["full"])
+    table = configurations.assign(search=configurations["stage"] == "search", saved=0.0, pruned=False)
+    table["full"] = table.groupby("variant")["planned"].transform("max")
+    table["pruned"] = table["search"] & (table["status"] == "FINISHED") & (table["planned"] < table["full"])
     missing = (table["full"] - table["n"]) / table["n"].where(table["n"] > 0)
-    table["saved"] = (missing * table["device_hours"]).where(table["given_up"], 0.0).fillna(0.0)
-    groups = table.groupby("level", sort=False)
+    table["saved"] = (missing * table["device_hours"]).where(table["pruned"], 0.0).fillna(0.0)
+    groups = table.groupby("variant", sort=False)
     hours = table["device_hours"]
     return pd.DataFrame(
         {
-            "test": hours.where(~table["search"], 0.0).groupby(table["level"], sort=False).sum(),
-            "search": hours.where(table["search"], 0.0).groupby(table["level"], sort=False).sum(),
+            "test": hours.where(~table["search"], 0.0).groupby(table["variant"], sort=False).sum(),
+            "search": hours.where(table["search"], 0.0).groupby(table["variant"], sort=False).sum(),
             "saved": groups["saved"].sum(),
-            "proposals": groups["search"].sum(),
-            "given_up": groups["given_up"].sum(),
+            "candidates": groups["search"].sum(),
+            "pruned": groups["pruned"].sum(),
         }
     ).reset_index()
 
 
 def states(configurations: pd.DataFrame) -> pd.DataFrame:
-    """The tested configurations that are not whole: level, n, planned, diverged, oom."""
+    """The tested configurations that are not whole: variant, n, planned, diverged, oom."""
     tested = configurations[configurations["stage"] == "test"]
-    return tested.loc[tested["n"] < tested["planned"], ["level", "n", "planned", "diverged", "oom"]]
+    return tested.loc[tested["n"] < tested["planned"], ["variant", "n", "planned", "diverged", "oom"]]
 
 
 def number(value: float, digits: int = 3) -> str:

@@ -34,12 +34,12 @@ from gada_ray import SMOKE, DataConfig, Preset, Study, TrainingConfig, direct, g
 from gada_ray.data import IqaDataset, load_dataset, make_splits, sampling
 from gada_ray.data.crops import CropSource, generator_for
 from gada_ray.running import runner
-from gada_ray.store import Store
 from gada_ray.study.definition import data_selections, make_plan
 from gada_ray.study.search import Job, Search
 from gada_ray.training.batches import Batch, Batches
 from gada_ray.training.phases import Phase
-from gada_ray.trial import run_trial
+from gada_ray.trials.run import run_trial
+from gada_ray.trials.store import Store
 
 THREADS, CROP_PX, BATCH = 2, 64, 32
 console = Console()
@@ -62,7 +62,7 @@ class Files(Dataset[tuple[Tensor, int, float]]):
     def __init__(self, dataset: IqaDataset, folder: Path) -> None:
         self.paths = [folder / f"{row}.png" for row in range(len(dataset))]
         for row, path in enumerate(self.paths):
-            Image.fromarray(dataset.distorted_image(row)).save(path, compress_level=1)
+            Image.fromarray(dataset.distorted_image(row)).save(path, compress_variant=1)
         self.distortion, self.quality = dataset.distortion.tolist(), dataset.quality.tolist()
 
     def __len__(self) -> int:
@@ -122,9 +122,9 @@ def search_of(trials: int, dataset: IqaDataset, config: TrainingConfig, store: S
     """A study with some trials of one configuration, on as many seeds of splits."""
     preset = Preset(cost="", splits=trials)
     plan = make_plan(
-        "benchmark", Study(question="?", base=config, levels={"one": {}}, presets={"p": preset}), "p", "demo", {}
+        "benchmark", Study(question="?", base=config, variants={"one": {}}, presets={"p": preset}), "p", "demo", {}
     )
-    places = list(data_selections(plan.levels))
+    places = list(data_selections(plan.variants))
     splits = {place: make_splits(dataset.references, trials) for place in places}
     return Search(plan, splits, dict.fromkeys(places, dataset.fingerprint), store.result)
 

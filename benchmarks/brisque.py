@@ -48,7 +48,7 @@ def main(
     rows = []
     for split in make_splits(dataset.references, splits, seed):
         fold = split.for_test()
-        found = [brisque.floor(dataset, each, fold.train, fold.held_out)["srocc"] for each in (ours, theirs)]
+        found = [brisque.baseline(dataset, each, fold.train, fold.held_out)["srocc"] for each in (ours, theirs)]
         rows.append((*found, found[0] - found[1]))
         table.add_row(str(split.index), *(f"{value:.3f}" for value in rows[-1]))
     table.add_row("mean", *(f"{value:.3f}" for value in np.mean(rows, axis=0)))

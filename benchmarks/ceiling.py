@@ -44,7 +44,7 @@ def main(splits: Annotated[int, typer.Option(min=1)] = 3, seed: Annotated[int, t
         fold = split.for_test()
         train, test = dataset.rows_of(fold.train), dataset.rows_of(fold.held_out)
         oracle = agreement(dataset.quality[test], foreseen(dataset, severity, train, test))["srocc"]
-        rows.append((oracle, brisque.floor(dataset, features, fold.train, fold.held_out)["srocc"]))
+        rows.append((oracle, brisque.baseline(dataset, features, fold.train, fold.held_out)["srocc"]))
         table.add_row(str(split.index), *(f"{value:.3f}" for value in rows[-1]))
     table.add_row("mean", *(f"{value:.3f}" for value in np.mean(rows, axis=0)))
     Console().print(table)

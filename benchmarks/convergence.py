@@ -27,14 +27,14 @@ from gada_ray.data.dataset import IqaDataset
 from gada_ray.data.splits import make_splits
 from gada_ray.evaluation import protocol
 from gada_ray.evaluation.metrics import agreement
-from gada_ray.model.discriminator import Discriminator
-from gada_ray.training.averages import Average
+from gada_ray.model.quality_network import QualityNetwork
+from gada_ray.training.ema import ExponentialMovingAverage
 from gada_ray.training.memory import keep_freed_memory
 from gada_ray.training.phases import Phase, build
 
 LOOKS = 50
 LAST = 10
-WEIGHTS = ("average", "last")
+WEIGHTS = ("ema", "final")
 
 
 def curve(config: TrainingConfig, source: CropSource, dataset: IqaDataset, split: int) -> pd.DataFrame:
@@ -45,18 +45,18 @@ def curve(config: TrainingConfig, source: CropSource, dataset: IqaDataset, split
     seed = seed_for("training", 0, split)
     network = build(config, len(dataset.distortions), seed)
     network.to(memory_format=torch.channels_last)
-    average = Average(network, config.average_decay)
+    ema = ExponentialMovingAverage(network, config.ema_decay)
     done, seconds, rows = 0, 0.0, []
 
-    def look(judge: Discriminator) -> tuple[float, float]:
+    def look(quality_network: QualityNetwork) -> tuple[float, float]:
         since = time.perf_counter()
-        quality = protocol.predict(judge, source, held_out, corners, config, config.evaluation.crops)
+        quality = protocol.predict(quality_network, source, held_out, corners, config, config.evaluation.crops)
         frame = protocol.table(dataset, held_out, quality, config.evaluation.pooling)
         target, prediction = frame["target"].to_numpy(), frame["prediction"].to_numpy()
         return agreement(target, prediction)["srocc"], time.perf_counter() - since
 
     for number, settings in enumerate(config.phases):
-        phase = Phase(network, source, train, config, number, average)
+        phase = Phase(network, source, train, config, number, ema)
         phase.prepare()
         for step in range(settings.steps):
             since = time.perf_counter()
@@ -64,8 +64,8 @@ def curve(config: TrainingConfig, source: CropSource, dataset: IqaDataset, split
             seconds += time.perf_counter() - since
             done += 1
             if done % max(1, config.steps // LOOKS) == 0:
-                for weights, one in zip(WEIGHTS, (average.network, network), strict=True):
-                    srocc, test = look(one.judge)
+                for weights, one in zip(WEIGHTS, (ema.network, network), strict=True):
+                    srocc, test = look(one.quality_network)
                     rows.append((split, done, seconds, test, weights, srocc))
                 phase.prepare()
     return pd.DataFrame(rows, columns=["split", "step", "seconds", "test", "weights", "srocc"])
@@ -96,10 +96,10 @@ def main(
     numbers = track(range(splits), "splits", console=Console(stderr=True))
     frame = pd.concat([curve(config, source, dataset, split) for split in numbers])
     means = frame.groupby(["step", "weights"])["srocc"].mean().unstack()
-    cost = frame[frame["weights"] == "average"].groupby("step")[["seconds", "test"]].mean()
+    cost = frame[frame["weights"] == "ema"].groupby("step")[["seconds", "test"]].mean()
     for step in means.index[:: max(1, len(means) // 10)]:
-        average, last = means.loc[step, list(WEIGHTS)]
-        console.print(f"step {step:5d}  {cost.loc[step, 'seconds']:6.1f} s  average {average:.3f}  last {last:.3f}")
+        ema, last = means.loc[step, list(WEIGHTS)]
+        console.print(f"step {step:5d}  {cost.loc[step, 'seconds']:6.1f} s  ema {ema:.3f}  last {last:.3f}")
     for weights in WEIGHTS:
         reached = means.index[means[weights] >= goal]
         when = (

@@ -30,18 +30,19 @@ from rich.console import Console
 
 from benchmarks.__main__ import search_of
 from benchmarks.steps import InMemory, phase_on
-from gada_ray import SMOKE, DataConfig, TrainingConfig, devices, direct, gada, with_values
-from gada_ray.card import Card
+from gada_ray import SMOKE, DataConfig, TrainingConfig, direct, gada, with_values
 from gada_ray.data import IqaDataset, load_dataset
 from gada_ray.data.crops import CropSource
-from gada_ray.identity import Execution
-from gada_ray.model.discriminator import Discriminator
+from gada_ray.inference.card import Card
+from gada_ray.inference.scoring import Scorer
+from gada_ray.model.quality_network import QualityNetwork
 from gada_ray.running import runner
 from gada_ray.running.slots import Resources
-from gada_ray.scoring import Scorer
-from gada_ray.store import DatasetRecord, FoldRecord, Store
 from gada_ray.study import timing
+from gada_ray.system import devices
 from gada_ray.training.phases import Phase
+from gada_ray.trials.identity import Execution
+from gada_ray.trials.store import DatasetRecord, FoldRecord, Store
 
 TABLE = Path(__file__).with_name("README.md")
 BEGIN, END = "<!-- GPU table: benchmarks/gpu.sh -->", "<!-- end of the GPU table -->"
@@ -54,13 +55,13 @@ def steps_a_second(phase: Phase, seconds: float) -> float:
     """Steps that follow each other without being waited for, as in training, after some that warm up."""
     for number in range(3):
         phase.step(number, 0)
-    devices.wait(phase.source.device)
+    devices.synchronize(phase.source.device)
     since, done = time.perf_counter(), 0
     while done < 5 or time.perf_counter() - since < seconds:
         for _ in range(5):
             phase.step(done, 0)
             done += 1
-        devices.wait(phase.source.device)
+        devices.synchronize(phase.source.device)
     return done / (time.perf_counter() - since)
 
 
@@ -80,7 +81,7 @@ def step_rows(dataset: IqaDataset, device: torch.device, quick: bool) -> Iterato
 
 
 def scorer_on(device: torch.device, quick: bool) -> Scorer:
-    """A judge of full width with random weights, as `score` loads one."""
+    """A quality network of full width with random weights, as `score` loads one."""
     config = with_values(TrainingConfig(phases=(direct(1),)), {"data.crop_px": 32} if quick else {})
     record = DatasetRecord(
         name="", labels="", direction="higher_is_better", score_range=(0, 1), fingerprint="", images=0, references=0
@@ -89,7 +90,7 @@ def scorer_on(device: torch.device, quick: bool) -> Scorer:
         study="benchmark",
         question="",
         preset="",
-        level="",
+        variant="",
         chosen="",
         over_splits={},
         signature="",
@@ -101,8 +102,8 @@ def scorer_on(device: torch.device, quick: bool) -> Scorer:
         code_version=0,
         versions={},
     )
-    judge = Discriminator(config.model, 2, config.data.crop_px)
-    return Scorer(card, {name: value.numpy() for name, value in judge.state_dict().items()}, str(device))
+    quality_network = QualityNetwork(config.model, 2, config.data.crop_px)
+    return Scorer(card, {name: value.numpy() for name, value in quality_network.state_dict().items()}, str(device))
 
 
 def scoring_rows(device: torch.device, quick: bool) -> Iterator[Row]:
@@ -113,10 +114,10 @@ def scoring_rows(device: torch.device, quick: bool) -> Iterator[Row]:
     buffer = io.BytesIO()
     picture.save(buffer, "jpeg", quality=90)
     crops = [scorer.crops(np.asarray(picture))] * batch
-    scorer.judged(crops)
+    scorer.score_crops(crops)
     since = time.perf_counter()
     for _ in range(count // batch):
-        scorer.judged(crops)
+        scorer.score_crops(crops)
     judged = count // batch * batch / (time.perf_counter() - since)
     size = f"{WIDTH}×{HEIGHT} px, {scorer.count} crops of {scorer.card.config.data.crop_px} px"
     yield "score, from decoded pixels on", size, f"{judged:.0f} images/s", f"{judged / 120:.1f} of the paper's 120"
@@ -167,7 +168,7 @@ def memory_rows(dataset: IqaDataset, device: torch.device, quick: bool) -> Itera
     for px, batch in [(32, 8)] if quick else [(64, 32), (128, 64), (128, 256)]:
         config = with_values(gada(1, 1, 1), {**(SMOKE if quick else {}), "data.crop_px": px, "data.batch": batch})
         devices.free(device)
-        devices.settle(device)
+        devices.configure_backend(device)
         if device.type != "cuda":
             timing.probe(config, dataset, 1, Execution(str(device)))
             yield "memory of a trial", f"{px} px, batch {batch}", f"{devices.peak_mb(device):.0f} MB", "of this process"
@@ -186,7 +187,7 @@ def main(
     where = torch.device(device)
     if where.type == "cuda" and not devices.count():
         raise typer.BadParameter("torch sees no GPU here; --device cpu --quick shows that the script runs")
-    devices.settle(where)
+    devices.configure_backend(where)
     dataset = load_dataset("demo", None, DataConfig())
     parts = (
         step_rows(dataset, where, quick),

@@ -29,10 +29,10 @@ from rich.console import Console
 from benchmarks.scale import SPLITS, MadeUp, made_up, surrogate
 from gada_ray.data.dataset import IqaDataset
 from gada_ray.running import runner
-from gada_ray.store import Result, Store
 from gada_ray.study.search import Job
 from gada_ray.tracking import runs
-from gada_ray.trial import Execution, Report, Trial
+from gada_ray.trials.run import Execution, Report, Trial
+from gada_ray.trials.store import Result, Store
 
 SCRIPT = Path(__file__).parents[1] / "deploy" / "mlflow-server.sh"
 RESOURCES = runner.Resources(cpus=1, max_concurrent=2)
@@ -98,7 +98,7 @@ def study(what: MadeUp, seconds: float, server: Server, name: str, outage: bool)
     """Seconds of one study, after which MLflow is compared with the storage."""
     times: list[float] = []
     entries = []
-    trials = len(what.plan.levels) * SPLITS
+    trials = len(what.plan.variants) * SPLITS
 
     def on_done(job: Job, result: Result | None, known: bool) -> None:
         times.append(time.perf_counter())
@@ -148,12 +148,12 @@ def main(
     database: Annotated[
         str, typer.Argument(help="An empty PostgreSQL database, by the address that SQLAlchemy takes.")
     ],
-    levels: Annotated[int, typer.Option(min=1, help="Levels, of ten trials each.")] = 6,
+    variants: Annotated[int, typer.Option(min=1, help="Variants, of ten trials each.")] = 6,
     seconds: Annotated[float, typer.Option(min=0, help="That a trial takes.")] = 2.0,
     rounds: Annotated[int, typer.Option(min=1, help="Studies of each kind.")] = 3,
 ) -> None:
     """Compare the time of studies with and without an outage of MLflow in their middle third."""
-    what = made_up(levels, 0)
+    what = made_up(variants, 0)
     runner.connect(None, RESOURCES)
     took: dict[bool, list[float]] = {False: [], True: []}
     with tempfile.TemporaryDirectory() as folder:

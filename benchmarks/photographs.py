@@ -1,4 +1,4 @@
-"""Photographs that nobody rated, for `--extra-references`: `python -m benchmarks.photographs OUT`.
+"""Unlabelled photographs, for `--extra-references`: `python -m benchmarks.photographs OUT`.
 
 The colour photographs of the scikit-image and scikit-learn wheels, whole, reduced where they are wider than LIVE's;
 the demo's own references are reduced to a quarter. Sources and licences are in `gada_ray/data/demo.py`.

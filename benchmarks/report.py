@@ -1,6 +1,6 @@
 """`python -m benchmarks.report`: seconds and memory of a report on 1,000 runs of splits; filling takes minutes.
 
-A sqlite store is filled with a study as the tracker leaves it: 8 levels on 10 splits, and a search of 46 proposals on
+A sqlite store is filled with a study as the tracker leaves it: 8 variants on 10 splits, and a search of 46 candidates on
 10 splits for two of them, with invented scores, curves of 30 points, 120 predictions a test run, and no pictures.
 """
 
@@ -22,7 +22,7 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
 
 from gada_ray import gada
 
-LEVELS, SPLITS, SEARCHED, PROPOSALS = 8, 10, 2, 46
+LEVELS, SPLITS, SEARCHED, CANDIDATES = 8, 10, 2, 46
 DISTORTIONS = ("ff", "gblur", "jp2k", "jpeg", "wn")
 REFERENCES = [f"r{number:02d}" for number in range(29)]
 
@@ -32,21 +32,21 @@ def fill(uri: str, artifacts: Path) -> int:
     client, random = MlflowClient(tracking_uri=uri), np.random.default_rng(0)
     place = client.create_experiment("synthetic", artifacts.as_uri())
     runs = 0
-    for level in range(LEVELS):
-        for number in range(PROPOSALS if level < SEARCHED else 0):
-            runs += _configuration(client, place, random, level, "search", number)
-        runs += _configuration(client, place, random, level, "test", 0)
+    for variant in range(LEVELS):
+        for number in range(CANDIDATES if variant < SEARCHED else 0):
+            runs += _configuration(client, place, random, variant, "search", number)
+        runs += _configuration(client, place, random, variant, "test", 0)
     return runs
 
 
 def _configuration(
-    client: MlflowClient, place: str, random: np.random.Generator, level: int, stage: str, number: int
+    client: MlflowClient, place: str, random: np.random.Generator, variant: int, stage: str, number: int
 ) -> int:
     config = gada(1000, 300, 200).model_dump(mode="json")
     config["rates"]["discriminator"], config["rates"]["generator"] = 10 ** random.uniform(-5, -2, 2)
-    key, name = f"{level}-{stage}-{number}", f"level {level}"
+    key, name = f"{variant}-{stage}-{number}", f"variant {variant}"
     shared = {"gada.key": key, "study": "synthetic", "question": "How long does a report take?", "preset": "paper"}
-    shared |= {"level": name, "stage": stage, "dataset_name": "synthetic", "labels": "invented", "splits_hash": "s"}
+    shared |= {"variant": name, "stage": stage, "dataset_name": "synthetic", "labels": "invented", "splits_hash": "s"}
     shown = f"{name} #{number}" if stage == "search" else name
     parent = client.create_run(place, tags={"kind": "configuration", **shared}, run_name=shown).info.run_id
     client.log_text(parent, json.dumps(config), "config.json")
@@ -81,13 +81,14 @@ def _split(
         for context, side in sides.items()
     ]
     client.log_inputs(run, datasets=inputs)
-    scores = {f"{m}/{d}": random.uniform(0.5, 1) for m in ("srocc", "lcc", "krcc") for d in DISTORTIONS}
+    scores = {f"{m}/{d}": random.uniform(0.5, 1) for m in ("srocc", "plcc", "krcc") for d in DISTORTIONS}
     scores |= {
-        m: random.uniform(0.5, 1) for m in ("srocc", "lcc", "krcc", "rmse", "floor_srocc", "floor_lcc", "seconds")
+        m: random.uniform(0.5, 1)
+        for m in ("srocc", "plcc", "krcc", "rmse", "image_blind_srocc", "image_blind_plcc", "seconds")
     }
     _log(client, run, scores)
     steps = np.linspace(50, 1500, 30).astype(int)
-    points = [Metric(f"curve/{m}", float(random.uniform(0.5, 1)), 0, int(s)) for m in ("srocc", "lcc") for s in steps]
+    points = [Metric(f"curve/{m}", float(random.uniform(0.5, 1)), 0, int(s)) for m in ("srocc", "plcc") for s in steps]
     points += [Metric(f"loss/{n}", float(random.random()), 0, int(s)) for n in range(6) for s in steps]
     client.log_batch(run, metrics=points)
     if shared["stage"] == "test":

@@ -4,7 +4,7 @@ Search, runner, status, store and tracking are the real ones; only the training 
 at once. Beside it stands Ray Tune alone, with as many trials that do nothing, on the same workers. Each measurement has
 a process and a Ray of its own, and starts when Ray is up.
 
-A study has 50 trials a level: four proposals of Optuna and the test of the best one, each on ten splits. Scores depend
+A study has 50 trials a variant: four candidates of Optuna and the test of the best one, each on ten splits. Scores depend
 on the split alone, so that the race over splits gives nothing up.
 """
 
@@ -31,14 +31,14 @@ from gada_ray.data import Split, load_dataset, make_splits
 from gada_ray.data.dataset import IqaDataset
 from gada_ray.running import runner
 from gada_ray.running.status import Status
-from gada_ray.store import FoldRecord, Result, Store
 from gada_ray.study.definition import Plan, Selection, data_selections, make_plan
 from gada_ray.study.search import Job, Search
 from gada_ray.tracking import runs
-from gada_ray.trial import Execution, Report, Trial, run_trial
+from gada_ray.trials.run import Execution, Report, Trial, run_trial
+from gada_ray.trials.store import FoldRecord, Result, Store
 
-SPLITS, PROPOSALS = 10, 4
-PER_LEVEL = SPLITS * (PROPOSALS + 1)
+SPLITS, CANDIDATES = 10, 4
+PER_VARIANT = SPLITS * (CANDIDATES + 1)
 RESOURCES = runner.Resources(cpus=1, max_concurrent=2)
 
 Measured = dict[str, float]
@@ -93,15 +93,17 @@ class MadeUp:
         )
 
 
-def made_up(levels: int, proposals: int) -> MadeUp:
-    """A study of some levels, each with as many proposals and a test, on ten splits."""
+def made_up(variants: int, candidates: int) -> MadeUp:
+    """A study of some variants, each with as many candidates and a test, on ten splits."""
     config = with_values(gada(1, 1, 1), SMOKE)
-    values = {f"level {number}": {"losses.l1_weight": 100.0 + number} for number in range(levels)}
-    space = {"rates.discriminator": LogUniform(1e-5, 1e-3)} if proposals else {}
-    preset = Preset(cost="", splits=SPLITS, space=space, proposals=proposals)
-    plan = make_plan("made-up", Study(question="?", base=config, levels=values, presets={"p": preset}), "p", "demo", {})
+    values = {f"variant {number}": {"losses.l1_weight": 100.0 + number} for number in range(variants)}
+    space = {"rates.discriminator": LogUniform(1e-5, 1e-3)} if candidates else {}
+    preset = Preset(cost="", splits=SPLITS, space=space, candidates=candidates)
+    plan = make_plan(
+        "made-up", Study(question="?", base=config, variants=values, presets={"p": preset}), "p", "demo", {}
+    )
     dataset = load_dataset("demo", None, DataConfig())
-    splits = {place: make_splits(dataset.references, SPLITS) for place in data_selections(plan.levels)}
+    splits = {place: make_splits(dataset.references, SPLITS) for place in data_selections(plan.variants)}
     fold = next(iter(splits.values()))[0].for_test()
     with tempfile.TemporaryDirectory() as folder:
         like = run_trial(Trial(config, fold, 0, dataset.fingerprint), dataset, Store(folder))
@@ -110,7 +112,7 @@ def made_up(levels: int, proposals: int) -> MadeUp:
 
 def study(trials: int) -> Measured:
     """A study, and the time until MLflow has it all, which goes on in the background."""
-    what = made_up(trials // PER_LEVEL, PROPOSALS)
+    what = made_up(trials // PER_VARIANT, CANDIDATES)
 
     def on_done(job: Job, result: Result | None, known: bool) -> None:
         tracker.finished(job.run, store.folder(job.trial.signature))
@@ -165,7 +167,7 @@ def alone(work: Callable[[int], Measured], trials: int) -> Measured:
 
 
 def main(
-    trials: Annotated[list[int] | None, typer.Argument(help=f"Numbers of trials, multiples of {PER_LEVEL}.")] = None,
+    trials: Annotated[list[int] | None, typer.Argument(help=f"Numbers of trials, multiples of {PER_VARIANT}.")] = None,
 ) -> None:
     """Measure the study engine and Ray Tune alone at several numbers of trials."""
     view = Table("trials", "", "seconds", "ms a trial", "driver's processor, ms a trial", "driver's memory, kB a trial")

@@ -1,10 +1,10 @@
 """What scoring costs: `python -m benchmarks.scoring FOLDER --model MODEL`; all figures from one run on one machine.
 
 (a) Images a second of `python -m gada_ray score`: files to scores, decoding included; and the share of what the machine
-    could do, cores over the seconds that one thread alone takes to decode an image and to judge it.
+    could do, cores over the seconds that one thread alone takes to decode an image and to quality network it.
 (b) The same files through the network of Kang et al. (CVPR 2014), "CNNIQA", decoded alike: on all its patches as
     published, and on as many pixels as (a)'s crops have. Written from the paper and untrained: for its speed alone.
-(c) Whether an image's crops can share one feature map, by the judge on the crops and on windows of the whole image's
+(c) Whether an image's crops can share one feature map, by the quality network on the crops and on windows of the whole image's
     maps: how far the qualities are apart, and how fast either is.
 """
 
@@ -29,8 +29,8 @@ from torch import Tensor, nn
 from gada_ray.data import DataError
 from gada_ray.data.crops import corners, generator_for, random_places
 from gada_ray.data.photos import decode_photo, find_photos
-from gada_ray.model.discriminator import Trunk
-from gada_ray.scoring import Scorer, load
+from gada_ray.inference.scoring import Scorer, load
+from gada_ray.model.quality_network import Backbone
 from gada_ray.tracking.models import fetch
 
 PATCH_PX = 32
@@ -84,8 +84,8 @@ def shared_map(scorer: Scorer, images: Sequence[np.ndarray]) -> tuple[np.ndarray
 
     Both see the same windows, their corners on the maps' grid. Only networks that pool their maps can share them.
     """
-    judge, config = scorer.judge, scorer.card.config
-    px, step = config.data.crop_px, 2 ** len(config.model.trunk_widths)
+    quality_network, config = scorer.quality_network, scorer.card.config
+    px, step = config.data.crop_px, 2 ** len(config.model.backbone_widths)
     qualities, seconds = np.empty((2, len(images))), [0.0, 0.0]
     for number, image in enumerate(images):
         height, width = image.shape[:2]
@@ -94,15 +94,17 @@ def shared_map(scorer: Scorer, images: Sequence[np.ndarray]) -> tuple[np.ndarray
 
         since = time.process_time()
         crops = np.stack([image[t : t + px, s : s + px] for t, s in zip(top.tolist(), left.tolist(), strict=True)])
-        qualities[0, number] = judge.evaluate(_planes(crops))[0].mean()
+        qualities[0, number] = quality_network.evaluate(_planes(crops))[0].mean()
         seconds[0] += time.process_time() - since
 
         since = time.process_time()
         whole = _planes(image[None, : height // step * step, : width // step * step])
-        assert isinstance(judge.trunk, Trunk)
-        maps = judge.trunk.last(judge.trunk.convolutions(judge.trunk.normalise(whole)))
+        assert isinstance(quality_network.backbone, Backbone)
+        maps = quality_network.backbone.last(
+            quality_network.backbone.convolutions(quality_network.backbone.normalise(whole))
+        )
         pooled = F.avg_pool2d(maps, px // step, stride=1)[0, :, top // step, left // step].T
-        qualities[1, number] = judge.evaluator(pooled).mean()
+        qualities[1, number] = quality_network.evaluator(pooled).mean()
         seconds[1] += time.process_time() - since
     return qualities[0], qualities[1], seconds[0], seconds[1]
 
@@ -129,13 +131,13 @@ def in_turns(works: Sequence[Callable[[Sequence[Path]], object]], paths: Sequenc
 
 
 def bound(scorer: Scorer, paths: Sequence[Path]) -> float:
-    """Images a second if every core did nothing but decode and judge, each on its own."""
+    """Images a second if every core did nothing but decode and quality network, each on its own."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     seconds = []
     for path in paths:
         since = time.perf_counter()
-        scorer.judged([scorer.crops(decode_photo(path))])
+        scorer.score_crops([scorer.crops(decode_photo(path))])
         seconds.append(time.perf_counter() - since)
     torch.set_num_threads(threads)
     return cores() / statistics.median(seconds)
@@ -162,7 +164,7 @@ def main(
     images: Annotated[int, typer.Option(min=5, help="Files to score; the folder's, again and again.")] = 500,
     shared: Annotated[int, typer.Option(min=2, help="Images of (c).")] = 50,
     batch: Annotated[int | None, typer.Option(min=1, help="Images judged at once; by default one a core.")] = None,
-    threads: Annotated[int, typer.Option(min=1, help="Threads of networks that judge several at once.")] = 2,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of networks that quality network several at once.")] = 2,
 ) -> None:
     """Time scoring on a CPU."""
     torch.set_num_threads(threads)

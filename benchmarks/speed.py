@@ -21,11 +21,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from gada_ray import devices, recipes
+from gada_ray import recipes
 from gada_ray.config import ConfigError, TrainingConfig, with_values
 from gada_ray.data import DATASETS, DataError, check_crops, load_dataset
 from gada_ray.data.crops import CropSource
 from gada_ray.evaluation import protocol
+from gada_ray.system import devices
 from gada_ray.training.phases import Phase, build
 
 PHASES = (recipes.direct(1), recipes.gan(1), recipes.augmentation(1), recipes.finetuning(1))
@@ -35,10 +36,10 @@ def median_seconds(work: Callable[[int], object], device: torch.device, repeats:
     """Median wall-clock seconds of `work(number)`, waiting for the device before and after each."""
     seconds = []
     for number in range(warm_up + repeats):
-        devices.wait(device)
+        devices.synchronize(device)
         since = time.perf_counter()
         work(number)
-        devices.wait(device)
+        devices.synchronize(device)
         seconds.append(time.perf_counter() - since)
     return statistics.median(seconds[warm_up:])
 
@@ -58,7 +59,7 @@ def main(
 ) -> None:
     """Time the step of each phase, and predictions, on one device."""
     torch.set_num_threads(threads)
-    devices.settle(torch.device(device))  # as in a trial
+    devices.configure_backend(torch.device(device))  # as in a trial
     values = {"data.crop_px": crop_px, "data.batch": batch, "evaluation.crops": crops, "precision": precision}
     config = with_values(TrainingConfig(phases=PHASES), values)
     data = load_dataset(dataset, data_root, config.data)
@@ -82,7 +83,7 @@ def main(
 
     corners = protocol.windows(data, source, rows[:images], config)
     seconds = median_seconds(
-        lambda _: protocol.predict(network.judge, source, rows[:images], corners, config, crops),
+        lambda _: protocol.predict(network.quality_network, source, rows[:images], corners, config, crops),
         where,
         repeats,
         warm_up,
@@ -98,7 +99,7 @@ def main(
         f"{_name(where)}, {threads} threads, torch {torch.__version__}, {precision}\n"
         f"{data.name}: images of {widths.min()}x{heights.min()} to {widths.max()}x{heights.max()} pixels; "
         f"crops of {crop_px}x{crop_px}, batch {size}\n"
-        f"weights of trunk and heads: {sum(p.numel() for p in network.judge.parameters()):,}"
+        f"weights of backbone and heads: {sum(p.numel() for p in network.quality_network.parameters()):,}"
     )
     console.print(table)
 

@@ -9,9 +9,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from gada_ray import devices
 from gada_ray.config import TrainingConfig
 from gada_ray.data.crops import CropSource
+from gada_ray.system import devices
 from gada_ray.training.phases import Phase, build
 
 
@@ -33,10 +33,10 @@ def alternating(
     times: tuple[list[float], list[float]] = ([], [])
     for number in range(repeats + 2):
         for action, seconds in zip((one, other), times, strict=True):
-            devices.wait(device)
+            devices.synchronize(device)
             since = time.perf_counter()
             action(number)
-            devices.wait(device)
+            devices.synchronize(device)
             seconds.append(time.perf_counter() - since)
     return statistics.median(times[0][2:]), statistics.median(times[1][2:])
 

@@ -1,7 +1,7 @@
 """How busy studies keep a cluster, in virtual time: `python -m benchmarks utilisation`.
 
 The search is the real one, with the paper presets of all studies on 29 references as LIVE has. Made up are durations
-(`gada_ray.study.price.work` of a training, in units of a training of the study's first level, times a log-normal factor
+(`gada_ray.study.price.work` of a training, in units of a training of the study's first variant, times a log-normal factor
 of standard deviation .1) and scores (a quadratic of the logarithms of the rates, an effect of the split of standard
 deviation .02, noise of .008); both are fixed by a trial's signature, so that every number of slots sees the same.
 
@@ -44,14 +44,14 @@ def paper_plan(study: str, seed: int = 0) -> Plan:
 
 def search_of(plan: Plan, ahead: bool = True) -> Search:
     """The search of a plan on nothing but names."""
-    places = list(data_selections(plan.levels))
+    places = list(data_selections(plan.variants))
     splits = {place: make_splits(REFERENCES, plan.splits, plan.seed) for place in places}
     return Search(plan, splits, dict.fromkeys(places, "f" * 64), lambda signature: None, ahead=ahead)
 
 
 def run(plan: Plan, slots: int, ahead: bool = True) -> Timeline:
     """A plan on some slots."""
-    unit = work(plan.levels[0].config)
+    unit = work(plan.variants[0].config)
 
     def seconds(job: Job, skipped: int) -> float:
         chance = np.random.default_rng([int(job.trial.signature[:8], 16), 1])
@@ -73,7 +73,7 @@ def main(
     seeds: Annotated[int, typer.Option(min=1, help="Of splits, durations and scores; means are shown.")] = 4,
 ) -> None:
     """Print makespan, bound, utilisation and trainings in vain."""
-    title = f"paper presets in virtual time, units of a study's first level, means of {seeds} seeds"
+    title = f"paper presets in virtual time, units of a study's first variant, means of {seeds} seeds"
     columns = ("study", "slots", "makespan", "bound", "ratio", "slots train", "in vain", "decided first")
     view = Table(*columns, title=title, caption="decided first: makespan if nothing were trained ahead of a decision")
     for name in study or sorted(module.name for module in pkgutil.iter_modules(studies.__path__)):
@@ -89,7 +89,7 @@ def main(
                 f"{np.mean(bounds):.1f}",
                 f"{np.mean([line.makespan / bound for line, bound in zip(found, bounds, strict=True)]):.2f}",
                 f"{np.mean([line.utilisation for line in found]):.0%}",
-                f"{np.mean([line.in_vain / line.work for line in found]):.1%}",
+                f"{np.mean([line.discarded / line.work for line in found]):.1%}",
                 f"{np.mean([run(plan, count, ahead=False).makespan for plan in plans]):.1f}",
             )
     Console(width=110).print(view)

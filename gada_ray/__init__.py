@@ -15,7 +15,7 @@ from gada_ray.config import (
 )
 from gada_ray.recipes import (
     LITERAL,
-    MIDDLING,
+    MEDIUM,
     NARROW,
     SHORT,
     SMOKE,
@@ -34,7 +34,7 @@ from gada_ray.study.space import Choice, LogUniform, Uniform
 
 __all__ = [
     "LITERAL",
-    "MIDDLING",
+    "MEDIUM",
     "NARROW",
     "SHORT",
     "SMOKE",

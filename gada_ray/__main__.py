@@ -20,11 +20,11 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from gada_ray import bytecode, devices
-from gada_ray.card import SCENES, Card, ModelError, Score, place_of, read_card
 from gada_ray.config import DataConfig
 from gada_ray.data import DATASETS, DataError, IqaDataset, check_place, choose_splits, load_dataset, memory, save_splits
 from gada_ray.errors import UserError
+from gada_ray.inference.card import SCENES, Card, ModelError, Score, place_of, read_card
+from gada_ray.system import bytecode, devices
 from gada_ray.tracking.lookup import fetch
 
 if TYPE_CHECKING:
@@ -148,16 +148,16 @@ def score(
     wanted = [*(paths or []), *(read_list(listed) if listed and not piped else [])]
     folder = fetch(model, tracking_uri)
     card = read_card(place_of(folder))
-    bytecode.keep()
+    bytecode.enable_cache()
     # PIL warns of odd files; those that matter are named with their reason.
     warnings.filterwarnings("ignore", module="PIL")
     console = Console(stderr=True)
-    say(console, f"{card.level} of study {card.study}; score: {card.scale}")
+    say(console, f"{card.variant} of study {card.study}; score: {card.scale}")
     usual = card.config.evaluation.crops
     if crops not in (None, usual):
         say(console, f"{crops} crops instead of {usual}: the chance of where they lie counts {growth(crops, usual)}")
-    from gada_ray import scoring
     from gada_ray.data.photos import find_photos
+    from gada_ray.inference import scoring
 
     scorer = scoring.load(folder, device or devices.default(), crops)
     together = batch or devices.images_at_once(scorer.device)
@@ -189,7 +189,7 @@ def score(
                 if piped:
                     file.flush()
                 if maps is not None:
-                    from gada_ray.maps import write_map
+                    from gada_ray.inference.maps import write_map
 
                     write_map(scorer, path, result, maps)
             else:
@@ -242,9 +242,9 @@ def test(
     check_place(dataset, data_root)
     folder = fetch(model, tracking_uri)
     read_card(place_of(folder))
-    bytecode.keep()
-    from gada_ray import crosstest, pictures, scoring
+    bytecode.enable_cache()
     from gada_ray.evaluation import scenes
+    from gada_ray.inference import cross_dataset, pictures, scoring
 
     console = Console()
     scorer = scoring.load(folder, device or devices.default())
@@ -263,12 +263,12 @@ def test(
         present = scenes.scenes(there, there.references)
         shared = scenes.shared(known or (), present)
     with console.status("testing"):
-        tested = crosstest.cross_test(scorer, there, shared)
+        tested = cross_dataset.cross_test(scorer, there, shared)
     card = scorer.card
-    say(console, f"trained on {card.dataset.name}: {card.level} of study {card.study}, split {card.fold.split}")
+    say(console, f"trained on {card.dataset.name}: {card.variant} of study {card.study}, split {card.fold.split}")
     say(console, f"tested on {there.name}: {there.labels}, {there.direction.replace('_', ' ')}")
-    table = Table("images", "n", "SROCC", "LCC", "KRCC", "LCC after logistic", "RMSE")
-    order = ("srocc", "lcc", "krcc", "lcc_fitted", "rmse")
+    table = Table("images", "n", "SROCC", "PLCC", "KRCC", "PLCC after logistic", "RMSE")
+    order = ("srocc", "plcc", "krcc", "plcc_fitted", "rmse")
     for row in tested.metrics.to_dict("records"):
         table.add_row(str(row["images"]), str(row["n"]), *("" if row[m] != row[m] else f"{row[m]:.4f}" for m in order))
     console.print(table)

@@ -16,11 +16,11 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveInt
 
 from gada_ray.errors import UserError
 
-CODE_VERSION = 3
+CODE_VERSION = 4
 """Raised by one whenever the same configuration would train to different numbers; part of every signature."""
 
-PARTS = ("generator", "trunk", "discriminator", "classifier", "evaluator")
-Part = Literal["generator", "trunk", "discriminator", "classifier", "evaluator"]
+PARTS = ("generator", "backbone", "discriminator", "classifier", "evaluator")
+Part = Literal["generator", "backbone", "discriminator", "classifier", "evaluator"]
 
 
 class Frozen(BaseModel):
@@ -56,30 +56,30 @@ class DataConfig(Frozen):
     """Shrink images, while they are read, to at most this many pixels on their shorter side; None leaves them."""
     demo_local: bool = False
     """Demo only: two local distortions besides the five, patches of another intensity and misplaced ones."""
-    rated_images: PositiveInt | None = None
+    labelled_images: PositiveInt | None = None
     """Distorted images of the training part that training may use; None takes all. Fewer are among more, with every
     class as far as the number allows; of the others neither score nor pixels are used."""
-    rated_by: Literal["reference", "random"] = "reference"
+    labelled_by: Literal["reference", "random"] = "reference"
     """Which images these are: all of one reference before the next one's, or any."""
-    perfect_share: float = Field(default=0.0, ge=0, lt=1)
+    pristine_fraction: float = Field(default=0.0, ge=0, lt=1)
     """Share of a step's real crops that show a reference, undistorted, with quality 1 and the class of the image in
     whose place they stand: what LIVE's copies, which the paper keeps, tell of references in any database."""
-    perfect_from: Literal["rated", "training"] = "rated"
+    pristine_from: Literal["labelled", "training"] = "labelled"
     """Which references these are: that of the image, under its window; or any of the training part."""
 
 
 class ModelConfig(Frozen):
-    """The network of section 3.3, or another's trunk and evaluator in the place of its own."""
+    """The network of section 3.3, or another's backbone and evaluator in the place of its own."""
 
     network: Literal["gada", "kang", "diqam"] = "gada"
-    """Trunk and evaluator: the paper's; the CNN of Kang et al. (2014), which has one convolution; or DIQaM-NR of Bosse
-    et al. (2018), which has ten. Fields of the paper's trunk do not concern the others', but for normalisation."""
+    """Backbone and evaluator: the paper's; the CNN of Kang et al. (2014), which has one convolution; or DIQaM-NR of Bosse
+    et al. (2018), which has ten. Fields of the paper's backbone do not concern the others', but for normalisation."""
     normalisation: Literal["none", "mscn", "both"] = "mscn"
-    """The trunk's first, fixed operation: none, local mean and contrast normalisation, or both concatenated."""
-    trunk_widths: tuple[PositiveInt, ...] = (64, 128, 128)
-    """Feature maps of the trunk's stride-2 convolutions."""
+    """The backbone's first, fixed operation: none, local mean and contrast normalisation, or both concatenated."""
+    backbone_widths: tuple[PositiveInt, ...] = (64, 128, 128)
+    """Feature maps of the backbone's stride-2 convolutions."""
     feature_maps: PositiveInt = 1024
-    """Feature maps of the trunk's last, 1x1 convolution, shared by all heads."""
+    """Feature maps of the backbone's last, 1x1 convolution, shared by all heads."""
     head: Literal["gap", "valid", "flatten", "dense"] = "gap"
     """How heads see the maps: pooled; a convolution as large as the crop's maps; flattened; heads at every location."""
     head_units: PositiveInt = 128
@@ -125,24 +125,24 @@ class LossConfig(Frozen):
     spectrum_weight: NonNegativeFloat = 1.0
     """Weight of the difference of their cosine spectra."""
     class_weight: NonNegativeFloat = 1.0
-    """Weight of L_C (Eq. 2) for trunk and classifier."""
+    """Weight of L_C (Eq. 2) for backbone and classifier."""
     quality: Literal["mse", "l1", "huber"] = "mse"
     """Form of L_E (Eq. 3) on quality in [0, 1]."""
     quality_weight: NonNegativeFloat = 1.0
-    """Weight of L_E (Eq. 3) for trunk and evaluator."""
+    """Weight of L_E (Eq. 3) for backbone and evaluator."""
     generator_class_weight: NonNegativeFloat = 0.1
     """Weight of L_C in the generator's loss."""
     generator_quality_weight: NonNegativeFloat = 3.0
     """Weight of L_E in the generator's loss."""
-    generator_learns_from: Literal["average", "judge"] = "average"
-    """Whose L_C and L_E the generator sees: the judge's averaged weights', or those in training, as in the paper."""
+    generator_teacher: Literal["ema", "online"] = "ema"
+    """Whose L_C and L_E the generator sees: the quality network's averaged weights', or those in training, as in the paper."""
 
 
 class RateConfig(Frozen):
     """Adam and its four learning rates (section 4.2)."""
 
     discriminator: float = Field(default=5e-4, gt=0)
-    """Trunk and discriminator head (the paper: 1e-4)."""
+    """Backbone and discriminator head (the paper: 1e-4)."""
     generator: float = Field(default=1e-3, gt=0)
     classifier: float = Field(default=5e-4, gt=0)
     evaluator: float = Field(default=5e-4, gt=0)
@@ -164,14 +164,14 @@ class PhaseConfig(Frozen):
     """Distorted images that classifier and evaluator see."""
     conditions: Literal["paired", "empirical", "between", "uniform", "grid"] = "paired"
     """(c, q) asked of the generator: those of the real batch; a class with qualities like its training labels; a class
-    with a quality drawn evenly between the worst and the best of them, where data.perfect_share counts as 1; with one
+    with a quality drawn evenly between the worst and the best of them, where data.pristine_fraction counts as 1; with one
     drawn evenly over the range of all labels; or a regular grid of both, its cells in random order."""
-    generated_by: Literal["generator", "identity", "procedures", "real_crops"] = "generator"
+    generated_by: Literal["generator", "identity", "procedural", "real_crops"] = "generator"
     """What makes the generated images: the generator, or, as controls in phases that do not train it, nothing (the
-    reference itself, labelled as asked), hand-made distortions, or further real crops with their own labels."""
-    generated_from: Literal["rated", "training", "extra"] = "rated"
+    reference itself, labelled as asked), procedural distortions, or further real crops with their own labels."""
+    generated_from: Literal["labelled", "training", "extra"] = "labelled"
     """What is distorted: the references of the batch, under its windows; any reference of the training part, whether
-    images of it are rated or not; or any of these and of photographs that nobody rated (tune.py --extra-references)."""
+    images of it are labelled or not; or any of these and of unlabelled photographs (tune.py --extra-references)."""
     extra_fingerprint: str | None = None
     """The sha256, in hex, of those photographs; filled in from the files."""
     generated_weight: float = Field(default=1.0, ge=0)
@@ -195,7 +195,7 @@ class PhaseConfig(Frozen):
                 f"phase '{self.name}' trains the generator, so its images must be generated_by='generator', "
                 f"got {self.generated_by!r}"
             )
-        if self.generated_from != "rated" and ("generator" in self.trains or not self.uses_references):
+        if self.generated_from != "labelled" and ("generator" in self.trains or not self.uses_references):
             raise ValueError(
                 f"phase '{self.name}' distorts no references but those of the batch: it trains the generator, which is "
                 f"compared with their true distortions, or distorts none; got generated_from={self.generated_from!r}"
@@ -241,10 +241,10 @@ class EvaluationConfig(Frozen):
     pooling: Literal["mean", "median", "inverse", "learned"] = "mean"
     """How the predictions of the crops become one: their mean; their median; their mean weighted by the inverse of
     their chance, which is unbiased for the mean over the whole image; or weighted as the evaluator says."""
-    weights: Literal["average", "last"] = "average"
+    weights: Literal["ema", "final"] = "ema"
     """What is tested and becomes a model: the moving average of the weights, or those of the last step."""
-    judge_steps: int = Field(default=0, ge=0)
-    """Steps of a judge of its own, trained on real crops of the same references, that says what generated crops show;
+    independent_evaluator_steps: int = Field(default=0, ge=0)
+    """Steps of a quality network of its own, trained on real crops of the same references, that says what generated crops show;
     0 leaves it out."""
     curve_points: int = Field(default=10, ge=0)
     """Points of the learning curve in a phase; the last one is its end."""
@@ -261,7 +261,7 @@ class TrainingConfig(Frozen):
     rates: RateConfig = RateConfig()
     phases: tuple[PhaseConfig, ...] = Field(min_length=1)
     evaluation: EvaluationConfig = EvaluationConfig()
-    average_decay: float = Field(default=0.995, ge=0, lt=1)
+    ema_decay: float = Field(default=0.995, ge=0, lt=1)
     """Decay a step of the moving average of the weights, which is tested, teaches the generator, and generates in
     phases that do not train it; 0 follows the last weights."""
     precision: Literal["float32", "bfloat16"] = "float32"
@@ -296,13 +296,13 @@ class TrainingConfig(Frozen):
         names = [phase.name for phase in self.phases]
         if len(set(names)) != len(names):
             raise ValueError(f"phases need names of their own, got {names}")
-        crop, halvings = self.data.crop_px, len(self.model.trunk_widths)
+        crop, halvings = self.data.crop_px, len(self.model.backbone_widths)
         if crop < 2 ** (halvings + 1):
             raise ValueError(
-                f"crop_px must be at least {2 ** (halvings + 1)}, as the trunk halves it {halvings} times, got {crop}"
+                f"crop_px must be at least {2 ** (halvings + 1)}, as the backbone halves it {halvings} times, got {crop}"
             )
-        if crop % 8 and any(p.adds_images and p.generated_by == "procedures" for p in self.phases):
-            raise ValueError(f"crop_px must be a multiple of 8 for hand-made distortions of 8x8 blocks, got {crop}")
+        if crop % 8 and any(p.adds_images and p.generated_by == "procedural" for p in self.phases):
+            raise ValueError(f"crop_px must be a multiple of 8 for procedural distortions of 8x8 blocks, got {crop}")
         if self.losses.adversarial_weight:
             for phase in self.phases:
                 if "generator" in phase.trains and "discriminator" not in phase.trains:
@@ -325,14 +325,16 @@ class TrainingConfig(Frozen):
 
     @property
     def uses_extra(self) -> bool:
-        """Whether any phase distorts photographs that nobody rated."""
+        """Whether any phase distorts unlabelled photographs."""
         return any(phase.generated_from == "extra" for phase in self.phases)
 
     @property
     def uses_references(self) -> bool:
         """Whether any phase, or where its crops are taken, needs the distorted images' references."""
         data = self.data
-        return data.sampling == "difference" or data.perfect_share > 0 or any(p.uses_references for p in self.phases)
+        return (
+            data.sampling == "difference" or data.pristine_fraction > 0 or any(p.uses_references for p in self.phases)
+        )
 
     @property
     def uses_generator(self) -> bool:

@@ -15,18 +15,18 @@ def gan(steps: int) -> PhaseConfig:
     return PhaseConfig(
         name="gan",
         steps=steps,
-        trains=("generator", "trunk", "discriminator", "classifier", "evaluator"),
+        trains=("generator", "backbone", "discriminator", "classifier", "evaluator"),
         images="both",
         generated_weight=0.0,
     )
 
 
 def augmentation(steps: int) -> PhaseConfig:
-    """Phase 2: the generator stops; trunk, classifier and evaluator go on with real and generated images."""
+    """Phase 2: the generator stops; backbone, classifier and evaluator go on with real and generated images."""
     return PhaseConfig(
         name="augmentation",
         steps=steps,
-        trains=("trunk", "classifier", "evaluator"),
+        trains=("backbone", "classifier", "evaluator"),
         images="both",
         conditions="empirical",
         rate_factor=LATER_PHASES_FACTOR,
@@ -34,15 +34,15 @@ def augmentation(steps: int) -> PhaseConfig:
 
 
 def finetuning(steps: int) -> PhaseConfig:
-    """Phase 3: fine-tune trunk and evaluator on real images."""
+    """Phase 3: fine-tune backbone and evaluator on real images."""
     return PhaseConfig(
-        name="finetuning", steps=steps, trains=("trunk", "evaluator"), images="real", rate_factor=LATER_PHASES_FACTOR
+        name="finetuning", steps=steps, trains=("backbone", "evaluator"), images="real", rate_factor=LATER_PHASES_FACTOR
     )
 
 
 def direct(steps: int) -> PhaseConfig:
     """The direct baseline of section 4.3: only evaluator and classifier, on labelled images."""
-    return PhaseConfig(name="direct", steps=steps, trains=("trunk", "classifier", "evaluator"), images="real")
+    return PhaseConfig(name="direct", steps=steps, trains=("backbone", "classifier", "evaluator"), images="real")
 
 
 def continued(steps: int) -> PhaseConfig:
@@ -50,7 +50,7 @@ def continued(steps: int) -> PhaseConfig:
     return PhaseConfig(
         name="continued",
         steps=steps,
-        trains=("trunk", "classifier", "evaluator"),
+        trains=("backbone", "classifier", "evaluator"),
         images="real",
         rate_factor=LATER_PHASES_FACTOR,
     )
@@ -79,7 +79,7 @@ LITERAL = {
     "losses.spectrum_weight": 0.0,
     "losses.generator_class_weight": 1.0,
     "losses.generator_quality_weight": 1.0,
-    "losses.generator_learns_from": "judge",
+    "losses.generator_teacher": "online",
     "rates.discriminator": 1e-4,
     "rates.generator": 5e-4,
     "rates.generator_beta2": 0.999,
@@ -94,7 +94,7 @@ def literal(config: TrainingConfig) -> TrainingConfig:
     return with_values(config, LITERAL)
 
 
-NARROW = {"model.trunk_widths": (32, 64, 64), "model.feature_maps": 256, "model.generator_widths": (32, 64, 64)}
+NARROW = {"model.backbone_widths": (32, 64, 64), "model.feature_maps": 256, "model.generator_widths": (32, 64, 64)}
 """Values of a network with about a quarter of the arithmetic, for studies on a CPU."""
 
 SHORT = {
@@ -104,9 +104,9 @@ SHORT = {
     "phases.augmentation.steps": 300,
     "phases.finetuning.steps": 200,
 }
-"""Values of a narrow training of some minutes on a CPU core, for studies of many levels."""
+"""Values of a narrow training of some minutes on a CPU core, for studies of many variants."""
 
-MIDDLING = {
+MEDIUM = {
     **SHORT,
     "phases.gan.steps": 1500,
     "phases.augmentation.steps": 600,
@@ -115,7 +115,7 @@ MIDDLING = {
 """Values of a narrow training of about ten minutes on a CPU core, which studies of phases share."""
 
 SMOKE = {
-    "model.trunk_widths": (8, 8, 8),
+    "model.backbone_widths": (8, 8, 8),
     "model.feature_maps": 32,
     "model.generator_widths": (8, 8, 8),
     "data.crop_px": 32,

@@ -1,7 +1,7 @@
 """Which choices of the network matter, among those that the paper leaves open?
 
 The paper's text admits readings of its last convolution that differ 128 times in size, and says nothing of the
-normalisation between layers, of what the decoder is made of, or of how large z is. One change a level; what concerns
+normalisation between layers, of what the decoder is made of, or of how large z is. One change a variant; what concerns
 the decoder of the paper's auto-encoder changes that one. Expected: the generator's choices move how well it draws, the
 heads' how well images are judged.
 """
@@ -13,7 +13,7 @@ PLAIN = {"model.generator": "plain"}
 STUDY = Study(
     question="Which choices of the network matter, among those that the paper leaves open?",
     base=gada(gan_steps=30_000, augmentation_steps=10_000, finetuning_steps=5_000),
-    levels={
+    variants={
         "as by default": {},
         "last convolution as large as its input": {"model.head": "valid"},
         "maps flattened": {"model.head": "flatten"},
@@ -37,7 +37,7 @@ STUDY = Study(
             values=SHORT,
         ),
         "paper": Preset(
-            cost="14 levels x 10 splits, 45,000 steps: about 110 GPU-hours",
+            cost="14 variants x 10 splits, 45,000 steps: about 110 GPU-hours",
             splits=10,
             values={"data.batch": 64, "model.normalisation": "none"},
         ),

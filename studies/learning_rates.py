@@ -3,7 +3,7 @@
 The paper gives 1e-4 to the discriminator and 5e-4 to generator, classifier and evaluator, and no reason. Optuna
 searches the four, from the paper's on, on validation references inside the training part; the best configuration is
 then trained on the whole training part and tested, beside the paper's rates. All else is as by default. Expected: the
-trunk's rate ("discriminator") matters most, since all heads share it; the gain over the paper's rates is within the
+backbone's rate ("discriminator") matters most, since all heads share it; the gain over the paper's rates is within the
 noise of the splits.
 """
 
@@ -20,7 +20,7 @@ RATES = {path: LogUniform(1e-5, 5e-3) for path in PAPER}
 STUDY = Study(
     question="Do searched learning rates beat those of the paper?",
     base=with_values(gada(gan_steps=30_000, augmentation_steps=10_000, finetuning_steps=5_000), PAPER),
-    levels={"paper's rates": {}, "searched rates": {}},
+    variants={"paper's rates": {}, "searched rates": {}},
     searched=("searched rates",),
     contrasts=(Contrast("searched rates", "paper's rates", "Do searched learning rates beat those of the paper?"),),
     presets={
@@ -29,7 +29,7 @@ STUDY = Study(
             splits=1,
             values=SMOKE,
             space=RATES,
-            proposals=2,
+            candidates=2,
         ),
         "small": Preset(
             cost="54 trainings of a narrow network; about 20 minutes on 2 CPU cores with the demo data",
@@ -44,14 +44,14 @@ STUDY = Study(
                 "phases.finetuning.steps": 50,
             },
             space=RATES,
-            proposals=16,
+            candidates=16,
         ),
         "paper": Preset(
-            cost="(40 proposals + 2) x 10 splits, 45,000 steps each: some hundred GPU-hours",
+            cost="(40 candidates + 2) x 10 splits, 45,000 steps each: some hundred GPU-hours",
             splits=10,
             values={"data.crop_px": 128, "data.batch": 64, "model.normalisation": "none"},
             space=RATES,
-            proposals=40,
+            candidates=40,
             generation=15,
         ),
     },

@@ -1,10 +1,10 @@
 """Which losses matter, and do the images that the discriminator's heads learn from have to be generated ones too?
 
-The paper gives no weights, and its authors moved along these axes. One change a level: the weight of generated crops in
+The paper gives no weights, and its authors moved along these axes. One change a variant: the weight of generated crops in
 L_C and L_E (1 in the paper's sum, 0 leaves both to real crops), an adversary and the form of L_S, the form of L_E, the
-terms that tie generated crops to the true ones, and L_C and L_E in the generator's own loss, taught by the judge's
+terms that tie generated crops to the true ones, and L_C and L_E in the generator's own loss, taught by the quality network's
 average or by its weights in training. Expected: the quality heads care little for the form of L_S. What the losses make
-of the generator itself is the question of the study `obedience`.
+of the generator itself is the question of the study `conditioning`.
 """
 
 from gada_ray import SHORT, SMOKE, Contrast, Preset, Study, gada
@@ -14,7 +14,7 @@ ADVERSARY = {"losses.adversarial_weight": 0.05}
 STUDY = Study(
     question="Which losses matter, in their form and in their weight?",
     base=gada(gan_steps=30_000, augmentation_steps=10_000, finetuning_steps=5_000),
-    levels={
+    variants={
         "as by default": {},
         "heads learn from generated crops in phase 1": {"phases.gan.generated_weight": 1.0},
         "generated crops count a tenth": {
@@ -28,7 +28,7 @@ STUDY = Study(
         "no spectrum": {"losses.spectrum_weight": 0.0},
         "quality by L1": {"losses.quality": "l1"},
         "quality by Huber": {"losses.quality": "huber"},
-        "taught by the judge in training": {"losses.generator_learns_from": "judge"},
+        "taught by the quality network in training": {"losses.generator_teacher": "online"},
         "generator without L_C and L_E": {"losses.generator_class_weight": 0.0, "losses.generator_quality_weight": 0.0},
     },
     contrasts=(
@@ -45,7 +45,7 @@ STUDY = Study(
             values=SHORT,
         ),
         "paper": Preset(
-            cost="13 levels x 10 splits, 45,000 steps: about 110 GPU-hours",
+            cost="13 variants x 10 splits, 45,000 steps: about 110 GPU-hours",
             splits=10,
             values={"data.batch": 64, "model.normalisation": "none"},
         ),

@@ -1,4 +1,4 @@
-"""Should the trunk see raw pixels, locally normalised ones, or both?
+"""Should the backbone see raw pixels, locally normalised ones, or both?
 
 The paper says nothing of its input; Kang et al., whose split protocol it follows, divide out local mean and contrast.
 On the live20 subset a prototype of the direct baseline reached in 200 steps with "mscn" what raw input did not reach in
@@ -9,9 +9,9 @@ paper's length the gap closes, and "both" is safer where a distortion changes me
 from gada_ray import NARROW, SMOKE, Contrast, Preset, Study, gada
 
 STUDY = Study(
-    question="Should the trunk see raw pixels, locally normalised ones, or both?",
+    question="Should the backbone see raw pixels, locally normalised ones, or both?",
     base=gada(gan_steps=30_000, augmentation_steps=10_000, finetuning_steps=5_000),
-    levels={kind: {"model.normalisation": kind} for kind in ("none", "mscn", "both")},
+    variants={kind: {"model.normalisation": kind} for kind in ("none", "mscn", "both")},
     contrasts=(
         Contrast("mscn", "none", "Does local normalisation beat raw pixels?"),
         Contrast("both", "mscn", "Do raw pixels beside the normalised ones beat these alone?"),
@@ -30,7 +30,7 @@ STUDY = Study(
             },
         ),
         "paper": Preset(
-            cost="3 levels x 10 splits, 45,000 steps each: about 15 GPU-hours", splits=10, values={"data.batch": 64}
+            cost="3 variants x 10 splits, 45,000 steps each: about 15 GPU-hours", splits=10, values={"data.batch": 64}
         ),
     },
 )

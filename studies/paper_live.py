@@ -1,6 +1,6 @@
 """Does GADA reach the paper's numbers on LIVE, with the paper's protocol?
 
-Table 2 of the paper reports SROCC .964 and LCC .973 on LIVE (the paper's numbers).
+Table 2 of the paper reports SROCC .964 and PLCC .973 on LIVE (the paper's numbers).
 The protocol is that of section 4.2: 128-pixel crops, batches of 64, ten 80/20 splits by reference, 30 test crops, rates
 of 1e-4 and 5e-4, a tenth of them in phases 2 and 3, raw input. Phase lengths are ours: the paper gives none. Beside it
 runs the control that the paper lacks: the same steps and rates on real images only. To be run as
@@ -13,7 +13,7 @@ from gada_ray import SMOKE, Contrast, Preset, Study, gada, literal, real_only
 STUDY = Study(
     question="Does GADA reach the paper's numbers on LIVE, with the paper's protocol?",
     base=literal(gada(gan_steps=30_000, augmentation_steps=10_000, finetuning_steps=5_000)),
-    levels=lambda base: {"GADA": {}, "baseline, all steps": {"phases": real_only(base.phases)}},
+    variants=lambda base: {"GADA": {}, "baseline, all steps": {"phases": real_only(base.phases)}},
     contrasts=(
         Contrast("GADA", "baseline, all steps", "Does GADA beat the same steps and rates on real images alone?"),
     ),
@@ -24,6 +24,6 @@ STUDY = Study(
             splits=2,
             values={"phases.gan.steps": 150, "phases.augmentation.steps": 50, "phases.finetuning.steps": 50},
         ),
-        "paper": Preset(cost="2 levels x 10 splits, 45,000 steps each: about 30 GPU-hours", splits=10),
+        "paper": Preset(cost="2 variants x 10 splits, 45,000 steps each: about 30 GPU-hours", splits=10),
     },
 )

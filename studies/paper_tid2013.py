@@ -13,7 +13,7 @@ from gada_ray import SMOKE, Contrast, Preset, Study, gada, literal, real_only
 STUDY = Study(
     question="Does GADA reach the paper's numbers on TID2013, with the paper's protocol?",
     base=literal(gada(gan_steps=30_000, augmentation_steps=10_000, finetuning_steps=5_000)),
-    levels=lambda base: {"GADA": {}, "baseline, all steps": {"phases": real_only(base.phases)}},
+    variants=lambda base: {"GADA": {}, "baseline, all steps": {"phases": real_only(base.phases)}},
     contrasts=(
         Contrast("GADA", "baseline, all steps", "Does GADA beat the same steps and rates on real images alone?"),
     ),
@@ -24,6 +24,6 @@ STUDY = Study(
             splits=2,
             values={"phases.gan.steps": 150, "phases.augmentation.steps": 50, "phases.finetuning.steps": 50},
         ),
-        "paper": Preset(cost="2 levels x 10 splits, 45,000 steps each: about 30 GPU-hours", splits=10),
+        "paper": Preset(cost="2 variants x 10 splits, 45,000 steps each: about 30 GPU-hours", splits=10),
     },
 )

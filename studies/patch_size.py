@@ -13,7 +13,7 @@ RATES = {f"rates.{part}": LogUniform(1e-5, 2e-3) for part in ("discriminator", "
 STUDY = Study(
     question="Which patch size gives GADA the best SROCC, at an equal number of steps?",
     base=gada(gan_steps=30_000, augmentation_steps=10_000, finetuning_steps=5_000),
-    levels={f"{px} px": {"data.crop_px": px} for px in (16, 32, 64, 96, 128)},
+    variants={f"{px} px": {"data.crop_px": px} for px in (16, 32, 64, 96, 128)},
     contrasts=(
         Contrast("64 px", "32 px", "Are patches of 64 pixels better than those of 32?"),
         Contrast("96 px", "64 px", "Are patches of 96 pixels better than those of 64?"),
@@ -23,13 +23,13 @@ STUDY = Study(
         "smoke": Preset(
             cost="2 trainings of seconds; shows that it runs, nothing else",
             splits=1,
-            levels=("32 px", "64 px"),
+            variants=("32 px", "64 px"),
             values={path: value for path, value in SMOKE.items() if path != "data.crop_px"},
         ),
         "small": Preset(
             cost="9 trainings of a narrow network; about 3 minutes on 2 CPU cores with the demo data",
             splits=3,
-            levels=("16 px", "32 px", "64 px"),
+            variants=("16 px", "32 px", "64 px"),
             values={
                 **NARROW,
                 "data.batch": 16,
@@ -45,12 +45,12 @@ STUDY = Study(
             },
         ),
         "paper": Preset(
-            cost="4 levels x (16 proposals + test) x 10 splits, 45,000 steps each: some hundred GPU-hours",
+            cost="4 variants x (16 candidates + test) x 10 splits, 45,000 steps each: some hundred GPU-hours",
             splits=10,
-            levels=("32 px", "64 px", "96 px", "128 px"),
+            variants=("32 px", "64 px", "96 px", "128 px"),
             values={"data.batch": 64, "model.normalisation": "none"},
             space=RATES,
-            proposals=16,
+            candidates=16,
             generation=6,
         ),
     },

@@ -3,7 +3,7 @@
 Table 2 of the paper quotes other methods from their authors, whose splits, labels and test crops were others. Here all
 are trained and tested on the same splits: the CNN of Kang et al. (2014) and DIQaM-NR of Bosse et al. (2018), each with
 its authors' patches of 32 pixels and mean absolute error, and no classifier; the direct baseline and GADA; and both
-networks as the trunk of GADA. BRISQUE stands under the table as a second floor. All have the same number of steps, and
+networks as the backbone of GADA. BRISQUE stands under the table as a second floor. All have the same number of steps, and
 in the small preset as many pixels in each: 16 crops of 64 pixels or 64 patches of 32. Different from the authors' own:
 a batch holds one patch an image and not all of a few images, Kang's network is trained by Adam and not by plain
 gradient descent, and tested on 128 patches and not on all. Expected: DIQaM above Kang, both near the baseline;
@@ -35,7 +35,7 @@ DIQAM = {
 ALONE = {"losses.class_weight": 0.0}
 
 
-def levels(base: TrainingConfig) -> Mapping[str, Mapping[str, Any]]:
+def variants(base: TrainingConfig) -> Mapping[str, Mapping[str, Any]]:
     """Networks with as many steps as the base."""
     alone = {"phases": (direct(base.steps),), **ALONE}
     return {
@@ -43,21 +43,21 @@ def levels(base: TrainingConfig) -> Mapping[str, Mapping[str, Any]]:
         "DIQaM-NR": {**DIQAM, **alone},
         "baseline": {"phases": real_only(base.phases)},
         "GADA": {},
-        "GADA, trunk of Kang": KANG,
-        "GADA, trunk of DIQaM": DIQAM,
+        "GADA, backbone of Kang": KANG,
+        "GADA, backbone of DIQaM": DIQAM,
     }
 
 
 STUDY = Study(
     question="How do other shallow networks do on the same splits, and does generated data help them too?",
     base=gada(gan_steps=30_000, augmentation_steps=10_000, finetuning_steps=5_000),
-    levels=levels,
+    variants=variants,
     contrasts=(
         Contrast("GADA", "baseline", "Do generated data help the paper’s network?"),
         Contrast(
-            "GADA, trunk of Kang", "CNN of Kang", "Do generated data and the three phases help the network of Kang?"
+            "GADA, backbone of Kang", "CNN of Kang", "Do generated data and the three phases help the network of Kang?"
         ),
-        Contrast("GADA, trunk of DIQaM", "DIQaM-NR", "Do generated data and the three phases help DIQaM-NR?"),
+        Contrast("GADA, backbone of DIQaM", "DIQaM-NR", "Do generated data and the three phases help DIQaM-NR?"),
         Contrast("baseline", "DIQaM-NR", "Does the paper’s network alone beat DIQaM-NR?"),
     ),
     presets={
@@ -67,6 +67,6 @@ STUDY = Study(
             splits=3,
             values={**SHORT, "phases.gan.steps": 600, "phases.augmentation.steps": 250, "phases.finetuning.steps": 150},
         ),
-        "paper": Preset(cost="6 levels x 10 splits, 45,000 steps each: some tens of GPU-hours", splits=10),
+        "paper": Preset(cost="6 variants x 10 splits, 45,000 steps each: some tens of GPU-hours", splits=10),
     },
 )

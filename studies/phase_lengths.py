@@ -1,7 +1,7 @@
 """How should a budget of steps be shared among the three phases?
 
 The paper trains each phase "until convergence" and gives no lengths, so nobody knows whether its gain comes from the
-phases or from where the steps went. Here the total is the same for every level and only the shares differ. Expected:
+phases or from where the steps went. Here the total is the same for every variant and only the shares differ. Expected:
 phase 1 needs most of it, since the generator starts from nothing; phase 3 needs little.
 """
 
@@ -13,19 +13,19 @@ from gada_ray import NARROW, SMOKE, Contrast, Preset, Study, TrainingConfig, gad
 SHARES = {"80 : 10 : 10": (8, 1, 1), "60 : 20 : 20": (6, 2, 2), "40 : 40 : 20": (4, 4, 2), "40 : 20 : 40": (4, 2, 4)}
 
 
-def levels(base: TrainingConfig) -> Mapping[str, Mapping[str, Any]]:
+def variants(base: TrainingConfig) -> Mapping[str, Mapping[str, Any]]:
     """The base's total number of steps, shared in different ways."""
     paths = [f"phases.{phase.name}.steps" for phase in base.phases]
     return {
-        level: {path: max(1, base.steps * share // 10) for path, share in zip(paths, shares, strict=True)}
-        for level, shares in SHARES.items()
+        variant: {path: max(1, base.steps * share // 10) for path, share in zip(paths, shares, strict=True)}
+        for variant, shares in SHARES.items()
     }
 
 
 STUDY = Study(
     question="How should a budget of steps be shared among the three phases?",
     base=gada(gan_steps=30_000, augmentation_steps=10_000, finetuning_steps=5_000),
-    levels=levels,
+    variants=variants,
     contrasts=(
         Contrast("80 : 10 : 10", "40 : 40 : 20", "Are steps better spent on phase 1 than on phase 2?"),
         Contrast("80 : 10 : 10", "40 : 20 : 40", "Are steps better spent on phase 1 than on phase 3?"),
@@ -45,7 +45,7 @@ STUDY = Study(
             },
         ),
         "paper": Preset(
-            cost="4 levels x 10 splits, 45,000 steps each: about 20 GPU-hours",
+            cost="4 variants x 10 splits, 45,000 steps each: about 20 GPU-hours",
             splits=10,
             values={"data.batch": 64, "model.normalisation": "none"},
         ),

@@ -9,10 +9,10 @@ phases and real images only, and phases 1+3, with phase 3 as long as 2 and 3 tog
 from collections.abc import Mapping
 from typing import Any
 
-from gada_ray import MIDDLING, SMOKE, Contrast, Preset, Study, TrainingConfig, direct, finetuning, gada, real_only
+from gada_ray import MEDIUM, SMOKE, Contrast, Preset, Study, TrainingConfig, direct, finetuning, gada, real_only
 
 
-def levels(base: TrainingConfig) -> Mapping[str, Mapping[str, Any]]:
+def variants(base: TrainingConfig) -> Mapping[str, Mapping[str, Any]]:
     """Lists of phases, with the lengths of the base's."""
     one, two, three = base.phases
     return {
@@ -28,7 +28,7 @@ def levels(base: TrainingConfig) -> Mapping[str, Mapping[str, Any]]:
 STUDY = Study(
     question="Which phase of GADA helps, and is it the generated images or the longer training?",
     base=gada(gan_steps=30_000, augmentation_steps=10_000, finetuning_steps=5_000),
-    levels=levels,
+    variants=variants,
     contrasts=(
         Contrast(
             "phases 1+2+3",
@@ -48,12 +48,12 @@ STUDY = Study(
             values=SMOKE,
         ),
         "small": Preset(
-            cost="30 trainings on 5 splits, phase 1 shared by four levels; about 40 minutes on 2 CPU cores",
+            cost="30 trainings on 5 splits, phase 1 shared by four variants; about 40 minutes on 2 CPU cores",
             splits=5,
-            values=MIDDLING,
+            values=MEDIUM,
         ),
         "paper": Preset(
-            cost="6 levels x 10 splits, up to 45,000 steps each, phase 1 shared: about 20 GPU-hours",
+            cost="6 variants x 10 splits, up to 45,000 steps each, phase 1 shared: about 20 GPU-hours",
             splits=10,
             values={"data.batch": 64, "model.normalisation": "none"},
         ),

@@ -1,6 +1,6 @@
 """How much of a number is the protocol? One training, tested in many ways.
 
-All levels but the last two share one training: what differs is how many crops an image is judged by, where they lie,
+All variants but the last two share one training: what differs is how many crops an image is judged by, where they lie,
 whether they keep to JPEG's grid of blocks, how predictions are pooled, and whether the weights are the average or those
 of the last step. The last two, for LIVE alone, change the data, and are trained anew: LIVE with its 203 undistorted
 copies among the distorted images, and with realigned scores. Expected: beyond ten crops little happens, and the copies,
@@ -22,7 +22,7 @@ TESTS: Mapping[str, Mapping[str, Any]] = {
     "median of crops": {"evaluation.pooling": "median"},
     "crops spread evenly": {"evaluation.placement": "even"},
     "crops anywhere": {"evaluation.crop_grid": 1},
-    "weights of the last step": {"evaluation.weights": "last"},
+    "weights of the last step": {"evaluation.weights": "final"},
 }
 DATA: Mapping[str, Mapping[str, Any]] = {
     "LIVE with copies of references": {"data.include_reference_copies": True},
@@ -32,7 +32,7 @@ DATA: Mapping[str, Mapping[str, Any]] = {
 STUDY = Study(
     question="How much of a number is the protocol, with the training left as it is?",
     base=gada(gan_steps=30_000, augmentation_steps=10_000, finetuning_steps=5_000),
-    levels={**TESTS, **DATA},
+    variants={**TESTS, **DATA},
     contrasts=(
         Contrast("30 random crops, mean", "10 crops", "Are 30 test crops better than 10?"),
         Contrast("30 random crops, mean", "weights of the last step", "Do averaged weights raise the number?"),
@@ -48,25 +48,25 @@ STUDY = Study(
             cost="1 training of seconds, tested in 9 ways; shows that it runs, nothing else",
             splits=1,
             values={**SMOKE, "evaluation.crops": 30},
-            levels=tuple(TESTS),
+            variants=tuple(TESTS),
         ),
         "small": Preset(
             cost="4 trainings of 1,500 narrow steps, each tested in 9 ways; about 20 minutes on 2 CPU cores",
             splits=4,
             values=SHORT,
-            levels=tuple(TESTS),
+            variants=tuple(TESTS),
         ),
         "live": Preset(
             cost="10 splits x 3 trainings of 45,000 steps on LIVE: about 25 GPU-hours",
             splits=10,
             values={"data.batch": 64, "model.normalisation": "none"},
-            levels=(*TESTS, "LIVE with copies of references", "LIVE with realigned scores"),
+            variants=(*TESTS, "LIVE with copies of references", "LIVE with realigned scores"),
         ),
         "paper": Preset(
             cost="10 splits x 1 training of 45,000 steps: about 8 GPU-hours",
             splits=10,
             values={"data.batch": 64, "model.normalisation": "none"},
-            levels=tuple(TESTS),
+            variants=tuple(TESTS),
         ),
     },
 )

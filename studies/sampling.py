@@ -2,7 +2,7 @@
 
 The paper ends with it: "significant improvements can likely be made, especially for highly local distortions, through
 saliency-based sampling of image patches during training"; it blames small crops taken anywhere for fast fading on LIVE
-and for types 14 to 16 of TID2013. All levels train the direct baseline for the same steps. Crops are taken where the
+and for types 14 to 16 of TID2013. All variants train the direct baseline for the same steps. Crops are taken where the
 image is salient, where its local contrast is high or, in training alone, where it differs from its reference; then
 testing does so, too, and predictions are averaged, or weighted by the inverse of the crops' chances, or as the
 evaluator has learned to weigh them, from four crops of an image in a step. Expected: local distortions gain by the
@@ -17,7 +17,7 @@ LEARNED = {**FOUR, "model.weighs_crops": True, "evaluation.pooling": "learned"}
 STUDY = Study(
     question="Where should crops be taken, and how should their predictions become one?",
     base=TrainingConfig(phases=(direct(30_000),)),
-    levels={
+    variants={
         "uniform": {},
         "trained by saliency": {"data.sampling": "saliency"},
         "trained by activity": {"data.sampling": "activity"},

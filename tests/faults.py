@@ -40,7 +40,7 @@ from ray.cluster_utils import Cluster
 
 ROOT = Path(__file__).parents[1]
 LEVELS = {"phase_lengths": 4, "learning_rates": 4}
-"""By study: trainings on a split, tests and proposals."""
+"""By study: trainings on a split, tests and candidates."""
 TARGETS = ("worker", "node", "driver")
 WITHIN_S = (0.5, 5.0)
 """When a kill comes after a worker was seen to train."""

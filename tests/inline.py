@@ -7,7 +7,7 @@ import sys
 
 from gada_ray.running import cluster, runner
 from gada_ray.study import price, timing
-from gada_ray.trial import run_trial
+from gada_ray.trials.run import run_trial
 
 
 def command(monkeypatch, capsys, *arguments):

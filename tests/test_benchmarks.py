@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from benchmarks import ceiling, gpu, photographs, scoring, speed
-from gada_ray.scoring import save
+from gada_ray.inference.scoring import save
 from tests.toy import tiny, toy_dataset, toy_scorer
 
 MANIFEST = """name = "two scenes"
@@ -63,7 +63,7 @@ def test_a_whole_map_without_borders_gives_the_quality_of_a_crop_that_is_the_ima
 
 def test_scoring_is_timed_beside_kangs_network(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     scorer = toy_scorer(tiny({"data.crop_px": 32}))
-    save(tmp_path / "model", scorer.card, scorer.judge.state_dict())
+    save(tmp_path / "model", scorer.card, scorer.quality_network.state_dict())
     random = np.random.default_rng(0)
     for number in range(3):
         Image.fromarray(random.integers(0, 256, (40, 50, 3), dtype=np.uint8)).save(tmp_path / f"{number}.png")

@@ -9,7 +9,7 @@ from gada_ray.config import CODE_VERSION, ConfigError, digest, flatten
 def test_a_changed_default_is_seen_and_raises_the_code_version():
     """Signatures leave defaults out: whoever changes one raises CODE_VERSION and this digest together."""
     defaults = flatten(gada(1, 1, 1))
-    assert (CODE_VERSION, digest(defaults)[:16]) == (3, "70aef97bd197309b")
+    assert (CODE_VERSION, digest(defaults)[:16]) == (4, "9a81864c9339d02b")
 
 
 def test_an_unknown_path_names_the_nearest_ones():
@@ -38,7 +38,7 @@ def test_phases_are_addressed_by_name_and_can_be_replaced_and_changed_together()
         ({"data.temperature": 0.0}, ("data.temperature", "greater than 0")),
         ({"data.crop_px": 36}, ["multiple of 8", "36"]),
         ({"data.crop_px": 8}, ["at least 16", "8"]),
-        ({"data.crop_px": 8, "model.trunk_widths": (4, 8)}, ["at least 16", "generator", "8"]),
+        ({"data.crop_px": 8, "model.backbone_widths": (4, 8)}, ["at least 16", "generator", "8"]),
         ({"data.batch": 0}, ["data.batch", "greater than 0", "0"]),
         ({"rates.evaluator": -1e-3}, ["rates.evaluator", "greater than 0"]),
         ({"model.head": "both"}, ["model.head", "'gap'", "both"]),
@@ -47,9 +47,9 @@ def test_phases_are_addressed_by_name_and_can_be_replaced_and_changed_together()
         ({"phases.augmentation.trains": ()}, ["trains nothing"]),
         ({"phases.gan.generated_from": "training"}, ["'gan'", "trains the generator", "training"]),
         ({"phases.finetuning.generated_from": "extra"}, ["'finetuning'", "distorts none", "extra"]),
-        ({"phases.augmentation.extra_fingerprint": "ab"}, ["'augmentation'", "generated_from='extra'", "rated"]),
-        ({"data.rated_images": 0}, ["data.rated_images", "greater than 0"]),
-        ({"phases.augmentation.trains": ("trunk", "trunk")}, ["twice"]),
+        ({"phases.augmentation.extra_fingerprint": "ab"}, ["'augmentation'", "generated_from='extra'", "labelled"]),
+        ({"data.labelled_images": 0}, ["data.labelled_images", "greater than 0"]),
+        ({"phases.augmentation.trains": ("backbone", "backbone")}, ["twice"]),
         ({"precision": "float16"}, ["precision", "bfloat16"]),
     ],
 )

@@ -20,7 +20,7 @@ import yaml
 from packaging.version import Version
 
 import tune
-from gada_ray.store import Store
+from gada_ray.trials.store import Store
 
 ROOT = Path(__file__).parents[1]
 DEPLOY = ROOT / "deploy"

@@ -22,14 +22,12 @@ LOCK = (ROOT / "requirements.txt").read_text()
 PYTHONS = [f"3.{minor}" for minor in range(11, 15)]
 
 LAYERS = (
-    {"bytecode", "cgroups", "devices", "errors"},
+    {"errors", "system"},
     {"config"},
-    {"card", "data", "model", "recipes", "store"},
-    {"identity"},
+    {"data", "model", "recipes"},
     {"evaluation", "training"},
-    {"crosstest", "pictures", "scoring", "standing"},
-    {"trial"},
-    {"maps"},
+    {"trials"},
+    {"inference"},
     {"study"},
     {"tracking"},
     {"running"},

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from gada_ray import bytecode
-from gada_ray.scoring import save
+from gada_ray.inference.scoring import save
+from gada_ray.system import bytecode
 from tests.toy import toy_scorer
 
 ROOT = Path(__file__).parent.parent
@@ -78,7 +78,9 @@ def test_help_lists_and_refusals_load_no_heavy_library(command: tuple[str, ...],
 
 
 def test_a_gpu_that_is_not_there_is_refused_without_torch() -> None:
-    hidden = "import gada_ray.devices as d, sys; d._driver = lambda: False; print(d.count(), 'torch' in sys.modules)"
+    hidden = (
+        "import gada_ray.system.devices as d, sys; d._driver = lambda: False; print(d.count(), 'torch' in sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", hidden], capture_output=True, text=True, cwd=ROOT, check=True)
     assert done.stdout.split() == ["0", "False"]
 
@@ -86,7 +88,7 @@ def test_a_gpu_that_is_not_there_is_refused_without_torch() -> None:
 @pytest.mark.slow
 def test_scoring_with_a_folder_loads_torch_and_nothing_else_that_is_heavy(tmp_path: Path) -> None:
     scorer = toy_scorer()
-    save(tmp_path / "model", scorer.card, scorer.judge.state_dict())
+    save(tmp_path / "model", scorer.card, scorer.quality_network.state_dict())
     code, text, heavy = loaded("-m", "gada_ray", "score", tmp_path / "none.png", "--model", tmp_path / "model")
     assert code == 1 and "none.png" in text
     assert heavy <= {"torch"}
@@ -118,7 +120,7 @@ def test_bytecode_of_packages_that_cannot_be_written_to_goes_to_the_cache(
     monkeypatch.setattr(sys, "dont_write_bytecode", sys.dont_write_bytecode)
     monkeypatch.setattr(bytecode, "compiled", lambda: False)
     monkeypatch.setattr(os, "access", lambda path, mode: False)
-    bytecode.keep()
+    bytecode.enable_cache()
     assert sys.pycache_prefix == os.environ["PYTHONPYCACHEPREFIX"] == str(tmp_path / "gada-ray" / "bytecode")
 
 

@@ -79,7 +79,7 @@ def refused(
         (("--study", "patch_size", "--splits", "0"), ("--splits", "0")),
         (("--study", "patch_size", "--splits", "/nowhere.json"), ("/nowhere.json",)),
         (("--study", "labels", "--extra-references", "/nowhere"), ("/nowhere", "no folder")),
-        (("--study", "labels", "--level", "GADA + photographs, 5 rated"), ("--extra-references",)),
+        (("--study", "labels", "--variant", "GADA + photographs, 5 labelled"), ("--extra-references",)),
         (("--study", "patch_size", "--best"), ("there is no", "mlflow.db")),
         (("--study", "patch_size", "--no-such-option"), ("no-such-option",)),
         (("--study", "patch_size", "--cpus-per-trial", "none"), ("cpus-per-trial",)),
@@ -129,9 +129,9 @@ def test_an_edited_result_is_named_and_nothing_is_trained(monkeypatch, capsys, t
     assert code == 0
     dataset, splits = _demo()
     plan = make_plan("phases", tune.load_study("phases"), "smoke", "demo", {})
-    from gada_ray.trial import Trial
+    from gada_ray.trials.run import Trial
 
-    trial = Trial(plan.levels[0].config, splits[0].for_test(), 0, dataset.fingerprint)
+    trial = Trial(plan.variants[0].config, splits[0].for_test(), 0, dataset.fingerprint)
     path = tmp_path / "trials" / trial.signature / "result.json"
     path.parent.mkdir(parents=True)
     path.write_text('{"format": 1')
@@ -154,7 +154,7 @@ def test_a_second_driver_of_a_study_on_one_storage_is_refused_by_the_name_of_the
 
 
 @pytest.mark.slow
-def test_a_plan_prices_every_level_and_trains_nothing(monkeypatch, capsys, tmp_path):
+def test_a_plan_prices_every_variant_and_trains_nothing(monkeypatch, capsys, tmp_path):
     arguments = ("--study", "patch_size", "--preset", "smoke", "--plan", "--storage", tmp_path)
     with only_driver(tmp_path, "patch_size"):  # which is no hindrance
         code, text = command(monkeypatch, capsys, *arguments)
@@ -173,7 +173,7 @@ def test_a_plan_on_a_machine_without_a_gpu_says_that_its_prices_are_of_the_cpu(m
     code, text = command(monkeypatch, capsys, *arguments)
     assert code == 0
     assert f"prices are of the CPU of {socket.gethostname()}, which has no GPU" in text
-    # Phase 1 is priced once for the four levels that it starts, and the baseline's first phase for both.
+    # Phase 1 is priced once for the four variants that it starts, and the baseline's first phase for both.
     assert "40 to do start from the weights of another" in text
 
 
@@ -211,14 +211,14 @@ def test_a_spent_budget_ends_with_what_is_missing_and_the_next_run_takes_it_up(m
 
 
 @pytest.mark.slow
-def test_a_plan_prices_what_is_left_where_levels_are_done_by_another_study_and_start_from_its_weights(
+def test_a_plan_prices_what_is_left_where_variants_are_done_by_another_study_and_start_from_its_weights(
     monkeypatch, capsys, tmp_path
 ):
     monkeypatch.setattr(runner, "run", inline.train)
     monkeypatch.setattr(runs, "Tracker", MagicMock())
     monkeypatch.setattr(timing, "probe", inline.constant)
     arguments = ("--preset", "smoke", "--storage", tmp_path)
-    # The other phases of "phases 1+2+3" are those of levels that the study of the generator does not have.
+    # The other phases of "phases 1+2+3" are those of variants that the study of the generator does not have.
     code, text = command(monkeypatch, capsys, "--study", "phases", *arguments, slots=1)
     assert code == 0, text
     lines: list[Timeline] = []
@@ -232,13 +232,13 @@ def test_a_plan_prices_what_is_left_where_levels_are_done_by_another_study_and_s
     assert code == 0, text
     assert "3 trainings are done and not done again (3 by study phases); 3 to do start from the weights" in text
     (kept,) = (tmp_path / "plans").glob("generator-*.json")
-    levels = json.loads(kept.read_text())["levels"]
-    assert {level["level"] for level in levels if level["source"]} == {
-        *("reference itself", "hand-made distortions", "real crops again")
+    variants = json.loads(kept.read_text())["variants"]
+    assert {variant["variant"] for variant in variants if variant["source"]} == {
+        *("reference itself", "procedural distortions", "real crops again")
     }
     # On one slot it is over when the trainings are, less the phases that they take over.
     (line,) = lines
-    assert line.makespan == pytest.approx(3600 * sum(level["device_hours"] for level in levels))
+    assert line.makespan == pytest.approx(3600 * sum(variant["device_hours"] for variant in variants))
 
 
 @pytest.mark.slow
@@ -251,12 +251,12 @@ def test_the_study_of_labels_runs_with_photographs_and_refuses_those_that_show_a
     photos = tmp_path / "photos"
     photos.mkdir()
     Image.effect_noise((48, 40), 60).convert("RGB").save(photos / "one.png")
-    few = [f"{method}, 5 rated" for method in ("baseline", "GADA + references", "GADA + photographs")]
+    few = [f"{method}, 5 labelled" for method in ("baseline", "GADA + references", "GADA + photographs")]
     arguments = ("--study", "labels", "--preset", "smoke", "--dataset", "manifest", "--data-root", tmp_path / "data")
-    options = (*(word for level in few for word in ("--level", level)), "--extra-references", photos)
+    options = (*(word for variant in few for word in ("--variant", variant)), "--extra-references", photos)
     code, text = command(monkeypatch, capsys, *arguments, *options, "--storage", tmp_path / "runs", slots=1)
     assert code == 0, text
-    assert all(level in text for level in few)
+    assert all(variant in text for variant in few)
     assert len(list((tmp_path / "runs" / "trials").iterdir())) == 3
     for letter in "abcdef":
         shutil.copy(tmp_path / "data" / f"{letter}.png", photos)
@@ -308,7 +308,7 @@ def test_every_preset_of_every_study_makes_a_plan_and_fits_its_smoke_run(name):
     assert study.question.endswith("?")
     for preset, size in study.presets.items():
         plan = make_plan(name, study, preset, "demo", {})
-        configs = [level.config for level in plan.levels]
+        configs = [variant.config for variant in plan.variants]
         assert len({config.model_dump_json() for config in configs}) == len(configs) or size.space
         assert size.cost
         if preset == "smoke":
@@ -318,7 +318,7 @@ def test_every_preset_of_every_study_makes_a_plan_and_fits_its_smoke_run(name):
 def test_the_papers_protocol_is_that_of_section_4_2():
     for name in ("paper_live", "paper_tid2013"):
         plan = make_plan(name, tune.load_study(name), "paper", "live", {})
-        config = plan.levels[0].config
+        config = plan.variants[0].config
         assert plan.splits == 10
         assert (config.data.crop_px, config.data.batch, config.evaluation.crops) == (128, 64, 30)
         assert config.rates.discriminator == 1e-4
@@ -329,17 +329,17 @@ def test_the_papers_protocol_is_that_of_section_4_2():
 
 def test_the_long_baseline_gets_the_steps_and_rates_of_all_three_phases():
     plan = make_plan("phases", tune.load_study("phases"), "small", "demo", {})
-    levels = {level.name: level.config for level in plan.levels}
-    gada, baseline = levels["phases 1+2+3"], levels["baseline, all steps"]
+    variants = {variant.name: variant.config for variant in plan.variants}
+    gada, baseline = variants["phases 1+2+3"], variants["baseline, all steps"]
     assert [phase.steps for phase in gada.phases] == [phase.steps for phase in baseline.phases]
     assert [phase.rate_factor for phase in gada.phases] == [phase.rate_factor for phase in baseline.phases]
     assert not baseline.uses_generator
-    assert levels["phases 1+3"].steps == gada.steps
+    assert variants["phases 1+3"].steps == gada.steps
 
 
-def test_a_setting_reaches_levels_that_are_a_function_of_the_base():
+def test_a_setting_reaches_variants_that_are_a_function_of_the_base():
     plan = make_plan("phases", tune.load_study("phases"), "smoke", "demo", {"phases.gan.steps": 11})
-    assert plan.levels[0].config.phases[0].steps == 11
+    assert plan.variants[0].config.phases[0].steps == 11
 
 
 def test_test_scores_cannot_be_searched_since_search_folds_hold_no_test_reference():
@@ -365,7 +365,7 @@ def test_a_study_that_does_not_exist_lists_those_that_do():
 @pytest.mark.parametrize("error", [None, RuntimeError("no room\nfor it")])
 def test_the_winners_address_is_printed_and_failing_to_log_it_is_a_message(monkeypatch, capsys, error):
     dataset, splits = _demo()
-    config = make_plan("phases", tune.load_study("phases"), "smoke", "demo", {}).levels[0].config
+    config = make_plan("phases", tune.load_study("phases"), "smoke", "demo", {}).variants[0].config
     data = Data({selection(config): dataset}, {selection(config): splits})
 
     def publish(uri, search, store, distortions, scenes):
@@ -407,11 +407,11 @@ def test_a_report_that_cannot_be_made_costs_one_message_and_not_the_command(monk
 
 
 @pytest.mark.slow
-def test_the_page_of_a_run_with_other_levels_is_not_taken_for_this_ones(monkeypatch, capsys, tmp_path):
+def test_the_page_of_a_run_with_other_variants_is_not_taken_for_this_ones(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(runner, "run", inline.train)
     monkeypatch.setattr(timing, "probe", inline.constant)
-    arguments = ("--study", "phases", "--preset", "smoke", "--storage", tmp_path, "--level", "baseline")
-    both = (*arguments, "--level", "phase 1")
+    arguments = ("--study", "phases", "--preset", "smoke", "--storage", tmp_path, "--variant", "baseline")
+    both = (*arguments, "--variant", "phase 1")
     page, row = tmp_path / "reports" / "phases-smoke-demo" / "report.md", "\n| phase 1 | "
     code, first = command(monkeypatch, capsys, *both, slots=1)
     assert code == 0 and row in page.read_text(), first

@@ -22,23 +22,27 @@ pytestmark = [
 
 @pytest.mark.slow
 @pytest.mark.skipif(not (ui.BROWSER and ui.DRIVER), reason="chromium and chromedriver are not installed")
-def test_levels_searches_curves_and_predictions_are_two_clicks_from_a_studys_runs(tmp_path, database):
+def test_variants_searches_curves_and_predictions_are_two_clicks_from_a_studys_runs(tmp_path, database):
     uri = database(tmp_path)
     entries = []
-    for number, level in enumerate(("32 px", "64 px")):
-        of = configuration("sizes", level=level, splits=(0, 1), preset="smoke")
-        entries += [(of, write_trial(tmp_path / level, split, 0.7 + 0.05 * number + 0.003 * split)) for split in (0, 1)]
+    for number, variant in enumerate(("32 px", "64 px")):
+        of = configuration("sizes", variant=variant, splits=(0, 1), preset="smoke")
+        entries += [
+            (of, write_trial(tmp_path / variant, split, 0.7 + 0.05 * number + 0.003 * split)) for split in (0, 1)
+        ]
     for number, rate in enumerate((1e-4, 1e-3)):
         values = {"rates.generator": rate, "rates.evaluator": 2 * rate}
         of = configuration(
-            "sizes", level="64 px", stage="search", number=number, values=values, splits=(0,), preset="smoke"
+            "sizes", variant="64 px", stage="search", number=number, values=values, splits=(0,), preset="smoke"
         )
         of = replace(
             of, config=of.config.model_copy(update={"rates": of.config.rates.model_copy(update={"generator": rate})})
         )
         entries.append((of, write_trial(tmp_path / f"search {number}", 0, 0.6 + 0.1 * number)))
     runs.sync(uri, "sizes", entries)
-    plan = make_plan("sizes", study(levels={"32 px": {}, "64 px": {"data.batch": 8}}), "smoke", "manifest", {}, seed=7)
+    plan = make_plan(
+        "sizes", study(variants={"32 px": {}, "64 px": {"data.batch": 8}}), "smoke", "manifest", {}, seed=7
+    )
     (tmp_path / "report").mkdir()
     keys = {configuration_key(of, read_trial(folder)) for of, folder in entries}
     runs.log_study(uri, plan, "s1", ["f"], keys, tmp_path / "report", over=True)
@@ -48,12 +52,12 @@ def test_levels_searches_curves_and_predictions_are_two_clicks_from_a_studys_run
     assert experiment is not None
     place = experiment.experiment_id
     (of_study,) = client.search_runs([place], "tags.kind = 'study'")
-    levels = client.search_runs([place], "tags.kind = 'configuration' and tags.stage = 'test'")
-    proposals = client.search_runs([place], "tags.kind = 'configuration' and tags.stage = 'search'")
-    assert (len(levels), len(proposals)) == (2, 2)
-    splits = client.search_runs([place], f"tags.`mlflow.parentRunId` = '{levels[0].info.run_id}'")
+    variants = client.search_runs([place], "tags.kind = 'configuration' and tags.stage = 'test'")
+    candidates = client.search_runs([place], "tags.kind = 'configuration' and tags.stage = 'search'")
+    assert (len(variants), len(candidates)) == (2, 2)
+    splits = client.search_runs([place], f"tags.`mlflow.parentRunId` = '{variants[0].info.run_id}'")
     with ui.served(uri) as address, ui.browsing(address, place) as pages:
-        ui.levels_side_by_side(pages, of_study, levels)
-        ui.parallel_coordinates(pages, of_study, "64 px", proposals)
-        ui.learning_curves(pages, levels[0], splits)
-        ui.predictions(pages, levels[0], splits[0], "0.bmp")
+        ui.variants_side_by_side(pages, of_study, variants)
+        ui.parallel_coordinates(pages, of_study, "64 px", candidates)
+        ui.learning_curves(pages, variants[0], splits)
+        ui.predictions(pages, variants[0], splits[0], "0.bmp")

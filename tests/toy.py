@@ -11,17 +11,17 @@ from gada_ray import TrainingConfig, gada, with_values
 from gada_ray.data.crops import CropSource
 from gada_ray.data.dataset import IqaDataset
 from gada_ray.data.splits import Fold, make_splits
-from gada_ray.scoring import Card, Scorer
-from gada_ray.store import DatasetRecord, FoldRecord
+from gada_ray.inference.scoring import Card, Scorer
 from gada_ray.training.phases import build
-from gada_ray.trial import Trial
+from gada_ray.trials.run import Trial
+from gada_ray.trials.store import DatasetRecord, FoldRecord
 
 DISTORTIONS = ("blocks", "dark", "noise")
 CPU = torch.device("cpu")
 TINY = {
     "data.crop_px": 16,
     "data.batch": 4,
-    "model.trunk_widths": (4, 8, 8),
+    "model.backbone_widths": (4, 8, 8),
     "model.feature_maps": 16,
     "model.head_units": 8,
     "model.generator_widths": (4, 8, 8),
@@ -47,8 +47,8 @@ def toy_dataset(references: int = 6, per_kind: int = 3) -> IqaDataset:
     for number in range(references):
         reference = images[number].astype(np.float64)
         for kind, name in enumerate(DISTORTIONS):
-            for level in range(per_kind):
-                strength = (level + random.random()) / per_kind
+            for variant in range(per_kind):
+                strength = (variant + random.random()) / per_kind
                 if name == "noise":
                     distorted = reference + 60 * strength * random.standard_normal(reference.shape)
                 elif name == "dark":
@@ -103,7 +103,7 @@ def toy_card(config: TrainingConfig | None = None, **changes: Any) -> Card:
         study="toys",
         question="?",
         preset="smoke",
-        level="16 px",
+        variant="16 px",
         chosen="by hand",
         over_splits={"n": 1.0, "srocc_mean": 0.5},
         signature="0" * 64,
@@ -122,4 +122,4 @@ def toy_scorer(config: TrainingConfig | None = None, **changes: Any) -> Scorer:
     """A scorer with untrained weights."""
     card = toy_card(config, **changes)
     network = build(card.config, len(card.distortions), seed=1)
-    return Scorer(card, {name: tensor.numpy() for name, tensor in network.judge.state_dict().items()})
+    return Scorer(card, {name: tensor.numpy() for name, tensor in network.quality_network.state_dict().items()})

@@ -82,7 +82,7 @@ import sys
 
 from mlflow import MlflowClient
 
-from gada_ray.store import Store
+from gada_ray.trials.store import Store
 
 storage, uri = sys.argv[1:]
 store = Store(storage)

@@ -157,42 +157,42 @@ def browsing(address: str, experiment: str) -> Iterator[Pages]:
         yield Pages(driver, address, experiment)
 
 
-def levels_side_by_side(pages: Pages, study: Run, levels: list[Run], picture: Path | None = None) -> None:
+def variants_side_by_side(pages: Pages, study: Run, variants: list[Run], picture: Path | None = None) -> None:
     """Two clicks: the study's run, then its link."""
     pages.start()
     pages.click(study.info.run_name)
-    pages.click("All levels side by side")
-    pages.find(f"//*[normalize-space(.)='{len(levels)} matching runs']")
-    for level in levels:
-        pages.see(level.info.run_name)
+    pages.click("All variants side by side")
+    pages.find(f"//*[normalize-space(.)='{len(variants)} matching runs']")
+    for variant in variants:
+        pages.see(variant.info.run_name)
     # A regular expression.
-    pages.find("//input[@placeholder='Search metric charts']").send_keys("^(lcc|srocc)_mean$|srocc_sd")
-    for name in ("lcc_mean", "srocc_mean", "srocc_sd"):
+    pages.find("//input[@placeholder='Search metric charts']").send_keys("^(plcc|srocc)_mean$|srocc_sd")
+    for name in ("plcc_mean", "srocc_mean", "srocc_sd"):
         pages.find(f"//*[contains(@class, 'css')]//*[text()={_quoted(name)}]")
-    for level in levels:
-        pages.find(f"//*[local-name()='svg']//*[text()={_quoted(shown(level.data.metrics['srocc_mean']))}]")
+    for variant in variants:
+        pages.find(f"//*[local-name()='svg']//*[text()={_quoted(shown(variant.data.metrics['srocc_mean']))}]")
     pages.take(picture)
 
 
 def parallel_coordinates(
-    pages: Pages, study: Run, level: str, proposals: list[Run], picture: Path | None = None
+    pages: Pages, study: Run, variant: str, candidates: list[Run], picture: Path | None = None
 ) -> None:
-    """Two clicks: the study's run, then the link of a level's search."""
+    """Two clicks: the study's run, then the link of a variant's search."""
     pages.start()
     pages.click(study.info.run_name)
-    pages.click(f"What was searched for {level}, in parallel coordinates")
-    pages.see(f"Comparing {len(proposals)} Runs from 1 Experiment")
-    names = {name for name in proposals[0].data.params if len({one.data.params[name] for one in proposals}) > 1}
+    pages.click(f"What was searched for {variant}, in parallel coordinates")
+    pages.see(f"Comparing {len(candidates)} Runs from 1 Experiment")
+    names = {name for name in candidates[0].data.params if len({one.data.params[name] for one in candidates}) > 1}
     for name in [*sorted(names)[:MLFLOW_PARAMETERS], "srocc_mean"]:
         pages.find(f"//*[local-name()='svg']//*[text()={_quoted(name)}]")
     pages.see("Parallel Coordinates Plot")
     pages.take(picture)
 
 
-def learning_curves(pages: Pages, level: Run, splits: list[Run], picture: Path | None = None) -> None:
-    """Two clicks: a level's run, then its link."""
+def learning_curves(pages: Pages, variant: Run, splits: list[Run], picture: Path | None = None) -> None:
+    """Two clicks: a variant's run, then its link."""
     pages.start()
-    pages.click(level.info.run_name)
+    pages.click(variant.info.run_name)
     pages.click("Learning curves of the splits")
     for split in splits:
         pages.find(f"//*[contains(text(), {_quoted(split.info.run_name)})]")
@@ -200,10 +200,10 @@ def learning_curves(pages: Pages, level: Run, splits: list[Run], picture: Path |
     pages.take(picture)
 
 
-def predictions(pages: Pages, level: Run, split: Run, image: str, picture: Path | None = None) -> None:
-    """Two clicks: a level's run, then the number of one of its splits."""
+def predictions(pages: Pages, variant: Run, split: Run, image: str, picture: Path | None = None) -> None:
+    """Two clicks: a variant's run, then the number of one of its splits."""
     pages.start()
-    pages.click(level.info.run_name)
+    pages.click(variant.info.run_name)
     pages.click(split.data.tags["split"])
     pages.see("prediction")
     pages.see(image)
@@ -231,9 +231,9 @@ def main() -> None:
     assert experiment is not None, f"no study {chosen.study} at {chosen.tracking_uri}"
     place = experiment.experiment_id
     (study, *_) = client.search_runs([place], "tags.kind = 'study'")
-    levels = client.search_runs([place], "tags.kind = 'configuration' and tags.stage = 'test'")
-    proposals = client.search_runs([place], "tags.kind = 'configuration' and tags.stage = 'search'")
-    best = max(levels, key=lambda run: run.data.metrics["srocc_mean"])
+    variants = client.search_runs([place], "tags.kind = 'configuration' and tags.stage = 'test'")
+    candidates = client.search_runs([place], "tags.kind = 'configuration' and tags.stage = 'search'")
+    best = max(variants, key=lambda run: run.data.metrics["srocc_mean"])
     splits = client.search_runs([place], f"tags.`mlflow.parentRunId` = '{best.info.run_id}'")
     split = min(splits, key=lambda run: int(run.data.tags["split"]))
     folder = client.download_artifacts(split.info.run_id, "predictions.csv")
@@ -242,10 +242,10 @@ def main() -> None:
         pages.start()
         pages.see(study.info.run_name)
         pages.take(chosen.out / f"{chosen.study}-runs.png")
-        levels_side_by_side(pages, study, levels, chosen.out / f"{chosen.study}-levels.png")
-        if proposals:
-            level = proposals[0].data.tags["level"]
-            parallel_coordinates(pages, study, level, proposals, chosen.out / f"{chosen.study}-parallel.png")
+        variants_side_by_side(pages, study, variants, chosen.out / f"{chosen.study}-variants.png")
+        if candidates:
+            variant = candidates[0].data.tags["variant"]
+            parallel_coordinates(pages, study, variant, candidates, chosen.out / f"{chosen.study}-parallel.png")
         learning_curves(pages, best, splits, chosen.out / f"{chosen.study}-curves.png")
         predictions(pages, best, split, image, chosen.out / f"{chosen.study}-predictions.png")
     for path in sorted(chosen.out.glob(f"{chosen.study}-*.png")):

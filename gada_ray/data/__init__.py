@@ -83,15 +83,15 @@ def check_place(name: str, root: Path | None) -> None:
         raise DataError(f"{name}: no folder {root}; --data-root must name the folder that holds the database")
 
 
-def choose_splits(dataset: IqaDataset, wish: str | None, count: int = 10, seed: int = 0) -> tuple[Split, ...]:
+def choose_splits(dataset: IqaDataset, requested: str | None, count: int = 10, seed: int = 0) -> tuple[Split, ...]:
     """Splits as they are asked for: "published", a file's, or `count` random ones.
 
     Raises:
         DataError: for too few references, no published parts, or a file that is wrong; see `load_splits`.
     """
-    if wish == "published":
+    if requested == "published":
         return (published_split(dataset),)
-    return load_splits(Path(wish), dataset, count) if wish else make_splits(dataset.references, count, seed)
+    return load_splits(Path(requested), dataset, count) if requested else make_splits(dataset.references, count, seed)
 
 
 def check_crops(dataset: IqaDataset, crop_px: int) -> None:

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gada_ray import devices
 from gada_ray.data.dataset import IqaDataset, Photographs
+from gada_ray.system import devices
 
 
 def seed_for(*parts: int | str) -> int:
@@ -77,7 +77,7 @@ class Pictures:
     def gather(self, images: Tensor, top: Tensor, left: Tensor, crop_px: int) -> Tensor:
         """Crops `[n, 3, c, c]` in [0, 1] of images (numbers as in `IqaDataset`), in one indexing operation."""
         line = 3 * self.shapes[images, 1]
-        start, line = devices.moved(torch.stack([self.offsets[images] + top * line + 3 * left, line]), self.device)
+        start, line = devices.to_device(torch.stack([self.offsets[images] + top * line + 3 * left, line]), self.device)
         rows = torch.arange(crop_px, device=self.device)[None, :] * line[:, None]
         columns = torch.arange(3 * crop_px, device=self.device)
         index = (start[:, None] + rows)[:, :, None] + columns
@@ -100,7 +100,7 @@ class CropSource(Pictures):
 
     @cached_property
     def extra(self) -> Pictures:
-        """Photographs that nobody rated, where the dataset has any; on the device from their first use."""
+        """Unlabelled photographs, where the dataset has any; on the device from their first use."""
         assert self.dataset.extra is not None
         return Pictures(self.dataset.extra, self.device)
 

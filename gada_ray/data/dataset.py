@@ -33,7 +33,7 @@ def raw_score(quality: float, score_range: tuple[float, float], direction: str) 
 
 @dataclass(frozen=True, eq=False)
 class Photographs:
-    """Pictures that nobody rated, to be distorted; laid out as in `IqaDataset`."""
+    """Unlabelled photographs, to be distorted; laid out as in `IqaDataset`."""
 
     names: tuple[str, ...]
     pixels: np.ndarray

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from gada_ray import cgroups
 from gada_ray.data.dataset import DataError
+from gada_ray.system import cgroups
 
 COPIES = 2
 """Of the pixels that a study on one machine holds: its own, and the one that trials share."""

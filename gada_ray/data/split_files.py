@@ -59,14 +59,14 @@ def to_json(splits: Sequence[Split], dataset: IqaDataset) -> str:
     return json.dumps(record, indent=1) + "\n"
 
 
-def check_wish(wish: str | None) -> None:
+def validate_splits_option(requested: str | None) -> None:
     """Make sure that a file of splits which is asked for is there; "published" and None ask for none.
 
     Raises:
         DataError: for a file that is not there.
     """
-    if wish and wish != "published" and not Path(wish).exists():
-        raise DataError(f"no split file at {wish}")
+    if requested and requested != "published" and not Path(requested).exists():
+        raise DataError(f"no split file at {requested}")
 
 
 def load_splits(path: Path, dataset: IqaDataset, most: int | None = None) -> tuple[Split, ...]:
@@ -86,7 +86,7 @@ def load_splits(path: Path, dataset: IqaDataset, most: int | None = None) -> tup
     Raises:
         DataError: names the file and every rule that it breaks.
     """
-    check_wish(str(path))
+    validate_splits_option(str(path))
     suffix = path.suffix.lower()
     if suffix == ".txt":
         names = [line.strip() for line in path.read_text(encoding="utf-8-sig", errors="replace").splitlines()]

@@ -133,7 +133,7 @@ def _some(groups: np.ndarray) -> np.ndarray:
     return np.sort(rows)
 
 
-def floor(
+def baseline(
     dataset: IqaDataset, statistics: np.ndarray, train: Collection[str], held_out: Collection[str]
 ) -> dict[str, float]:
     """`agreement` of BRISQUE, trained on some references of a dataset, on the images of others."""

@@ -16,11 +16,11 @@ from torch import Tensor
 from gada_ray.config import DataConfig
 from gada_ray.data.crops import CropSource, generator_for
 from gada_ray.data.dataset import IqaDataset
-from gada_ray.model.discriminator import Discriminator
 from gada_ray.model.generator import Generator
+from gada_ray.model.quality_network import QualityNetwork
 
 QUALITIES = 8
-"""Qualities asked for when obedience is measured, evenly over what all classes reach in training."""
+"""Qualities asked for when conditioning is measured, evenly over what all classes reach in training."""
 NOISES = 4
 """Draws of z whose images are compared."""
 SHOWN = 5
@@ -33,13 +33,13 @@ CROPS = 4
 @torch.inference_mode()
 def measure(
     generator: Generator,
-    judge: Discriminator | None,
+    evaluator: QualityNetwork | None,
     source: CropSource,
     train: Tensor,
     held_out: Tensor,
     data: DataConfig,
 ) -> dict[str, float]:
-    """How close the generator comes to the truth, and how well it obeys; by rows of training and held-out images.
+    """How close the generator comes to the truth, and how well it follows the condition; by rows of training and held-out images.
 
     Generated crops are asked for the class and quality of truly distorted held-out crops, under the same windows,
     `CROPS` of each image. Of all and, after a slash, of each class:
@@ -48,20 +48,20 @@ def measure(
     difference and in MDSI (both 0 for the truth itself, 1 for doing nothing). generator_change_sd: standard deviation
     of the change of the reference, over the true one.
 
-    With a judge that never met the generator: generator_shows_class, the share of generated crops that it puts in the
-    class asked for, and generator_shows_quality, the rank correlation of asked with judged quality;
-    generator_real_class and generator_real_quality are its figures on the truly distorted crops.
+    With an independent evaluator that never met the generator: generator_class_accuracy, the share of generated crops that it puts in the
+    class asked for, and generator_quality_srocc, the rank correlation of asked with judged quality;
+    generator_real_class_accuracy and generator_real_quality_srocc are its figures on the truly distorted crops.
 
-    generator_obeys_mdsi: mean rank correlation, over held-out references and classes, of eight qualities asked for with
+    generator_mdsi_srocc: mean rank correlation, over held-out references and classes, of eight qualities asked for with
     MDSI, its sign turned. generator_noise_sd: standard deviation of a pixel over draws of z, at a middling quality.
     """
     generator.eval()
-    found = _against_truth(generator, judge, source, held_out, data)
+    found = _against_truth(generator, evaluator, source, held_out, data)
     return found | _sweeps(generator, source, train, held_out, data)
 
 
 def _against_truth(
-    generator: Generator, judge: Discriminator | None, source: CropSource, held_out: Tensor, data: DataConfig
+    generator: Generator, evaluator: QualityNetwork | None, source: CropSource, held_out: Tensor, data: DataConfig
 ) -> dict[str, float]:
     from piq import mdsi
 
@@ -79,10 +79,10 @@ def _against_truth(
             "change": (made - references).square().mean((1, 2, 3)),
             "reference change": (truth - references).square().mean((1, 2, 3)),
         }
-        if judge is not None:
-            for kind, images in (("shows", made), ("real", truth)):
-                judged = judge(images)
-                parts |= {f"{kind} class": judged.distortion.argmax(1), f"{kind} quality": judged.quality}
+        if evaluator is not None:
+            for kind, images in (("", made), ("real ", truth)):
+                outputs = evaluator(images)
+                parts |= {f"{kind}predicted class": outputs.distortion.argmax(1), f"{kind}predicted quality": outputs.quality}
         for name, values in parts.items():
             columns.setdefault(name, []).append(values.cpu())
     frame = pd.DataFrame({name: torch.cat(values).double().numpy() for name, values in columns.items()})
@@ -102,11 +102,11 @@ def _ratios(frame: pd.DataFrame) -> dict[str, float]:
         return float(total[name] / total[f"reference {name}"]) if total[f"reference {name}"] > 0 else 1.0
 
     found = {"distance_l1": over("l1"), "distance_mdsi": over("mdsi"), "change_sd": over("change") ** 0.5}
-    for kind in ("shows", "real"):
-        if f"{kind} class" in frame:
-            found[f"{kind}_class"] = float((frame[f"{kind} class"] == frame["class"]).mean())
-            asked, judged = frame["quality"].to_numpy(), torch.tensor(frame[f"{kind} quality"].to_numpy())[None]
-            found[f"{kind}_quality"] = _ranks(torch.tensor(asked), judged)[0]
+    for kind, name in (("", ""), ("real ", "real_")):
+        if f"{kind}predicted class" in frame:
+            found[f"{name}class_accuracy"] = float((frame[f"{kind}predicted class"] == frame["class"]).mean())
+            predicted = torch.tensor(frame[f"{kind}predicted quality"].to_numpy())[None]
+            found[f"{name}quality_srocc"] = _ranks(torch.tensor(frame["quality"].to_numpy()), predicted)[0]
     return {f"generator_{name}": value for name, value in found.items()}
 
 
@@ -115,7 +115,7 @@ def _sweeps(
 ) -> dict[str, float]:
     from piq import mdsi
 
-    device, random = source.device, generator_for("obedience", data.crop_px)
+    device, random = source.device, generator_for("conditioning", data.crop_px)
     images = source.reference[held_out].unique()
     crops = source.gather(images, *source.windows(images, data.crop_px, random, data.crop_grid), data.crop_px)
     qualities = _range(source, train, QUALITIES).to(device)
@@ -129,7 +129,7 @@ def _sweeps(
         middle = qualities[QUALITIES // 2 : QUALITIES // 2 + 1]
         draws = torch.stack([sweep(generator, crops, distortion, middle, z) for z in noise])
         spread.append(float(draws.std(dim=0).mean()))
-    return {"generator_obeys_mdsi": float(np.mean(by_metric)), "generator_noise_sd": float(np.mean(spread))}
+    return {"generator_mdsi_srocc": float(np.mean(by_metric)), "generator_noise_sd": float(np.mean(spread))}
 
 
 @torch.inference_mode()

@@ -11,10 +11,10 @@ from gada_ray.config import TrainingConfig
 from gada_ray.data import sampling
 from gada_ray.data.crops import CropSource
 from gada_ray.data.dataset import IqaDataset
-from gada_ray.evaluation import looked, pooling, protocol
+from gada_ray.evaluation import pooling, protocol, worst
 from gada_ray.evaluation.metrics import by_distortion
 from gada_ray.evaluation.pooling import CropScores
-from gada_ray.model.discriminator import Discriminator
+from gada_ray.model.quality_network import QualityNetwork
 
 CROP_SPREAD = "crop_spread"
 """Root mean square over images of the standard error of a prediction by the draw of its crops, in quality."""
@@ -30,10 +30,10 @@ class HeldOut:
         self.rows = torch.from_numpy(dataset.rows_of(references))
         self.windows = protocol.windows(dataset, source, self.rows, config)
 
-    def judged(self, judge: Discriminator, crops: int | None = None) -> CropScores:
-        """What a judge says of the first `crops` crops of every image; of all that the protocol has without it."""
+    def predict(self, quality_network: QualityNetwork, crops: int | None = None) -> CropScores:
+        """What a quality network says of the first `crops` crops of every image; of all that the protocol has without it."""
         count = min(crops or self.config.evaluation.crops, self.config.evaluation.crops)
-        return protocol.predict(judge, self.source, self.rows, self.windows, self.config, count)
+        return protocol.predict(quality_network, self.source, self.rows, self.windows, self.config, count)
 
     def agreement(self, scores: CropScores) -> tuple[pd.DataFrame, dict[str, float]]:
         """Predictions (`protocol.table`) and what they are worth: all, by distortion, and the spread over crops."""
@@ -47,4 +47,4 @@ class HeldOut:
         drawn = self.config.evaluation.sampling
         maps = None if drawn == "uniform" else sampling.maps(self.dataset, drawn)
         where, px = (self.windows.top, self.windows.left), self.config.data.crop_px
-        return looked.worst(self.dataset, self.rows, where, px, scores.quality, predictions, maps)
+        return worst.worst(self.dataset, self.rows, where, px, scores.quality, predictions, maps)

@@ -1,6 +1,6 @@
 """Agreement of predictions with quality scores (section 4.2).
 
-A prediction that is the same for every image has no rank and no correlation; SROCC, LCC and KRCC are 0 then, by rule,
+A prediction that is the same for every image has no rank and no correlation; SROCC, PLCC and KRCC are 0 then, by rule,
 and `constant` is 1.
 """
 
@@ -13,14 +13,14 @@ import numpy as np
 import pandas as pd
 from scipy import optimize, stats
 
-CORRELATIONS = ("srocc", "lcc", "krcc")
+CORRELATIONS = ("srocc", "plcc", "krcc")
 
 
 def agreement(target: np.ndarray, prediction: np.ndarray, fit: bool = True) -> dict[str, float]:
     """How well predictions `[n]` agree with targets `[n]`.
 
-    `srocc` with average ranks (Eq. 5 is its form without ties), `lcc` without any fit (Eq. 4), `krcc` (tau b), `rmse`
-    in the unit of the target, `lcc_fitted` after a logistic fit (the raw LCC without `fit`), and `constant`, 1 for
+    `srocc` with average ranks (Eq. 5 is its form without ties), `plcc` without any fit (Eq. 4), `krcc` (tau b), `rmse`
+    in the unit of the target, `plcc_fitted` after a logistic fit (the raw PLCC without `fit`), and `constant`, 1 for
     constant predictions.
 
     Raises:
@@ -35,14 +35,14 @@ def agreement(target: np.ndarray, prediction: np.ndarray, fit: bool = True) -> d
         raise ValueError("targets and predictions must be finite")
     rmse = float(np.sqrt(np.mean((target - prediction) ** 2)))
     if _constant(target) or _constant(prediction):
-        return dict.fromkeys(CORRELATIONS, 0.0) | {"rmse": rmse, "lcc_fitted": 0.0, "constant": 1.0}
-    lcc = float(stats.pearsonr(target, prediction).statistic)
+        return dict.fromkeys(CORRELATIONS, 0.0) | {"rmse": rmse, "plcc_fitted": 0.0, "constant": 1.0}
+    plcc = float(stats.pearsonr(target, prediction).statistic)
     return {
         "srocc": float(stats.spearmanr(target, prediction).statistic),
-        "lcc": lcc,
+        "plcc": plcc,
         "krcc": float(stats.kendalltau(target, prediction).statistic),
         "rmse": rmse,
-        "lcc_fitted": _lcc_fitted(target, prediction, lcc) if fit else lcc,
+        "plcc_fitted": _plcc_fitted(target, prediction, plcc) if fit else plcc,
         "constant": 0.0,
     }
 
@@ -61,7 +61,7 @@ def by_distortion(predictions: pd.DataFrame) -> dict[str, float]:
     return metrics
 
 
-def content_blind(labels: pd.DataFrame, train: Collection[str], held_out: Collection[str]) -> dict[str, float]:
+def image_blind(labels: pd.DataFrame, train: Collection[str], held_out: Collection[str]) -> dict[str, float]:
     """What a predictor reaches that never looks at an image: the mean training quality of its distortion.
 
     `labels` has the columns reference, distortion and quality; `train` and `held_out` name references. A distortion
@@ -83,20 +83,20 @@ def logistic(x: np.ndarray, top: float, bottom: float, middle: float, width: flo
     return bottom + (top - bottom) / (1 + np.exp(-(x - middle) / abs(width)))
 
 
-def _lcc_fitted(target: np.ndarray, prediction: np.ndarray, lcc: float) -> float:
-    """LCC after a monotone logistic fit; the raw LCC for fewer than five images, or where the fit fails or harms."""
+def _plcc_fitted(target: np.ndarray, prediction: np.ndarray, plcc: float) -> float:
+    """PLCC after a monotone logistic fit; the raw PLCC for fewer than five images, or where the fit fails or harms."""
     x = (prediction - prediction.mean()) / prediction.std()
     if len(x) < 5:
-        return lcc
-    sign = 1.0 if lcc >= 0 else -1.0
+        return plcc
+    sign = 1.0 if plcc >= 0 else -1.0
     start = (target.max(), target.min(), 0.0, 0.25 * x.std())
     with warnings.catch_warnings(), np.errstate(over="ignore"):
         warnings.simplefilter("ignore", optimize.OptimizeWarning)
         try:
             fit, _ = optimize.curve_fit(logistic, sign * x, target, p0=start, maxfev=2000)
         except RuntimeError:
-            return lcc
+            return plcc
         fitted = logistic(sign * x, *fit)
     if not np.isfinite(fitted).all() or _constant(fitted):
-        return lcc
-    return max(lcc, float(stats.pearsonr(target, fitted).statistic))
+        return plcc
+    return max(plcc, float(stats.pearsonr(target, fitted).statistic))

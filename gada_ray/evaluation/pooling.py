@@ -17,7 +17,7 @@ expectation as it is and takes most of the weights' own variance out."""
 
 
 class CropScores(NamedTuple):
-    """What a judge says of the crops of some images, float32 `[m, k]` each."""
+    """What a quality network says of the crops of some images, float32 `[m, k]` each."""
 
     quality: Tensor
     weight: Tensor

@@ -9,14 +9,14 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from gada_ray import devices
 from gada_ray.config import TrainingConfig
 from gada_ray.data import sampling
 from gada_ray.data.crops import CropSource, generator_for
 from gada_ray.data.dataset import IqaDataset
 from gada_ray.data.sampling import Windows
 from gada_ray.evaluation.pooling import CropScores, pooled
-from gada_ray.model.discriminator import Discriminator
+from gada_ray.model.quality_network import QualityNetwork
+from gada_ray.system import devices
 
 CROPS_AT_ONCE = 256
 
@@ -52,25 +52,25 @@ def windows(dataset: IqaDataset, source: CropSource, rows: Tensor, config: Train
 
 @torch.inference_mode()
 def predict(
-    judge: Discriminator,
+    quality_network: QualityNetwork,
     source: CropSource,
     rows: Tensor,
     corners: Windows,
     config: TrainingConfig,
     crops: int,
 ) -> CropScores:
-    """What a judge says of the first `crops` crops of some distorted images, on the CPU.
+    """What a quality network says of the first `crops` crops of some distorted images, on the CPU.
 
-    Puts the judge into evaluation mode and leaves it there.
+    Puts the quality network into evaluation mode and leaves it there.
     """
-    judge.eval()
+    quality_network.eval()
     images = source.distorted(rows).repeat_interleave(crops)
     top, left, rarity = (each[:, :crops].flatten() for each in corners)
     parts = []
     for part in torch.arange(len(images)).split(CROPS_AT_ONCE):
         batch = source.gather(images[part], top[part], left[part], config.data.crop_px)
         with devices.autocast(source.device, config.precision):
-            parts.append(judge.evaluate(batch))
+            parts.append(quality_network.evaluate(batch))
     quality, learned = (torch.cat(each).cpu().view(len(rows), crops) for each in zip(*parts, strict=True))
     match config.evaluation.pooling:
         case "learned":

@@ -160,7 +160,7 @@ class ModulatedGenerator(nn.Module):
     convolution runs on all of them. What they make is added. Then the bands of the sum, from the finest detail to the
     coarsest, are weakened as class, quality and place say, which blurs, and takes away what the convolutions left
     behind. A normal number for every pixel and colour enters at every resolution, and at the end. The output is rounded
-    to the 256 levels of a file: less than one of them, on what is flat, a judge takes for structure. At first it is the
+    to the 256 levels of a file: less than one of them, on what is flat, a quality network takes for structure. At first it is the
     reference, but for a grey level.
     """
 

@@ -62,7 +62,7 @@ BINOMIAL = (1 / 64, 6 / 64, 15 / 64, 20 / 64, 15 / 64, 6 / 64, 1 / 64)
 def local_mean(images: Tensor) -> Tensor:
     """The mean of `[n, c, h, w]` under a 7x7 binomial window, reflected at the borders; sides of at least 4.
 
-    Two matrix products: as convolutions of single channels, the gradients alone cost as much as the whole trunk.
+    Two matrix products: as convolutions of single channels, the gradients alone cost as much as the whole backbone.
     """
     h, w = images.shape[2:]
     return _average(h, BINOMIAL, images.device) @ images @ _average(w, BINOMIAL, images.device).T
@@ -123,7 +123,7 @@ def viewed(images: Tensor | Views) -> Views:
 
 
 class InputNormalisation(nn.Module):
-    """What the trunk sees of images `[n, 3, h, w]` in [0, 1]: `[n, channels, h, w]`.
+    """What the backbone sees of images `[n, 3, h, w]` in [0, 1]: `[n, channels, h, w]`.
 
     "none" maps to [-1, 1]. "mscn" subtracts the local mean and divides by the local contrast of every channel
     (mean-subtracted contrast-normalised coefficients), with a 7x7 binomial window. "both" concatenates the two.

@@ -1,4 +1,4 @@
-"""Trunks and evaluators of other shallow networks, to be trained by the same loop.
+"""Backbones and evaluators of other shallow networks, to be trained by the same loop.
 
 Letters in shapes: n images, h and w their sides, f features.
 """
@@ -20,7 +20,7 @@ WIDTHS = (32, 64, 128, 256, 512)
 DROPOUT = 0.5
 
 
-class KangTrunk(nn.Module):
+class KangBackbone(nn.Module):
     """The CNN of Kang et al. (2014) to its pooling: one convolution of luminance, its maps' maxima and minima.
 
     Images `[n, 3, h, w]` in [0, 1] to features `[n, 100]`.
@@ -52,13 +52,13 @@ class KangTrunk(nn.Module):
 def kang_evaluator() -> nn.Sequential:
     """Two layers of 800 rectified units, the second with dropout, and quality."""
     return nn.Sequential(
-        *(nn.Linear(KangTrunk.features, UNITS), nn.ReLU()),
+        *(nn.Linear(KangBackbone.features, UNITS), nn.ReLU()),
         *(nn.Linear(UNITS, UNITS), nn.ReLU(), nn.Dropout(DROPOUT)),
         nn.Linear(UNITS, 1),
     )
 
 
-class DiqamTrunk(nn.Module):
+class DiqamBackbone(nn.Module):
     """The convolutions of DIQaM-NR (Bosse et al. 2018): five pairs of 3x3, each followed by a maximum of 2x2.
 
     Images `[n, 3, h, w]` in [0, 1] to features `[n, 512]`; those of crops of more than 32 pixels are means over places.
@@ -100,10 +100,10 @@ class DiqamTrunk(nn.Module):
 def diqam_evaluator() -> nn.Sequential:
     """A layer of 512 rectified units with dropout, and quality."""
     head = nn.Sequential(
-        nn.Linear(DiqamTrunk.features, DiqamTrunk.features),
+        nn.Linear(DiqamBackbone.features, DiqamBackbone.features),
         nn.ReLU(),
         nn.Dropout(DROPOUT),
-        nn.Linear(DiqamTrunk.features, 1),
+        nn.Linear(DiqamBackbone.features, 1),
     )
     _he(head)
     return head

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 
-from gada_ray import bytecode
+from gada_ray.system import bytecode
 
-bytecode.keep()
+bytecode.enable_cache()
 # Read when ray is imported. Token authentication would write a secret into the user's home for a local session; a
 # driver under `uv run` would install the environment again for every worker; Tune would write three logs of its own,
 # and a traceback where a worker dies.

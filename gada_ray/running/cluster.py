@@ -86,9 +86,9 @@ def nodes_later() -> list[tuple[dict[str, float], float]]:
 
 def count_slots(resources: Resources, avoided: Collection[str] = ()) -> int:
     """Trials at a time, by the nodes that are there or that an autoscaler may start, without those with some ids."""
-    wish = resources.cpus, resources.gpus
-    later = sum(slots.on_node(has, *wish) * most for has, most in nodes_later() if most)
-    found = max(slots.on_nodes(nodes_now(avoided), *wish), min(later, 10**6))
+    requested = resources.cpus, resources.gpus
+    later = sum(slots.on_node(has, *requested) * most for has, most in nodes_later() if most)
+    found = max(slots.on_nodes(nodes_now(avoided), *requested), min(later, 10**6))
     return int(min(found, resources.max_concurrent or found))
 
 

@@ -22,7 +22,7 @@ import psutil
 
 from gada_ray.config import Frozen
 from gada_ray.errors import UserError
-from gada_ray.store import Folder, read_whole, unusable, write_whole
+from gada_ray.trials.store import Folder, read_whole, unusable, write_whole
 
 BEAT_S = 10.0
 """Between two writings of a lock."""

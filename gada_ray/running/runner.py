@@ -32,8 +32,8 @@ from gada_ray.running.slots import ResourceError as ResourceError
 from gada_ray.running.slots import Resources as Resources
 from gada_ray.running.status import Watcher as Watcher
 from gada_ray.running.worker import Bell, Train, train_trial
-from gada_ray.store import RefusedError, Store, StoreError
 from gada_ray.study.search import Job, Search
+from gada_ray.trials.store import RefusedError, Store, StoreError
 
 RETRIES = 3
 """Attempts in a row, each from the last checkpoint, that may break off without getting further than those before.
@@ -280,7 +280,7 @@ class _Suggester(Searcher):
                 self._watcher.told(job, f"broke off, goes on from its last checkpoint: {_cause(error)}")
                 self._search.again(job)
             else:
-                self._watcher.told(job, f"given up after {RETRIES + 1} attempts that came no further: {_cause(error)}")
+                self._watcher.told(job, f"pruned after {RETRIES + 1} attempts that came no further: {_cause(error)}")
                 self._search.done(job, None)
 
     def _worth_another(self, job: Job, error: Exception | None) -> bool:

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gada_ray import bytecode, devices
 from gada_ray.config import digest
 from gada_ray.data.split_files import save_splits
 from gada_ray.data.splits import splits_hash
@@ -28,7 +27,6 @@ from gada_ray.running.slots import Resources, slots_here
 from gada_ray.running.slots import choose_resources as of_a_trial
 from gada_ray.running.status import Status
 from gada_ray.running.views import console
-from gada_ray.store import Folder, Result, Store, write_whole
 from gada_ray.study import estimate as estimates
 from gada_ray.study.definition import Plan, selection
 from gada_ray.study.inputs import Data, load_others
@@ -36,8 +34,10 @@ from gada_ray.study.price import Cost, work
 from gada_ray.study.search import Configuration, Job, Search
 from gada_ray.study.summary import ConfigurationRun, Trial, configuration_key
 from gada_ray.study.virtual import play
+from gada_ray.system import bytecode, devices
 from gada_ray.tracking import lookup
-from gada_ray.tracking.address import default_uri, option
+from gada_ray.tracking.uri import default_uri, option
+from gada_ray.trials.store import Folder, Result, Store, write_whole
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -76,11 +76,11 @@ class Options:
     """Other databases, as NAME=DIR, on which finished trials' weights are tested; see `running.elsewhere`."""
 
 
-def wish(options: Options) -> Resources:
-    """What a trial is to get, as far as that is known without data; without a wish a whole GPU where there is one.
+def requested(options: Options) -> Resources:
+    """What a trial is to get, as far as that is known without data; without a requested a whole GPU where there is one.
 
     Raises:
-        ResourceError: for a GPU on a machine without one, unless the trials run on a cluster elsewhere.
+        ResourceError: for a GPU on a machine without one, unless the trials run on a cluster cross_dataset.
     """
     return of_a_trial(options.cpus, options.gpus, options.max_concurrent, options.checkpoint_every_s, options.address)
 
@@ -99,7 +99,7 @@ def beginning(options: Options) -> Iterator[Future[int] | None]:
     def connect() -> int:
         from gada_ray.running import cluster
 
-        return cluster.connect(options.address, wish(options))
+        return cluster.connect(options.address, requested(options))
 
     with ThreadPoolExecutor(1, "ray") as pool:
         future = pool.submit(connect)
@@ -137,10 +137,10 @@ class Session:
         self._lock: Lock | None = None
         self._brisque: pd.DataFrame | None = None
         """Its agreement on every split, once it is computed."""
-        self._elsewhere: pd.DataFrame | None = None
+        self._cross_dataset: pd.DataFrame | None = None
         """What finished trials reached on other databases, once they are tested there."""
         self._others = load_others(options.also_test, plan)
-        self.search = Search(plan, data.splits, data.fingerprints, self.store.result, self._on_done, self._on_given_up)
+        self.search = Search(plan, data.splits, data.fingerprints, self.store.result, self._on_done, self._on_pruned)
         self.reused = estimates.reuse(self.search)
 
     @property
@@ -212,19 +212,19 @@ class Session:
                 model = publish(uri, self.search, self.store, self.data)
                 self._compute_floor()
                 try:
-                    self._test_elsewhere()
+                    self._test_cross_dataset()
                 except Exception as error:  # the study itself is done, and its results are to be shown
                     views.warn(f"finished trials could not be tested on other databases: {first_line(error)}")
             views.show_results(self.plan, self.search, self.data, self.store.root, uri, self._brisque)
             views.show_difference(self.search)
-            if self._elsewhere is not None:
-                from gada_ray.evaluation.elsewhere import summary
+            if self._cross_dataset is not None:
+                from gada_ray.evaluation.cross_dataset import summary
 
-                views.show_elsewhere(summary(self._elsewhere))
+                views.show_cross_dataset(summary(self._cross_dataset))
             views.show_failures(self.search, self.store.root)
             views.show_cost(made, estimates.used(self.search), self.search.finished)
-            if self.search.in_vain[0]:
-                views.show_in_vain(self.search)
+            if self.search.discarded[0]:
+                views.show_discarded(self.search)
             if not ended_by:
                 self._make_report(again=False)
                 views.show_next(self.plan, model, uri)
@@ -277,7 +277,7 @@ class Session:
         if self._status is not None:
             self._status.ended(job, result, known)
 
-    def _on_given_up(self, configuration: Configuration) -> None:
+    def _on_pruned(self, configuration: Configuration) -> None:
         # MLflow shows it as finished with the splits that it was given.
         self._track(configuration.run, configuration.jobs[configuration.released - 1])
 
@@ -301,15 +301,15 @@ class Session:
         """BRISQUE on the study's splits, but for the preset that only shows that it runs; failing is a message."""
         if self.plan.preset == "smoke":
             return
-        from gada_ray.study import floors
+        from gada_ray.study import baselines
 
         try:
             with console.status("computing BRISQUE, once for these images and splits"):
-                self._brisque = floors.brisque_floor(*self.data.first, self.store.root)
+                self._brisque = baselines.brisque_baseline(*self.data.first, self.store.root)
         except Exception as error:
             views.warn(f"BRISQUE could not be computed: {first_line(error)}")
 
-    def _test_elsewhere(self) -> None:
+    def _test_cross_dataset(self) -> None:
         """Test the weights of finished trials on other databases, on the cluster; keep the table beside the study's."""
         found = [(job, c.results.get(job.trial.fold.split)) for c in self.search.configurations() for job in c.jobs]
         finished = [
@@ -319,15 +319,17 @@ class Session:
         ]
         if not self._others or not finished:
             return
-        from gada_ray.running import cluster, elsewhere
+        from gada_ray.running import cluster, cross_dataset
 
         data = self.data.datasets
         with console.status("comparing scenes"):
-            tests = list(elsewhere.plan_tests(finished, self._others, lambda result: data[selection(result.config)]))
+            tests = list(
+                cross_dataset.plan_tests(finished, self._others, lambda result: data[selection(result.config)])
+            )
         with console.status(f"testing {len(finished)} trials on {', '.join(self._others)}"):
             cluster.connect(self.options.address, self.resources)
             try:
-                self._elsewhere = elsewhere.run_tests(
+                self._cross_dataset = cross_dataset.run_tests(
                     tests,
                     self._others,
                     lambda result: data[selection(result.config)].distortions,
@@ -336,8 +338,8 @@ class Session:
                 )
             finally:
                 cluster.disconnect()
-        name = f"{self.plan.study}-{self.plan.preset}-{self.plan.dataset}-elsewhere.csv"
-        write_whole(self.store.root / "tables" / name, self._elsewhere.to_csv(index=False).encode())
+        name = f"{self.plan.study}-{self.plan.preset}-{self.plan.dataset}-cross_dataset.csv"
+        write_whole(self.store.root / "tables" / name, self._cross_dataset.to_csv(index=False).encode())
 
     def _make_report(self, again: bool = True) -> None:
         """Write the report of what there is so far beside the results, and log it; failing is a message.
@@ -364,22 +366,22 @@ class Session:
         dataset, splits = self.data.first
         scheme, fingerprints = splits_hash(splits), list(self.data.by_fingerprint)
         try:
-            # The page of a run with other levels or splits lies in the same place.
+            # The page of a run with other variants or splits lies in the same place.
             kept = json.loads(words.read_bytes()) if page.exists() and words.exists() else {}
-            there = kept.get("made_of") == made_of and self._elsewhere is None and not again
+            there = kept.get("made_of") == made_of and self._cross_dataset is None and not again
             if there and runs.is_logged(self.uri, plan, scheme, fingerprints, made_of):
                 return views.show_report(kept["verdict"], page)
-            from gada_ray.evaluation import elsewhere
-            from gada_ray.study import floors
+            from gada_ray.evaluation import cross_dataset
+            from gada_ray.study import baselines
 
             with console.status("making the report"), tempfile.TemporaryDirectory() as folder:
                 about, over = (self.uri, plan, scheme, fingerprints, keys, Path(folder)), self.search.finished
                 save_splits(splits, Path(folder) / "splits.json", dataset)
                 if self._brisque is not None:
                     frame = self._brisque.assign(fingerprint=dataset.fingerprint)
-                    frame.to_csv(Path(folder) / floors.FILE, index=False)
-                if self._elsewhere is not None:
-                    self._elsewhere.to_csv(Path(folder) / elsewhere.FILE, index=False)
+                    frame.to_csv(Path(folder) / baselines.FILE, index=False)
+                if self._cross_dataset is not None:
+                    self._cross_dataset.to_csv(Path(folder) / cross_dataset.FILE, index=False)
                 runs.log_study(*about, over)
                 more = {"keys": keys, "command": command, "tell": told.append}
                 for file in self._report(self.uri, plan.study, Path(folder), **more):
@@ -397,14 +399,14 @@ def choose_resources(plan: Plan, data: Data, options: Options) -> Resources:
     """What a trial gets; by default as many share a GPU as its memory allows, measured by steps of every kind.
 
     Raises:
-        ResourceError: for a GPU wish on a machine without one, unless the trials run on a cluster elsewhere.
+        ResourceError: for a GPU requested on a machine without one, unless the trials run on a cluster cross_dataset.
     """
     chosen = of_a_trial(options.cpus, options.gpus, options.max_concurrent, options.checkpoint_every_s, options.address)
     if not chosen.gpus or options.gpus is not None or options.address is not None:
         return chosen
     from gada_ray.study import timing
 
-    trainings = [(level.largest, data.datasets[selection(level.config)]) for level in plan.levels]
+    trainings = [(variant.largest, data.datasets[selection(variant.config)]) for variant in plan.variants]
     with console.status("measuring the memory of a trial"):
         peak = timing.peak_mb(trainings, chosen.execution)
     return dataclasses.replace(chosen, gpus=devices.share(peak, devices.total_mb()))

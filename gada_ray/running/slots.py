@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gada_ray import cgroups, devices
 from gada_ray.errors import UserError
-from gada_ray.identity import Execution
+from gada_ray.system import cgroups, devices
+from gada_ray.trials.identity import Execution
 
 SHARE = 1e-4
 """Ray counts shares of a GPU in steps of this."""
@@ -37,10 +37,10 @@ class Resources:
 def choose_resources(
     cpus: float, gpus: float | None, max_concurrent: int | None, checkpoint_every_s: float, address: str | None
 ) -> Resources:
-    """Resources of a trial; without a wish a whole GPU where this machine has one.
+    """Resources of a trial; without a requested a whole GPU where this machine has one.
 
     Raises:
-        ResourceError: for a GPU wish on a machine without one, unless the trials run on a cluster elsewhere.
+        ResourceError: for a GPU requested on a machine without one, unless the trials run on a cluster elsewhere.
     """
     here = devices.count()
     if gpus and not here and address is None:

@@ -12,10 +12,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from gada_ray.identity import Progress
-from gada_ray.store import Result
 from gada_ray.study.price import Cost, trial_work, work
 from gada_ray.study.search import Job
+from gada_ray.trials.identity import Progress
+from gada_ray.trials.store import Result
 
 PICTURE_EVERY_S = 0.2
 """Between two pictures on a terminal."""

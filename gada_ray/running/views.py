@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from gada_ray.running.slots import Resources
-    from gada_ray.store import Folder
     from gada_ray.study.estimate import Estimate, Reuse
     from gada_ray.study.inputs import Data
     from gada_ray.study.search import Search
     from gada_ray.study.virtual import Timeline
+    from gada_ray.trials.store import Folder
 
 # Where nobody resizes a window, tables are not squeezed.
 console = Console() if sys.stdout.isatty() else Console(width=140)
@@ -42,10 +42,10 @@ def warn(text: str) -> None:
 
 def announce(plan: Plan, cost: str, storage: str) -> None:
     """Say what is asked and what is going to happen, before anything that takes time."""
-    levels = ", ".join(level.name for level in plan.levels)
+    variants = ", ".join(variant.name for variant in plan.variants)
     say(plan.question, style="bold")
     say(
-        f"study {plan.study}, preset {plan.preset}: {levels} on {plan.splits} splits\n{cost}\n"
+        f"study {plan.study}, preset {plan.preset}: {variants} on {plan.splits} splits\n{cost}\n"
         f"results go to {storage}; what is there already is not trained again, and Ctrl-C leaves checkpoints behind"
     )
 
@@ -101,16 +101,16 @@ def show_studies(studies: Mapping[str, Study]) -> None:
 
 def show_plan(plan: Plan, made: Estimate, found: Reuse, data: Data, line: Timeline, path: Folder) -> None:
     """What would run, what is done, what it costs, and when it would be over."""
-    from gada_ray import devices
     from gada_ray.running.status import duration
+    from gada_ray.system import devices
 
-    columns = ("level", "steps", "trainings", "done", "shared start", "each", "device-hours", "price from")
+    columns = ("variant", "steps", "trainings", "done", "shared start", "each", "device-hours", "price from")
     view = Table(*columns, title=plan.question)
-    for level, cost in zip(plan.levels, made.levels, strict=True):
+    for variant, cost in zip(plan.variants, made.variants, strict=True):
         left = cost.planned - cost.done
         view.add_row(
-            level.name,
-            f"{level.config.steps}",
+            variant.name,
+            f"{variant.config.steps}",
             f"{cost.planned}",
             f"{cost.done}",
             f"{cost.shared}",
@@ -121,7 +121,7 @@ def show_plan(plan: Plan, made: Estimate, found: Reuse, data: Data, line: Timeli
     console.print(view)
     for one in plan.contrasts:
         say(f"to be answered: {one.question} (“{one.first}” less “{one.second}”)")
-    shared = sum(cost.shared for cost in made.levels)
+    shared = sum(cost.shared for cost in made.variants)
     start = f"; {shared} to do start from the weights of another" if shared else ""
     say(
         f"{caption(plan, data)}\n{reused(found)}{start}\n"
@@ -141,27 +141,27 @@ def show_cost(made: Estimate | None, used: float, finished: bool) -> None:
     say(f"estimated {_hours(made)} on the {made.device}, used {_number(spent)} ({ratio})")
 
 
-def show_in_vain(search: Search) -> None:
+def show_discarded(search: Search) -> None:
     """What was trained ahead of decisions that made it pointless."""
-    count, seconds = search.in_vain
-    say(f"trained ahead in vain, for proposals that lost their race: {count}, {_number(seconds / 3600)} device-hours")
+    count, seconds = search.discarded
+    say(f"trained ahead in vain, for candidates that lost their race: {count}, {_number(seconds / 3600)} device-hours")
 
 
 def show_missing(search: Search, cause: str) -> None:
     """What a study that ended before its time has, and has not."""
-    view = Table("level", "trainings", "test splits", "missing", title="What is missing")
+    view = Table("variant", "trainings", "test splits", "missing", title="What is missing")
     total = 0
-    for level in search.levels:
-        made = [*level.proposed, *([level.tested] if level.tested else [])]
+    for variant in search.variants:
+        made = [*variant.proposed, *([variant.tested] if variant.tested else [])]
         done = sum(result is not None for c in made for result in c.results.values())
-        tested = sum(r is not None for r in level.tested.results.values()) if level.tested else 0
+        tested = sum(r is not None for r in variant.tested.results.values()) if variant.tested else 0
         view.add_row(
-            level.level.name,
-            f"{done} of {level.planned}",
+            variant.variant.name,
+            f"{done} of {variant.planned}",
             f"{tested} of {search.plan.splits}",
-            f"{level.planned - done}",
+            f"{variant.planned - done}",
         )
-        total += level.planned - done
+        total += variant.planned - done
     console.print(view)
     console.print(f"{cause} with {total} trainings to do; run the same command to go on", style="yellow")
 
@@ -178,16 +178,16 @@ def show_results(
 ) -> None:
     """The study's table with the floors under it, on the screen and as a file, and where everything else is."""
     from gada_ray.study.results import write_tables
-    from gada_ray.tracking.address import where_to_look
+    from gada_ray.tracking.uri import where_to_look
 
     path, frame = write_tables(root / "tables", plan, search.configurations(), *data.first, brisque)
     tested = frame[frame["stage"] == "test"]
     view = Table(
-        "level",
+        "variant",
         "n",
         "SROCC mean ± sd",
         "median",
-        "LCC mean ± sd",
+        "PLCC mean ± sd",
         "median",
         "device-hours",
         title=plan.question,
@@ -195,22 +195,28 @@ def show_results(
     )
     for _, row in tested.iterrows():
         view.add_row(
-            row["level"],
+            row["variant"],
             _count(row),
             *_scores(row),
             "" if math.isnan(row["device_hours"]) else f"{row['device_hours']:.2f}",
         )
     console.print(view)
-    for level in search.levels:
-        if level.level.space and level.best:
-            chosen = ", ".join(f"{path}={short(level.best.run.values[path])}" for path in level.level.space)
-            say(f"{level.level.name}: {chosen}; validation SROCC {level.best.mean:.3f}, best of {len(level.proposed)}")
+    for variant in search.variants:
+        if variant.variant.space and variant.best:
+            chosen = ", ".join(f"{path}={short(variant.best.run.values[path])}" for path in variant.variant.space)
+            say(
+                f"{variant.variant.name}: {chosen}; validation SROCC {variant.best.mean:.3f}, best of {len(variant.proposed)}"
+            )
     say(f"results: {root}\ntable: {path}\nMLflow: {where_to_look(uri)}")
 
 
 def show_difference(search: Search) -> None:
-    """The best level beside the worst: how far apart they are on the same splits, or that it cannot be told."""
-    means = {level.level.name: level.tested for level in search.levels if level.tested and level.tested.complete}
+    """The best variant beside the worst: how far apart they are on the same splits, or that it cannot be told."""
+    means = {
+        variant.variant.name: variant.tested
+        for variant in search.variants
+        if variant.tested and variant.tested.complete
+    }
     ranked = sorted(means.items(), key=lambda item: -(item[1].mean or 0.0))
     if len(ranked) < 2 or len(ranked[0][1].jobs) < 2:
         return
@@ -227,7 +233,7 @@ def show_difference(search: Search) -> None:
 
 def show_next(plan: Plan, model: str | None, uri: str) -> None:
     """What to do next with images of one's own."""
-    from gada_ray.tracking.address import option
+    from gada_ray.tracking.uri import option
 
     score = f"python -m gada_ray score FOLDER --model {model}{option(uri)}" if model else ""
     if plan.dataset == "demo":
@@ -236,16 +242,16 @@ def show_next(plan: Plan, model: str | None, uri: str) -> None:
             f"then python tune.py --study {plan.study} --dataset manifest --data-root FOLDER (docs/your-own-data.md)"
         )
     elif score:
-        say(f"next, with images that nobody rated: {score} (docs/score.md)")
+        say(f"next, with unlabelled images: {score} (docs/score.md)")
 
 
-def show_elsewhere(found: pd.DataFrame) -> None:
+def show_cross_dataset(found: pd.DataFrame) -> None:
     """What the study's trials reached on other databases, as means over splits."""
-    columns = ("tested on", "level", "images", "splits", "SROCC", "LCC", "LCC after logistic", "KRCC")
+    columns = ("tested on", "variant", "images", "splits", "SROCC", "PLCC", "PLCC after logistic", "KRCC")
     view = Table(*columns, title="Trained here, tested there", caption="the logistic is fitted on the whole database")
     for row in found.to_dict("records"):
-        means = (row[f"{measure}_mean"] for measure in ("srocc", "lcc", "lcc_fitted", "krcc"))
-        names = (str(row[name]) for name in ("tested_on", "level", "images", "splits"))
+        means = (row[f"{measure}_mean"] for measure in ("srocc", "plcc", "plcc_fitted", "krcc"))
+        names = (str(row[name]) for name in ("tested_on", "variant", "images", "splits"))
         view.add_row(*names, *(f"{mean:.3f}" for mean in means))
     console.print(view)
 
@@ -272,7 +278,7 @@ def _count(row: pd.Series[Any]) -> str:
 
 def _scores(row: pd.Series[Any]) -> list[str]:
     cells = []
-    for name in ("srocc", "lcc"):
+    for name in ("srocc", "plcc"):
         mean, sd, median = (row[f"{name}_{part}"] for part in ("mean", "sd", "median"))
         cells += [f"{mean:.3f}" + ("" if math.isnan(sd) else f" ± {sd:.3f}"), f"{median:.3f}"] if row["n"] else ["", ""]
     return cells
@@ -304,7 +310,7 @@ def show_simulation(study: Study, path: Path) -> None:
         f"trainings: {outcome.trainings.mean():.1%} of all ({outcome.trainings.min():.1%} to "
         f"{outcome.trainings.max():.1%})\n"
         f"regret of the chosen configuration: {outcome.regret.mean():.5f} SROCC (95 % interval {low:.5f} to "
-        f"{high:.5f}); without racing 0\nbest configuration given up: {outcome.dropped_best:.1%} of orders",
+        f"{high:.5f}); without racing 0\nbest configuration pruned: {outcome.dropped_best:.1%} of orders",
     )
     _show_generations(study, frame)
 
@@ -321,13 +327,13 @@ def _show_generations(study: Study, frame: pd.DataFrame) -> None:
     size = sizes[-1]
     base = with_values(study.base, size.values)
     view = Table(
-        "proposals at once, after the first ten",
+        "candidates at once, after the first ten",
         "trainings, of all",
         "regret, SROCC (95 % interval)",
-        title=f"{size.proposals} proposals of Optuna, each scored as the nearest recorded configuration; 20 seeds",
+        title=f"{size.candidates} candidates of Optuna, each scored as the nearest recorded configuration; 20 seeds",
     )
-    for generation in sorted({1, 4, size.generation, size.proposals}):
-        found = replay_searches(frame, base, size.space, size.proposals, generation, study.racing)
+    for generation in sorted({1, 4, size.generation, size.candidates}):
+        found = replay_searches(frame, base, size.space, size.candidates, generation, study.racing)
         half = 1.96 * found.regret.std(ddof=1) / len(found.regret) ** 0.5
         view.add_row(f"{generation}", f"{found.trainings:.1%}", f"{found.regret.mean():.5f} ± {half:.5f}")
     console.print(view)

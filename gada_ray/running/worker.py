@@ -17,8 +17,8 @@ from ray.experimental import internal_kv
 from gada_ray.config import TrainingConfig
 from gada_ray.data.dataset import IqaDataset
 from gada_ray.data.splits import Fold
-from gada_ray.identity import EndedError, Execution, Progress, Report, Trial
-from gada_ray.store import Result, Store
+from gada_ray.trials.identity import EndedError, Execution, Progress, Report, Trial
+from gada_ray.trials.store import Result, Store
 
 REPORT_EVERY_S = 2.0
 """Tune handles reports one by one; more than this tells nobody more."""
@@ -110,6 +110,6 @@ def train_trial(
 
 def _usual() -> Train:
     """`run_trial`, imported when the devices that it may see are known."""
-    from gada_ray.trial import run_trial
+    from gada_ray.trials.run import run_trial
 
     return run_trial

@@ -1,4 +1,4 @@
-"""The comparisons that a study's verdict is about: few, each of two levels, and named before anything is run."""
+"""The comparisons that a study's verdict is about: few, each of two variants, and named before anything is run."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from dataclasses import astuple, dataclass
 
 MEASURES = {
     "srocc": "SROCC",
-    "generator_shows_class": "the share of generated crops that show their class",
-    "generator_shows_quality": "the rank correlation of asked and shown quality",
+    "generator_class_accuracy": "the share of generated crops that show their class",
+    "generator_quality_srocc": "the rank correlation of asked and shown quality",
 }
 """What a contrast may be about, of what a test run measures, in words; more is better in each."""
 
 
 @dataclass(frozen=True)
 class Contrast:
-    """Two levels, and the question that their difference answers."""
+    """Two variants, and the question that their difference answers."""
 
     first: str
     second: str
     question: str
-    """In words, such that "yes" means that the first level reaches more than the second."""
+    """In words, such that "yes" means that the first variant reaches more than the second."""
     measure: str = "srocc"
-    """By what, of `MEASURES`; those of the generator are an independent judge's (`gada_ray.evaluation.generated`)."""
+    """By what, of `MEASURES`; those of the generator are an independent evaluator's (`gada_ray.evaluation.generated`)."""
 
 
 def to_text(contrasts: Iterable[Contrast]) -> str:

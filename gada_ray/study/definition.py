@@ -18,7 +18,7 @@ from gada_ray.study.space import Choice, Dimension
 Values = Mapping[str, Any]
 """Values of a configuration by dotted path."""
 SIZES = ("data.crop_px", "data.batch")
-"""What decides how much memory a step takes, of all that can be searched in a level."""
+"""What decides how much memory a step takes, of all that can be searched in a variant."""
 Selection = tuple[bool, str, bool, int | None, bool]
 """What decides which images and scores of a database are loaded; see `selection`."""
 
@@ -30,51 +30,51 @@ class Preset:
     cost: str
     """What it costs, for people: time, machine, data."""
     splits: int
-    """Splits that every level is trained and tested on."""
+    """Splits that every variant is trained and tested on."""
     values: Values = field(default_factory=dict)
     """Changes of the study's base."""
-    levels: tuple[str, ...] | None = None
-    """The levels that take part; all by default."""
+    variants: tuple[str, ...] | None = None
+    """The variants that take part; all by default."""
     space: Mapping[str, Dimension] = field(default_factory=dict)
-    """What Optuna searches, separately for every level, on validation references inside the training part."""
-    proposals: int = 0
-    """Configurations that are searched for a level; the first is the level's own values."""
+    """What Optuna searches, separately for every variant, on validation references inside the training part."""
+    candidates: int = 0
+    """Configurations that are searched for a variant; the first is the variant's own values."""
     generation: int = 4
-    """Proposals made at once, after the first ten, which are random. Larger ones keep a larger cluster busy, and know
-    less of each other; whatever the number of workers, a study's proposals are the same."""
+    """Candidates made at once, after the first ten, which are random. Larger ones keep a larger cluster busy, and know
+    less of each other; whatever the number of workers, a study's candidates are the same."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
-    """A question and the levels whose comparison answers it."""
+    """A question and the variants whose comparison answers it."""
 
     question: str
     base: TrainingConfig
-    levels: Mapping[str, Values] | Callable[[TrainingConfig], Mapping[str, Values]]
-    """Values of every level, by its name; as a function where they depend on the base, such as its phase lengths."""
+    variants: Mapping[str, Values] | Callable[[TrainingConfig], Mapping[str, Values]]
+    """Values of every variant, by its name; as a function where they depend on the base, such as its phase lengths."""
     presets: Mapping[str, Preset]
     """"smoke", "small" and "paper"."""
     contrasts: tuple[Contrast, ...] = ()
     """The comparisons that answer the question, few; the verdict is about them, and all others are explored."""
     searched: tuple[str, ...] | None = None
-    """The levels that a preset's space is searched for; all by default."""
+    """The variants that a preset's space is searched for; all by default."""
     racing: Racing = field(default_factory=Racing)
-    """When a proposal of the search is given up before it is trained on every split."""
+    """When a candidate of the search is pruned before it is trained on every split."""
 
 
 @dataclass(frozen=True)
-class LevelPlan:
-    """One level: its configuration, and what is searched around it."""
+class VariantPlan:
+    """One variant: its configuration, and what is searched around it."""
 
     name: str
     values: Values
     config: TrainingConfig
     space: Mapping[str, Dimension]
-    proposals: int
+    candidates: int
     generation: int = 4
-    """Proposals made at once."""
+    """Candidates made at once."""
     place: int = 0
-    """Where the level stands among all of the study."""
+    """Where the variant stands among all of the study."""
 
     @property
     def largest(self) -> TrainingConfig:
@@ -93,13 +93,13 @@ class Plan:
     dataset: str
     """Short name, as on the command line."""
     question: str
-    levels: tuple[LevelPlan, ...]
+    variants: tuple[VariantPlan, ...]
     splits: int
     seed: int
     racing: Racing | None
-    """None trains every proposal on every split."""
+    """None trains every candidate on every split."""
     contrasts: tuple[Contrast, ...] = ()
-    """Those of the study whose levels both take part."""
+    """Those of the study whose variants both take part."""
     source: tuple[str, ...] = ()
     """What else the command says of data and splits: the database's folder, and a file of splits or "published"."""
 
@@ -123,28 +123,30 @@ def make_plan(
     """Decide everything but the results.
 
     `settings` change the base after the preset has. They cannot change what the study compares or searches. Of
-    `phases`, "direct" is the baseline with all steps of the base, which needs no references. `only` names the levels
-    that take part, where not all shall. `extra` is the fingerprint of photographs that nobody rated; without it, levels
+    `phases`, "direct" is the baseline with all steps of the base, which needs no references. `only` names the variants
+    that take part, where not all shall. `extra` is the fingerprint of unlabelled photographs; without it, variants
     that distort such are left out.
 
     Raises:
-        StudyError: for an unknown preset or level, a setting that the study varies itself, a space that cannot be
-            searched, a contrast of levels that are not there, or photographs that are missing or not wanted.
+        StudyError: for an unknown preset or variant, a setting that the study varies itself, a space that cannot be
+            searched, a contrast of variants that are not there, or photographs that are missing or not wanted.
         ConfigError: for a field or value that cannot be.
     """
     if preset not in study.presets:
         raise StudyError(f"study '{name}' has no preset '{preset}'; available: {', '.join(study.presets)}")
     size = study.presets[preset]
     base = _base(name, study, size, settings)
-    levels = study.levels(base) if callable(study.levels) else study.levels
-    unknown = [level for level in (*only, *(size.levels or ()), *(study.searched or ())) if level not in levels]
+    variants = study.variants(base) if callable(study.variants) else study.variants
+    unknown = [
+        variant for variant in (*only, *(size.variants or ()), *(study.searched or ())) if variant not in variants
+    ]
     if unknown:
-        raise StudyError(f"study '{name}' has no level '{unknown[0]}'; available: {', '.join(levels)}")
-    _check_contrasts(name, study.contrasts, levels)
-    chosen = {level: levels[level] for level in only or size.levels or levels}
+        raise StudyError(f"study '{name}' has no variant '{unknown[0]}'; available: {', '.join(variants)}")
+    _check_contrasts(name, study.contrasts, variants)
+    chosen = {variant: variants[variant] for variant in only or size.variants or variants}
     varied = {path for values in chosen.values() for path in values} | set(size.space)
     clash = sorted(varied & set(settings))
-    if callable(study.levels):
+    if callable(study.variants):
         base_of = partial(_base, name, study, size)
         clash = [path for path in clash if path in size.space or _overwritten(path, study, base_of, settings, chosen)]
     if clash:
@@ -154,32 +156,32 @@ def make_plan(
     if splits is not None and splits < 1:
         raise StudyError(f"--splits must be at least 1, got {splits}")
     plans = []
-    places = {level: place for place, level in enumerate(levels)}
-    for level, values in chosen.items():
-        searched = bool(size.space) and (study.searched is None or level in study.searched)
+    places = {variant: place for place, variant in enumerate(variants)}
+    for variant, values in chosen.items():
+        searched = bool(size.space) and (study.searched is None or variant in study.searched)
         try:
             config = with_values(base, values)
         except ConfigError as error:
-            raise ConfigError(f"level '{level}' of study '{name}': {error}") from None
+            raise ConfigError(f"variant '{variant}' of study '{name}': {error}") from None
         if config.uses_extra:
-            if extra is None and level not in only:
+            if extra is None and variant not in only:
                 continue
-            config = _with_photographs(f"level '{level}' of study '{name}'", config, extra)
+            config = _with_photographs(f"variant '{variant}' of study '{name}'", config, extra)
         if searched:
-            _check_space(f"level '{level}' of study '{name}'", size.space, values, config)
+            _check_space(f"variant '{variant}' of study '{name}'", size.space, values, config)
         plans.append(
-            LevelPlan(
-                level,
+            VariantPlan(
+                variant,
                 values,
                 config,
                 size.space if searched else {},
-                size.proposals if searched else 0,
+                size.candidates if searched else 0,
                 size.generation,
-                places[level],
+                places[variant],
             )
         )
     _check_photographs(name, plans, extra)
-    taking_part = {level.name for level in plans}
+    taking_part = {variant.name for variant in plans}
     return Plan(
         name,
         preset,
@@ -198,12 +200,12 @@ def _overwritten(
     study: Study,
     base_of: Callable[[Values], TrainingConfig],
     settings: Values,
-    levels: Mapping[str, Values],
+    variants: Mapping[str, Values],
 ) -> bool:
-    """Whether a level that is a function of the base has a value of its own whatever is set."""
-    assert callable(study.levels)
-    left_out = study.levels(base_of({other: settings[other] for other in settings if other != path}))
-    own = [(values[path], left_out[level].get(path)) for level, values in levels.items() if path in values]
+    """Whether a variant that is a function of the base has a value of its own whatever is set."""
+    assert callable(study.variants)
+    left_out = study.variants(base_of({other: settings[other] for other in settings if other != path}))
+    own = [(values[path], left_out[variant].get(path)) for variant, values in variants.items() if path in values]
     return any(value != settings[path] and value == otherwise for value, otherwise in own)
 
 
@@ -211,46 +213,44 @@ def _base(name: str, study: Study, size: Preset, settings: Values) -> TrainingCo
     """The study's base as preset and settings change it."""
     if settings.get("phases") != "direct":
         return with_values(study.base, {**size.values, **settings})
-    if callable(study.levels):
+    if callable(study.variants):
         raise StudyError(f"study '{name}' makes its lists of phases itself, so phases=direct cannot be set")
     given = with_values(study.base, size.values)
     return with_values(given, {**settings, "phases": (direct(given.steps),)})
 
 
-def _with_photographs(level: str, config: TrainingConfig, extra: str | None) -> TrainingConfig:
+def _with_photographs(variant: str, config: TrainingConfig, extra: str | None) -> TrainingConfig:
     """A configuration that names the photographs which it distorts."""
     if extra is None:
-        raise StudyError(
-            f"{level} distorts photographs that nobody rated; give a folder of them, --extra-references DIR"
-        )
+        raise StudyError(f"{variant} distorts unlabelled photographs; give a folder of them, --extra-references DIR")
     phases = [phase.name for phase in config.phases if phase.generated_from == "extra"]
     return with_values(config, {f"phases.{phase}.extra_fingerprint": extra for phase in phases})
 
 
-def _check_photographs(name: str, levels: Sequence[LevelPlan], extra: str | None) -> None:
-    """Make sure that photographs are given where all levels distort them, and distorted where they are given."""
-    if not levels:
+def _check_photographs(name: str, variants: Sequence[VariantPlan], extra: str | None) -> None:
+    """Make sure that photographs are given where all variants distort them, and distorted where they are given."""
+    if not variants:
         raise StudyError(
-            f"all levels of study '{name}' distort photographs that nobody rated; give a folder of them, "
+            f"all variants of study '{name}' distort unlabelled photographs; give a folder of them, "
             f"--extra-references DIR"
         )
-    if extra is not None and not any(level.config.uses_extra for level in levels):
+    if extra is not None and not any(variant.config.uses_extra for variant in variants):
         raise StudyError(
-            f"--extra-references: no level of study '{name}' distorts photographs that nobody rated; leave them out, "
+            f"--extra-references: no variant of study '{name}' distorts unlabelled photographs; leave them out, "
             f"or --set phases.augmentation.generated_from=extra"
         )
 
 
-def _check_contrasts(name: str, contrasts: Sequence[Contrast], levels: Collection[str]) -> None:
-    """Make sure that contrasts are of two levels that there are, each pair once by a measure."""
+def _check_contrasts(name: str, contrasts: Sequence[Contrast], variants: Collection[str]) -> None:
+    """Make sure that contrasts are of two variants that there are, each pair once by a measure."""
     pairs = set()
     for one in contrasts:
         what = f"contrast '{one.question}' of study '{name}'"
-        for level in (one.first, one.second):
-            if level not in levels:
-                raise StudyError(f"{what} names a level '{level}'; available: {', '.join(levels)}")
+        for variant in (one.first, one.second):
+            if variant not in variants:
+                raise StudyError(f"{what} names a variant '{variant}'; available: {', '.join(variants)}")
         if one.first == one.second:
-            raise StudyError(f"{what} compares level '{one.first}' with itself; name two levels")
+            raise StudyError(f"{what} compares variant '{one.first}' with itself; name two variants")
         if one.measure not in MEASURES:
             raise StudyError(f"{what} is about an unknown measure '{one.measure}'; available: {', '.join(MEASURES)}")
         pair = frozenset((one.first, one.second)), one.measure
@@ -259,25 +259,25 @@ def _check_contrasts(name: str, contrasts: Sequence[Contrast], levels: Collectio
         pairs.add(pair)
 
 
-def _check_space(level: str, space: Mapping[str, Dimension], values: Values, config: TrainingConfig) -> None:
-    """Make sure that a search can start from a level's own values, and leaves what makes the level alone."""
+def _check_space(variant: str, space: Mapping[str, Dimension], values: Values, config: TrainingConfig) -> None:
+    """Make sure that a search can start from a variant's own values, and leaves what makes the variant alone."""
     own = flatten(config)
     for path, dimension in space.items():
         if path in values:
-            raise StudyError(f"{level} sets {path} itself, so its preset cannot search it; take it out of either")
+            raise StudyError(f"{variant} sets {path} itself, so its preset cannot search it; take it out of either")
         if path not in own:
             near = difflib.get_close_matches(path, own, n=5, cutoff=0.4) or own
-            raise StudyError(f"{level} searches an unknown field '{path}'; nearest: {', '.join(near)}")
+            raise StudyError(f"{variant} searches an unknown field '{path}'; nearest: {', '.join(near)}")
         if not dimension.holds(own[path]):
             raise StudyError(
-                f"{level} starts its search from its own {path}={own[path]!r}, which {dimension} does not contain; "
+                f"{variant} starts its search from its own {path}={own[path]!r}, which {dimension} does not contain; "
                 f"widen the space or change the preset's values"
             )
 
 
-def data_selections(levels: Sequence[LevelPlan]) -> dict[Selection, TrainingConfig]:
-    """The different selections of the database that levels train on, each with one of its configurations."""
-    return {selection(level.config): level.config for level in levels}
+def data_selections(variants: Sequence[VariantPlan]) -> dict[Selection, TrainingConfig]:
+    """The different selections of the database that variants train on, each with one of its configurations."""
+    return {selection(variant.config): variant.config for variant in variants}
 
 
 def selection(config: TrainingConfig) -> Selection:

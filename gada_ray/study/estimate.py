@@ -10,24 +10,24 @@ from dataclasses import dataclass
 
 from pydantic import Field, ValidationError
 
-from gada_ray import devices
 from gada_ray.config import Frozen, TrainingConfig, digest, explain
-from gada_ray.identity import Execution, Trial, independent_judge
-from gada_ray.store import Folder, Result, StoreError, write_whole
-from gada_ray.study.definition import LevelPlan, Plan, selection
+from gada_ray.study.definition import Plan, VariantPlan, selection
 from gada_ray.study.inputs import Data
 from gada_ray.study.price import Cost, Seconds, from_past, price, rest_kind, skipped_phases, trial_work
 from gada_ray.study.search import Job, Search
+from gada_ray.system import devices
+from gada_ray.trials.identity import Execution, Trial, independent_evaluator
+from gada_ray.trials.store import Folder, Result, StoreError, write_whole
 
 WORTH_TIMING = 2e9
 """Work, as `price.work` has it, from which a study that was not planned is timed as it starts: half an hour of a CPU's
 core, or so. Timing every kind of step takes longer than it is worth to smaller ones."""
 
 
-class LevelEstimate(Frozen):
-    """What is left of one level."""
+class VariantEstimate(Frozen):
+    """What is left of one variant."""
 
-    level: str
+    variant: str
     planned: int
     """Trainings, as far as can be known."""
     done: int
@@ -46,7 +46,7 @@ class Estimate(Frozen):
     """Digest of what was estimated: another plan, or another kind of device, has another estimate."""
     device: str
     """What a probe timed or would have: "GPU" or "CPU", and the machine's name."""
-    levels: tuple[LevelEstimate, ...]
+    variants: tuple[VariantEstimate, ...]
     at_most: bool
     """Whether a race over splits may save some of it."""
     used_before: float
@@ -57,12 +57,12 @@ class Estimate(Frozen):
     @property
     def device_hours(self) -> float:
         """Of all trainings to do."""
-        return sum(level.device_hours for level in self.levels)
+        return sum(variant.device_hours for variant in self.variants)
 
     @property
     def left(self) -> int:
         """Trainings to do."""
-        return sum(level.planned - level.done for level in self.levels)
+        return sum(variant.planned - variant.done for variant in self.variants)
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def estimate(
 ) -> Estimate | None:
     """Price what is left from trials that are done, else from a few steps on this machine.
 
-    `known` reads results of record by signature. Without `probing`, None if past trials cannot price every level. A
+    `known` reads results of record by signature. Without `probing`, None if past trials cannot price every variant. A
     probe takes about a second for every kind of step on a GPU, and as long as two steps of every kind on a CPU.
     """
     # A machine that only starts a study on a cluster may be without the cluster's devices.
@@ -99,13 +99,13 @@ def estimate(
     past = from_past((r for c in search.configurations() for r in c.results.values() if r), execution)
     seconds = dict(past)
     skipped = _skipped(search.waiting, known)
-    levels = []
-    judges: set[str] = set()
+    variants = []
+    evaluators: set[str] = set()
     paid: set[str] = set()
-    for level in search.levels:
-        name, config = level.level.name, level.level.config
-        done = sum(len(c.results) for c in search.configurations() if c.run.level == name)
-        source = "" if done == level.planned else "probe" if price(config, past) is None else "past trials"
+    for variant in search.variants:
+        name, config = variant.variant.name, variant.variant.config
+        done = sum(len(c.results) for c in search.configurations() if c.run.variant == name)
+        source = "" if done == variant.planned else "probe" if price(config, past) is None else "past trials"
         if source == "probe":
             if not probing:
                 return None
@@ -120,25 +120,25 @@ def estimate(
                     config.phases
                 )
             seconds |= new
-        jobs = [job for job in search.waiting if job.run.level == name]
-        later = level.planned - done - len(jobs)
-        # What several levels or proposals ask for alike is trained once.
+        jobs = [job for job in search.waiting if job.run.variant == name]
+        later = variant.planned - done - len(jobs)
+        # What several variants or candidates ask for alike is trained once.
         new_jobs = {s: job for job in jobs if (s := job.trial.signature) not in paid}
         paid |= set(new_jobs)
         total = sum(_cost(job.trial.config, config, seconds, skipped[s]) for s, job in new_jobs.items())
         total += later * _cost(config, config, seconds) if later else 0.0
-        for judge in _judges(jobs, known, judges):
-            if price(judge, seconds) is None and probing:
+        for evaluator in _independent_evaluators(jobs, known, evaluators):
+            if price(evaluator, seconds) is None and probing:
                 from gada_ray.study import timing
 
                 place = selection(config)
-                seconds |= timing.probe(judge, data.datasets[place], images_of(data, config), here, seconds)
-            cost = price(judge, seconds)
+                seconds |= timing.probe(evaluator, data.datasets[place], images_of(data, config), here, seconds)
+            cost = price(evaluator, seconds)
             total += cost.seconds() if cost else 0.0
-        levels.append(
-            LevelEstimate(
-                level=name,
-                planned=level.planned,
+        variants.append(
+            VariantEstimate(
+                variant=name,
+                planned=variant.planned,
                 done=done,
                 shared=sum(skipped[job.trial.signature] > 0 for job in jobs),
                 device_hours=total / 3600,
@@ -148,8 +148,8 @@ def estimate(
     return Estimate(
         plan=plan_key(search.plan, data, execution),
         device=f"{'CPU' if here.device == 'cpu' else 'GPU'} of {socket.gethostname()}",
-        levels=tuple(levels),
-        at_most=search.plan.racing is not None and any(level.level.space for level in search.levels),
+        variants=tuple(variants),
+        at_most=search.plan.racing is not None and any(variant.variant.space for variant in search.variants),
         used_before=used(search),
         seconds=seconds,
     )
@@ -161,14 +161,16 @@ def images_of(data: Data, config: TrainingConfig) -> int:
     return len(data.datasets[place].rows_of(data.splits[place][0].test))
 
 
-def _judges(jobs: Sequence[Job], known: Callable[[str], Result | None], counted: set[str]) -> Iterator[TrainingConfig]:
-    """Configurations of the judges that some jobs need and nobody trained or counted yet; notes them as counted."""
+def _independent_evaluators(
+    jobs: Sequence[Job], known: Callable[[str], Result | None], counted: set[str]
+) -> Iterator[TrainingConfig]:
+    """Configurations of the evaluators that some jobs need and nobody trained or counted yet; notes them as counted."""
     for job in jobs:
-        if job.trial.config.evaluation.judge_steps:
-            judge = independent_judge(job.trial)
-            if judge.signature not in counted and not known(judge.signature):
-                yield judge.config
-            counted.add(judge.signature)
+        if job.trial.config.evaluation.independent_evaluator_steps:
+            evaluator = independent_evaluator(job.trial)
+            if evaluator.signature not in counted and not known(evaluator.signature):
+                yield evaluator.config
+            counted.add(evaluator.signature)
 
 
 def _skipped(jobs: Sequence[Job], known: Callable[[str], Result | None]) -> dict[str, int]:
@@ -186,12 +188,12 @@ def stored_starts(jobs: Sequence[Job], known: Callable[[str], Result | None]) ->
 def pricing(plan: Plan, made: Estimate) -> Cost | None:
     """What a configuration costs without some first phases, in seconds; None where the estimate does not tell.
 
-    Levels that are done need no price, and may have none: another study's trial that went on from a third one's weights
+    Variants that are done need no price, and may have none: another study's trial that went on from a third one's weights
     does not tell what the first phases take.
     """
-    left = {level.level for level in made.levels if level.done < level.planned}
-    priced = [level.config for level in plan.levels if price(level.config, made.seconds) is not None]
-    if any(level.name in left and level.config not in priced for level in plan.levels):
+    left = {variant.variant for variant in made.variants if variant.done < variant.planned}
+    priced = [variant.config for variant in plan.variants if price(variant.config, made.seconds) is not None]
+    if any(variant.name in left and variant.config not in priced for variant in plan.variants):
         return None
     usual = {rest_kind(config): config for config in priced}
 
@@ -201,9 +203,9 @@ def pricing(plan: Plan, made: Estimate) -> Cost | None:
     return cost
 
 
-def _cost(config: TrainingConfig, level: TrainingConfig, seconds: Seconds, skipped: int = 0) -> float:
-    """Seconds of a training; where a search changes what a step costs, those of the level's own configuration."""
-    cost = price(config, seconds) or price(level, seconds)
+def _cost(config: TrainingConfig, variant: TrainingConfig, seconds: Seconds, skipped: int = 0) -> float:
+    """Seconds of a training; where a search changes what a step costs, those of the variant's own configuration."""
+    cost = price(config, seconds) or price(variant, seconds)
     assert cost is not None
     return cost.seconds(skipped)
 
@@ -215,16 +217,16 @@ def used(search: Search) -> float:
 
 
 def plan_key(plan: Plan, data: Data, execution: Execution) -> str:
-    """Names what an estimate is about: levels, splits, data, and the kind of device."""
+    """Names what an estimate is about: variants, splits, data, and the kind of device."""
 
-    def of(level: LevelPlan) -> object:
-        return [level.name, level.config.model_dump(), level.proposals, sorted(level.space)]
+    def of(variant: VariantPlan) -> object:
+        return [variant.name, variant.config.model_dump(), variant.candidates, sorted(variant.space)]
 
     place = next(iter(data.splits))
     racing = None if plan.racing is None else str(plan.racing)
     device = [execution.device, execution.threads]
     splits = [len(data.splits[place]), plan.seed, sorted(data.by_fingerprint)]
-    return digest([[of(level) for level in plan.levels], splits, racing, device])
+    return digest([[of(variant) for variant in plan.variants], splits, racing, device])
 
 
 def estimate_of_run(

@@ -20,10 +20,10 @@ from gada_ray.data import (
 )
 from gada_ray.data.dataset import Photographs
 from gada_ray.data.files import cache_folder
-from gada_ray.data.rated import rated_rows
-from gada_ray.data.split_files import check_wish
-from gada_ray.store import StoreError, write_whole
+from gada_ray.data.labelled import labelled_rows
+from gada_ray.data.split_files import validate_splits_option
 from gada_ray.study.definition import Plan, Selection, StudyError, data_selections, selection
+from gada_ray.trials.store import StoreError, write_whole
 
 
 @dataclass(frozen=True)
@@ -45,53 +45,53 @@ class Data:
 
     @property
     def first(self) -> tuple[IqaDataset, Sequence[Split]]:
-        """The first level's data."""
+        """The first variant's data."""
         place = next(iter(self.datasets))
         return self.datasets[place], self.splits[place]
 
 
-def check_wishes(plan: Plan, root: Path | None, wish: str | None = None) -> None:
+def validate_requests(plan: Plan, root: Path | None, requested: str | None = None) -> None:
     """Refuse what can be refused before any image is read.
 
     Raises:
         DataError: for an unknown database, or a folder or file of splits that is not there.
     """
     check_place(plan.dataset, root)
-    check_wish(wish)
+    validate_splits_option(requested)
 
 
-def source(root: Path | None, wish: str | None) -> tuple[str, ...]:
+def source(root: Path | None, requested: str | None) -> tuple[str, ...]:
     """Where data and splits come from, the same from whatever folder the command is run; empty for the defaults."""
-    if root is None and wish is None:
+    if root is None and requested is None:
         return ()
-    file = wish is not None and Path(wish).exists()
-    return str(root.resolve()) if root else "", str(Path(wish or "").resolve()) if file else wish or ""
+    file = requested is not None and Path(requested).exists()
+    return str(root.resolve()) if root else "", str(Path(requested or "").resolve()) if file else requested or ""
 
 
-def load_data(plan: Plan, root: Path | None, wish: str | None = None, extra: Photographs | None = None) -> Data:
+def load_data(plan: Plan, root: Path | None, requested: str | None = None, extra: Photographs | None = None) -> Data:
     """Decode every image once, and divide the references: at random, or as a file or its authors ("published") do.
 
-    `extra` are photographs that nobody rated; they go where the datasets go.
+    `extra` are unlabelled photographs; they go where the datasets go.
 
     Raises:
-        DataError: for data or splits that cannot be used, fewer images than shall be rated, and photographs that show
+        DataError: for data or splits that cannot be used, fewer images than shall be labelled, and photographs that show
             what is tested on.
-        StudyError: for levels that need references on data that has none; names those that do not.
+        StudyError: for variants that need references on data that has none; names those that do not.
     """
     datasets, splits = {}, {}
-    configs = [level.config for level in plan.levels]
+    configs = [variant.config for variant in plan.variants]
     kinds = {c.data.sampling for c in configs} | {c.evaluation.sampling for c in configs}
-    for place, config in data_selections(plan.levels).items():
+    for place, config in data_selections(plan.variants).items():
         dataset = load_dataset(plan.dataset, root, config.data)
         dataset = datasets[place] = replace(dataset, extra=extra) if extra else dataset
         check_references(plan, dataset)
-        splits[place] = choose_splits(dataset, wish, plan.splits, plan.seed)
+        splits[place] = choose_splits(dataset, requested, plan.splits, plan.seed)
         for kind in sorted(kinds - {"uniform"}):
             from gada_ray.data import sampling
 
             sampling.maps(dataset, kind)
-        check_crops(dataset, max(level.largest.data.crop_px for level in plan.levels))
-        check_rated(plan, dataset, splits[place])
+        check_crops(dataset, max(variant.largest.data.crop_px for variant in plan.variants))
+        check_labelled(plan, dataset, splits[place])
         if extra:
             check_photographs(plan, extra, dataset, splits[place])
         assert dataset.fingerprint
@@ -100,35 +100,35 @@ def load_data(plan: Plan, root: Path | None, wish: str | None = None, extra: Pho
 
 
 def check_same_references(plan: Plan, datasets: Mapping[Selection, IqaDataset]) -> None:
-    """Make sure that all levels divide the same references, since a comparison is paired by split.
+    """Make sure that all variants divide the same references, since a comparison is paired by split.
 
     Raises:
-        StudyError: names the levels that have others than the first.
+        StudyError: names the variants that have others than the first.
     """
     names = {place: set(dataset.references) for place, dataset in datasets.items()}
-    first = names[selection(plan.levels[0].config)]
-    others = [level.name for level in plan.levels if names[selection(level.config)] != first]
+    first = names[selection(plan.variants[0].config)]
+    others = [variant.name for variant in plan.variants if names[selection(variant.config)] != first]
     if others:
         raise StudyError(
-            f"{'; '.join(others)} of study '{plan.study}' have other references than level '{plan.levels[0].name}', so "
+            f"{'; '.join(others)} of study '{plan.study}' have other references than variant '{plan.variants[0].name}', so "
             f"that no split of theirs can be compared with one of the others; run them apart, in another storage"
         )
 
 
-def check_rated(plan: Plan, dataset: IqaDataset, splits: Sequence[Split]) -> None:
-    """Make sure that every training part has as many images as levels want rated.
+def check_labelled(plan: Plan, dataset: IqaDataset, splits: Sequence[Split]) -> None:
+    """Make sure that every training part has as many images as variants want labelled.
 
     Raises:
         DataError: with what there is.
     """
-    for level in plan.levels:
+    for variant in plan.variants:
         for split in splits:
-            fold = split.for_selection() if level.space else split.for_test()
-            rated_rows(dataset, fold.train, level.config.data, plan.seed, split.index)
+            fold = split.for_selection() if variant.space else split.for_test()
+            labelled_rows(dataset, fold.train, variant.config.data, plan.seed, split.index)
 
 
 def check_photographs(plan: Plan, extra: Photographs, dataset: IqaDataset, splits: Sequence[Split]) -> None:
-    """Make sure that crops fit into photographs which nobody rated, and that none shows what is tested on.
+    """Make sure that crops fit into unlabelled photographs, and that none shows what is tested on.
 
     Pictures are compared once, which takes about a second for each photograph, and the outcome is kept beside the demo.
 
@@ -137,13 +137,13 @@ def check_photographs(plan: Plan, extra: Photographs, dataset: IqaDataset, split
     """
     from gada_ray.evaluation import scenes
 
-    crop_px = max(level.largest.data.crop_px for level in plan.levels if level.config.uses_extra)
+    crop_px = max(variant.largest.data.crop_px for variant in plan.variants if variant.config.uses_extra)
     small = [name for name, shape in zip(extra.names, extra.shapes, strict=True) if min(shape) < crop_px]
     if small:
         raise DataError(
             f"--extra-references: crops of {crop_px}x{crop_px} pixels do not fit into {_some(small)}; take them out"
         )
-    searched = any(level.space for level in plan.levels)
+    searched = any(variant.space for variant in plan.variants)
     held_out = sorted({name for split in splits for name in (*split.test, *(split.validation if searched else ()))})
     key = digest([dataset.fingerprint, held_out, extra.fingerprint, extra.names])
     kept = cache_folder() / f"scenes-{scenes.VERSION}-{key[:32]}.json"
@@ -165,17 +165,17 @@ def _some(names: Sequence[str], most: int = 20) -> str:
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
-def load_others(wishes: Sequence[str], plan: Plan) -> dict[str, IqaDataset]:
+def load_others(requests: Sequence[str], plan: Plan) -> dict[str, IqaDataset]:
     """Databases that are asked for as NAME=DIR, by name.
 
     Raises:
-        DataError: for a wish of another form, a name given twice, images that are smaller than the crops of a level,
+        DataError: for a requested of another form, a name given twice, images that are smaller than the crops of a variant,
             and whatever is wrong with the data.
     """
-    config, crop_px = plan.levels[0].config.data, max(level.largest.data.crop_px for level in plan.levels)
+    config, crop_px = plan.variants[0].config.data, max(variant.largest.data.crop_px for variant in plan.variants)
     found: dict[str, IqaDataset] = {}
-    for wish in wishes:
-        name, _, root = wish.partition("=")
+    for requested in requests:
+        name, _, root = requested.partition("=")
         if name in found:
             raise DataError(f"--also-test names {name} twice; a database of another folder needs a run of its own")
         found[name] = load_dataset(name, Path(root) if root else None, config)
@@ -184,19 +184,19 @@ def load_others(wishes: Sequence[str], plan: Plan) -> dict[str, IqaDataset]:
 
 
 def check_references(plan: Plan, dataset: IqaDataset) -> None:
-    """Make sure that no level needs references which a dataset has not.
+    """Make sure that no variant needs references which a dataset has not.
 
     Raises:
-        StudyError: with the levels that can run.
+        StudyError: with the variants that can run.
     """
-    needing = [level.name for level in plan.levels if level.config.uses_references]
+    needing = [variant.name for variant in plan.variants if variant.config.uses_references]
     if dataset.has_references or not needing:
         return
-    able = [level.name for level in plan.levels if level.name not in needing]
+    able = [variant.name for variant in plan.variants if variant.name not in needing]
     remedy = (
-        f"these can run: {' '.join(f'--level {name!r}' for name in able)}"
+        f"these can run: {' '.join(f'--variant {name!r}' for name in able)}"
         if able
-        else "none can run; --set phases=direct trains every level directly, where the study's levels are no phases"
+        else "none can run; --set phases=direct trains every variant directly, where the study's variants are no phases"
     )
     raise StudyError(
         f"{dataset.name} has no references, from which {'; '.join(needing)} of study '{plan.study}' generate images; "

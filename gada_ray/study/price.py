@@ -6,8 +6,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from gada_ray.config import TrainingConfig, digest
-from gada_ray.identity import Execution, Trial
-from gada_ray.store import Result
+from gada_ray.trials.identity import Execution, Trial
+from gada_ray.trials.store import Result
 
 Seconds = dict[str, float]
 """What parts of a training take on a kind of device: a step by its `step_kind`, the rest of a phase by `rest_kind`."""
@@ -35,7 +35,7 @@ def step_kind(config: TrainingConfig, number: int) -> str:
     phase = config.phases[number]
     terms = {name: bool(value) if name.endswith("_weight") else value for name, value in config.losses}
     kind = [phase.trains, phase.images, phase.conditions, phase.generated_by, phase.generated_weight > 0]
-    # Photographs that nobody rated take memory of the device besides.
+    # Unlabelled photographs take memory of the device besides.
     more = ["extra"] if phase.generated_from == "extra" else []
     return digest(["step", _shapes(config), terms, *kind, *more])
 
@@ -46,8 +46,8 @@ def rest_kind(config: TrainingConfig) -> str:
 
 
 def _shapes(config: TrainingConfig) -> dict[str, object]:
-    # How many images are rated costs nothing.
-    few = {"data": {"rated_images", "rated_by"}}
+    # How many images are labelled costs nothing.
+    few = {"data": {"labelled_images", "labelled_by"}}
     return config.model_dump(include={"data", "model", "precision"}, exclude=few)
 
 

@@ -2,7 +2,7 @@
 
 All configurations see the splits in one seeded order. After the first few, and again after every block, each is
 compared with the best one on the splits that both have seen, pair by pair. Only the losers of a search are stopped:
-a winner, and every level that is tested, is complete on every split.
+a winner, and every variant that is tested, is complete on every split.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Racing:
-    """When a configuration is given up."""
+    """When a configuration is pruned."""
 
     first: int = 4
     """Splits before the first decision. With fewer than four, no paired rank test reaches p = 0.1."""
@@ -105,7 +105,7 @@ class Simulation:
     regret: np.ndarray
     """Mean score of the table's best configuration less that of the chosen one, by order."""
     dropped_best: float
-    """Share of orders in which the best configuration was given up."""
+    """Share of orders in which the best configuration was pruned."""
 
     def interval(self) -> tuple[float, float]:
         """The 95 % interval of the mean regret over orders."""

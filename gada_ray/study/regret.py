@@ -1,6 +1,6 @@
 """What the size of a generation costs and saves: whole searches, replayed on scores that were recorded.
 
-The search is the real one, Optuna and racing, in virtual time on one slot. A proposal scores what the recorded
+The search is the real one, Optuna and racing, in virtual time on one slot. A candidate scores what the recorded
 configuration nearest to it scored on the same split, so the figures are as good as the recorded ones lie close.
 """
 
@@ -14,7 +14,7 @@ import pandas as pd
 
 from gada_ray.config import TrainingConfig
 from gada_ray.data.splits import make_splits
-from gada_ray.study.definition import LevelPlan, Plan, selection
+from gada_ray.study.definition import Plan, VariantPlan, selection
 from gada_ray.study.racing import Racing
 from gada_ray.study.search import Job, Search
 from gada_ray.study.space import Dimension, Range
@@ -28,7 +28,7 @@ class Replayed:
     """Searches with generations of one size."""
 
     trainings: float
-    """Mean share of all splits of all proposals."""
+    """Mean share of all splits of all candidates."""
     regret: np.ndarray
     """Mean score of the best recorded configuration less that of the chosen one, by seed."""
 
@@ -37,7 +37,7 @@ def replay_searches(
     table: pd.DataFrame,
     base: TrainingConfig,
     space: Mapping[str, Dimension],
-    proposals: int,
+    candidates: int,
     generation: int,
     racing: Racing,
     seeds: int = 20,
@@ -58,14 +58,14 @@ def replay_searches(
 
     shares, regrets = [], []
     for seed in range(seeds):
-        level = LevelPlan(f"replay {seed}", {}, base, space, proposals, generation)
-        plan = Plan("replay", "", "", "", (level,), scores.shape[1], seed, racing)
+        variant = VariantPlan(f"replay {seed}", {}, base, space, candidates, generation)
+        plan = Plan("replay", "", "", "", (variant,), scores.shape[1], seed, racing)
         splits = {selection(base): make_splits(REFERENCES, plan.splits, seed)}
         search = Search(plan, splits, {selection(base): ""}, lambda signature: None)
         play(search, 1, lambda job, skipped: 1.0, score)
-        best = search.levels[0].best
+        best = search.variants[0].best
         assert best is not None
-        shares.append(sum(len(c.results) for c in search.levels[0].proposed) / (proposals * plan.splits))
+        shares.append(sum(len(c.results) for c in search.variants[0].proposed) / (candidates * plan.splits))
         regrets.append(means.max() - means[nearest(best.run.values)])
     return Replayed(float(np.mean(shares)), np.array(regrets))
 

@@ -1,4 +1,4 @@
-"""The table of a study: what every level reached on the test references."""
+"""The table of a study: what every variant reached on the test references."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import pandas as pd
 
 from gada_ray.data.dataset import IqaDataset
 from gada_ray.data.splits import Split
-from gada_ray.evaluation.metrics import content_blind
-from gada_ray.store import Folder, write_whole
+from gada_ray.evaluation.metrics import image_blind
 from gada_ray.study.definition import Plan
 from gada_ray.study.search import Configuration
+from gada_ray.trials.store import Folder, write_whole
 
 FLOOR, BRISQUE = "distortion's mean (floor)", "BRISQUE (floor)"
 
 
 def table(configurations: Sequence[Configuration]) -> pd.DataFrame:
-    """One row a configuration: level, stage, n, and mean, standard deviation and median over splits."""
+    """One row a configuration: variant, stage, n, and mean, standard deviation and median over splits."""
     rows = []
     for configuration in configurations:
         # Not in the order in which they came in, on which the last bit of a sum depends.
@@ -26,11 +26,11 @@ def table(configurations: Sequence[Configuration]) -> pd.DataFrame:
         results = [result for result in found if result is not None]
         finished = [r.metrics for r in results if r.status == "finished"]
         row = {
-            "level": configuration.run.name,
+            "variant": configuration.run.name,
             "stage": configuration.run.stage,
             "n": len(finished),
             "planned": len(configuration.run.splits),
-            "given_up": configuration.given_up,
+            "pruned": configuration.pruned,
             "failed": len(configuration.results) - len(finished),
             **_summary(finished),
             "device_hours": sum(r.run.seconds for r in results) / 3600,
@@ -40,13 +40,13 @@ def table(configurations: Sequence[Configuration]) -> pd.DataFrame:
 
 
 def by_split(configurations: Sequence[Configuration]) -> pd.DataFrame:
-    """One row a trial: configuration, stage, split, status, srocc, lcc, seconds, signature, and what was searched."""
+    """One row a trial: configuration, stage, split, status, srocc, plcc, seconds, signature, and what was searched."""
     rows = []
     for configuration in configurations:
         for job in configuration.jobs:
             result = configuration.results.get(job.trial.fold.split)
             if result is not None:
-                scores = {name: result.metrics.get(name, np.nan) for name in ("srocc", "lcc")}
+                scores = {name: result.metrics.get(name, np.nan) for name in ("srocc", "plcc")}
                 rows.append(
                     {
                         "configuration": configuration.run.name,
@@ -64,7 +64,7 @@ def by_split(configurations: Sequence[Configuration]) -> pd.DataFrame:
 
 def _summary(metrics: Sequence[dict[str, float]]) -> dict[str, float]:
     values = {}
-    for name in ("srocc", "lcc"):
+    for name in ("srocc", "plcc"):
         scores = np.array([m[name] for m in metrics])
         values[f"{name}_mean"] = float(scores.mean()) if len(scores) else np.nan
         values[f"{name}_sd"] = float(scores.std(ddof=1)) if len(scores) > 1 else np.nan
@@ -78,13 +78,13 @@ def floor(dataset: IqaDataset, splits: Sequence[Split]) -> pd.DataFrame:
     metrics = []
     for split in splits:
         fold = split.for_test()
-        metrics.append(content_blind(frame, fold.train, fold.held_out))
-    return _floor_row(FLOOR, metrics)
+        metrics.append(image_blind(frame, fold.train, fold.held_out))
+    return _baseline_row(FLOOR, metrics)
 
 
-def _floor_row(name: str, metrics: Sequence[dict[str, float]]) -> pd.DataFrame:
+def _baseline_row(name: str, metrics: Sequence[dict[str, float]]) -> pd.DataFrame:
     n = len(metrics)
-    return pd.DataFrame([{"level": name, "stage": "test", "n": n, "planned": n, "failed": 0, **_summary(metrics)}])
+    return pd.DataFrame([{"variant": name, "stage": "test", "n": n, "planned": n, "failed": 0, **_summary(metrics)}])
 
 
 def write_tables(
@@ -97,9 +97,9 @@ def write_tables(
 ) -> tuple[Folder, pd.DataFrame]:
     """Write `table` with the floors as a CSV file, and `by_split` beside it; returns the former, and its path.
 
-    `brisque` holds BRISQUE's srocc and lcc on every split.
+    `brisque` holds BRISQUE's srocc and plcc on every split.
     """
-    second = [] if brisque is None else [_floor_row(BRISQUE, brisque.to_dict("records"))]  # type: ignore[arg-type]
+    second = [] if brisque is None else [_baseline_row(BRISQUE, brisque.to_dict("records"))]  # type: ignore[arg-type]
     frame = pd.concat([table(configurations), floor(dataset, splits), *second], ignore_index=True)
     path = folder / f"{plan.study}-{plan.preset}-{plan.dataset}.csv"
     write_whole(path, frame.to_csv(index=False).encode())

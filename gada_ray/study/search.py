@@ -2,13 +2,13 @@
 
 Optuna sees one trial a configuration; its value is the mean validation SROCC over the splits. It is asked in
 generations: a generation is proposed at once, trained in any order, and told in the order of its numbers when all of it
-is done. So proposals depend neither on the number of workers nor on which trial ends first, and a search that is run
+is done. So candidates depend neither on the number of workers nor on which trial ends first, and a search that is run
 again proposes the same configurations and finds their results in the store. The same holds for the race over splits:
 its decisions are taken when a block of splits is done for the whole generation.
 
 What is trained when does depend on what is idle. Trainings that a decision has released start first, those with the
-longest chain behind them before others. A slot that is left over trains ahead: later splits of proposals that are still
-in the race. Their results count only once a decision releases them; if it gives the proposal up, they were in vain.
+longest chain behind them before others. A slot that is left over trains ahead: later splits of candidates that are still
+in the race. Their results count only once a decision releases them; if it gives the candidate up, they were in vain.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ import numpy as np
 
 from gada_ray.config import digest, flatten, with_values
 from gada_ray.data.splits import Fold, Split, splits_hash
-from gada_ray.identity import Trial
-from gada_ray.store import Result
-from gada_ray.study.definition import LevelPlan, Plan, Selection, selection
+from gada_ray.study.definition import Plan, Selection, VariantPlan, selection
 from gada_ray.study.price import Cost, skipped_phases, work
 from gada_ray.study.racing import Racing, losers
 from gada_ray.study.space import distribution
 from gada_ray.study.summary import ConfigurationRun
+from gada_ray.trials.identity import Trial
+from gada_ray.trials.store import Result
 
 if TYPE_CHECKING:
     import optuna
 
 STARTUP = 10
-"""Proposals that Optuna draws at random before it looks at results: there is nothing to wait for between them."""
+"""Candidates that Optuna draws at random before it looks at results: there is nothing to wait for between them."""
 OBJECTIVE = "srocc"
 
 
@@ -59,7 +59,7 @@ class Configuration:
     """By split; None where the training could not be carried out."""
     released: int = 0
     """How many of the jobs may start."""
-    given_up: bool = False
+    pruned: bool = False
     """Whether the race is over for it; the jobs that were not released never start."""
 
     def release(self, count: int) -> list[tuple[Configuration, Job]]:
@@ -100,27 +100,27 @@ class Configuration:
         return float(np.mean(self.scores)) if self.complete else None
 
 
-class LevelSearch:
-    """One level: generations of proposals on validation references, then the test of the best one."""
+class VariantSearch:
+    """One variant: generations of candidates on validation references, then the test of the best one."""
 
     def __init__(
         self,
-        level: LevelPlan,
+        variant: VariantPlan,
         racing: Racing | None,
-        make: Callable[[LevelPlan, str, int, Mapping[str, Any]], Configuration],
-        on_given_up: Callable[[Configuration], None],
+        make: Callable[[VariantPlan, str, int, Mapping[str, Any]], Configuration],
+        on_pruned: Callable[[Configuration], None],
     ) -> None:
-        self.level, self._racing, self._make, self._on_given_up = level, racing, make, on_given_up
+        self.variant, self._racing, self._make, self._on_pruned = variant, racing, make, on_pruned
         self.proposed: list[Configuration] = []
         self.tested: Configuration | None = None
         self.planned = 0
-        """Trainings of the level, as far as can be known now."""
+        """Trainings of the variant, as far as can be known now."""
         self._open: list[tuple[optuna.Trial, Configuration]] = []
-        if level.space:
-            self.study = _optuna_study(level)
+        if variant.space:
+            self.study = _optuna_study(variant)
 
     def advance(self) -> list[tuple[Configuration, Job]]:
-        """Jobs that can start now; none while others of the level must end first, or when all is done."""
+        """Jobs that can start now; none while others of the variant must end first, or when all is done."""
         jobs = self._release()
         self.planned = self._plan()
         return jobs
@@ -133,39 +133,39 @@ class LevelSearch:
         if jobs:
             return jobs
         self._close_generation()
-        for _ in range(self._generations()[0] if self.level.proposals > len(self.proposed) else 0):
-            space = {path: distribution(dimension) for path, dimension in self.level.space.items()}
+        for _ in range(self._generations()[0] if self.variant.candidates > len(self.proposed) else 0):
+            space = {path: distribution(dimension) for path, dimension in self.variant.space.items()}
             trial = self.study.ask(space)
-            configuration = self._make(self.level, "search", trial.number, trial.params)
+            configuration = self._make(self.variant, "search", trial.number, trial.params)
             self.proposed.append(configuration)
             self._open.append((trial, configuration))
         if self._open:
             return [job for _, configuration in self._open for job in self._next_block(configuration)]
         best = self.best
-        if self.level.proposals and best is None:
+        if self.variant.candidates and best is None:
             return []  # nothing could be trained; there is no winner to test
-        self.tested = self._make(self.level, "test", 0, best.run.values if best else {})
+        self.tested = self._make(self.variant, "test", 0, best.run.values if best else {})
         return self.tested.release(len(self.tested.jobs))
 
     def _generations(self) -> list[int]:
         """Sizes of the generations that are still to be proposed."""
         sizes, made = [], len(self.proposed)
-        while made < self.level.proposals:
-            size = self.level.generation if made else max(STARTUP, self.level.generation)
-            sizes.append(min(size, self.level.proposals - made))
+        while made < self.variant.candidates:
+            size = self.variant.generation if made else max(STARTUP, self.variant.generation)
+            sizes.append(min(size, self.variant.candidates - made))
             made += sizes[-1]
         return sizes
 
     def ahead(self) -> Iterator[tuple[int, Configuration, Job]]:
-        """Jobs that no decision has released yet, of proposals in the race, each with the decisions before it.
+        """Jobs that no decision has released yet, of candidates in the race, each with the decisions before it.
 
-        A proposal is trained ahead only while none of the others was better on every split that both have seen: of the
+        A candidate is trained ahead only while none of the others was better on every split that both have seen: of the
         rest, most will lose, and their trainings would be in vain.
         """
         if self._racing is None:
             return
         for _, configuration in self._open:
-            if configuration.given_up or configuration.failed or not configuration.results:
+            if configuration.pruned or configuration.failed or not configuration.results:
                 continue
             if self._dominated(configuration):
                 continue
@@ -176,7 +176,7 @@ class LevelSearch:
                 yield decisions, configuration, configuration.jobs[position]
 
     def _dominated(self, configuration: Configuration) -> bool:
-        """Whether another proposal was better on every split that both have seen."""
+        """Whether another candidate was better on every split that both have seen."""
         own = configuration.by_split
         for other in self.proposed:
             shared = own.keys() & other.by_split.keys() if other is not configuration else set()
@@ -185,7 +185,7 @@ class LevelSearch:
         return False
 
     def left_after(self, configuration: Configuration) -> int:
-        """How many trainings, one after the other, the level still needs when one of this configuration is through."""
+        """How many trainings, one after the other, the variant still needs when one of this configuration is through."""
         if configuration is self.tested:
             return 0
         blocks = 1 if self._racing is None else len(self._racing.blocks(len(configuration.jobs)))
@@ -196,7 +196,7 @@ class LevelSearch:
 
     def _next_block(self, configuration: Configuration) -> list[tuple[Configuration, Job]]:
         """The jobs up to the next decision."""
-        if configuration.given_up or configuration.failed:
+        if configuration.pruned or configuration.failed:
             return []
         splits = len(configuration.jobs)
         blocks = self._racing.blocks(splits) if self._racing else [range(splits)]
@@ -206,18 +206,18 @@ class LevelSearch:
         """Give up the open configurations that are clearly worse than the best one."""
         if self._racing is None:
             return
-        running = {c.run.number: c.scores for _, c in self._open if not (c.given_up or c.failed or c.complete)}
+        running = {c.run.number: c.scores for _, c in self._open if not (c.pruned or c.failed or c.complete)}
         complete = {c.run.number: c.scores for c in self.proposed if c.complete}
         lost = losers(running, complete, self._racing)
         for _, configuration in self._open:
             if configuration.run.number in lost:
-                configuration.given_up = True
+                configuration.pruned = True
                 done = tuple(job.trial.fold.split for job in configuration.jobs[: configuration.released])
                 configuration.run = dataclasses.replace(configuration.run, splits=done)
-                self._on_given_up(configuration)
+                self._on_pruned(configuration)
 
     def _close_generation(self) -> None:
-        """Tell Optuna what came out, in the order of the numbers: of those given up, the mean so far."""
+        """Tell Optuna what came out, in the order of the numbers: of those pruned, the mean so far."""
         if not self._open:
             return
         from optuna.trial import TrialState
@@ -232,31 +232,31 @@ class LevelSearch:
     def _plan(self) -> int:
         """Count the trainings that were released, and those to come."""
         made = [*self.proposed, *([self.tested] if self.tested else [])]
-        splits = [c.released if c.given_up or c.failed else len(c.jobs) for c in made]
+        splits = [c.released if c.pruned or c.failed else len(c.jobs) for c in made]
         each = max([len(c.jobs) for c in made], default=0)
-        to_come = self.level.proposals - len(self.proposed) + (self.tested is None)
+        to_come = self.variant.candidates - len(self.proposed) + (self.tested is None)
         return sum(splits) + to_come * each
 
     @property
     def best(self) -> Configuration | None:
-        """The proposal with the highest mean validation SROCC, among those complete on every split."""
+        """The candidate with the highest mean validation SROCC, among those complete on every split."""
         means = [(configuration.mean, configuration) for configuration in self.proposed]
         complete = [(mean, configuration) for mean, configuration in means if mean is not None]
         return max(complete, key=lambda pair: pair[0])[1] if complete else None
 
 
-def _optuna_study(level: LevelPlan) -> optuna.Study:
-    """Optuna's side of a level's search, which begins at the level's own values. It announces nothing."""
+def _optuna_study(variant: VariantPlan) -> optuna.Study:
+    """Optuna's side of a variant's search, which begins at the variant's own values. It announces nothing."""
     import optuna
 
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    seed = int(digest(["search", level.name])[:8], 16)
+    seed = int(digest(["search", variant.name])[:8], 16)
     study = optuna.create_study(
         direction="maximize", sampler=optuna.samplers.TPESampler(n_startup_trials=STARTUP, seed=seed)
     )
-    own = flatten(level.config)
-    study.enqueue_trial({path: own[path] for path in level.space})
+    own = flatten(variant.config)
+    study.enqueue_trial({path: own[path] for path in variant.space})
     optuna.logging.set_verbosity(before)
     return study
 
@@ -264,7 +264,7 @@ def _optuna_study(level: LevelPlan) -> optuna.Study:
 class Claim(NamedTuple):
     """A job that a decision has released, and whose it is."""
 
-    level: LevelSearch
+    variant: VariantSearch
     configuration: Configuration
     job: Job
 
@@ -279,18 +279,20 @@ class Search:
         fingerprints: Mapping[Selection, str],
         known: Callable[[str], Result | None],
         on_done: Callable[[Job, Result | None, bool], None] = lambda job, result, known: None,
-        on_given_up: Callable[[Configuration], None] = lambda configuration: None,
+        on_pruned: Callable[[Configuration], None] = lambda configuration: None,
         ahead: bool = True,
     ) -> None:
         """`splits` and `fingerprints` are by data selection; `known` reads results of record by signature.
 
-        `on_done` is told of every job with its result, and whether the result was in the store already; `on_given_up`
+        `on_done` is told of every job with its result, and whether the result was in the store already; `on_pruned`
         of every configuration that lost its race. Without `ahead`, only what a decision has released is trained.
         """
         self.plan, self._splits, self._fingerprints = plan, splits, fingerprints
         self._known, self._on_done = known, on_done
         self._cost: Cost = work
-        self.levels = [LevelSearch(level, plan.racing, self._configuration, on_given_up) for level in plan.levels]
+        self.variants = [
+            VariantSearch(variant, plan.racing, self._configuration, on_pruned) for variant in plan.variants
+        ]
         self._wanted: dict[str, list[Claim]] = {}
         """By signature: trials that were released and are not done. Several jobs may be the same trial."""
         self._running: dict[str, Job] = {}
@@ -306,18 +308,18 @@ class Search:
         self._ahead = ahead
         self._early: dict[str, tuple[Result | None, bool]] = {}
         """Results that no decision has released, and whether they were in the store already."""
-        self._possible: dict[LevelSearch, dict[str, tuple[int, Configuration, Job]]] = {}
-        """By level and signature: what can be trained ahead, with the decisions before it."""
+        self._possible: dict[VariantSearch, dict[str, tuple[int, Configuration, Job]]] = {}
+        """By variant and signature: what can be trained ahead, with the decisions before it."""
         self._nothing_ahead = False
         """Whether all that can be trained ahead was looked through since something changed."""
         self._vain: dict[str, float] = {}
         """Seconds of trainings that a decision has made pointless, by signature."""
-        for level in self.levels:
-            self._advance(level)
+        for variant in self.variants:
+            self._advance(variant)
 
-    def _configuration(self, level: LevelPlan, stage: str, number: int, values: Mapping[str, Any]) -> Configuration:
+    def _configuration(self, variant: VariantPlan, stage: str, number: int, values: Mapping[str, Any]) -> Configuration:
         """A configuration with its jobs."""
-        config = with_values(level.config, values)
+        config = with_values(variant.config, values)
         place = selection(config)
         splits = self._splits[place]
         folds: list[Fold] = [split.for_selection() if stage == "search" else split.for_test() for split in splits]
@@ -325,17 +327,17 @@ class Search:
             study=self.plan.study,
             preset=self.plan.preset,
             dataset=self.plan.dataset,
-            level=level.name,
+            variant=variant.name,
             stage="search" if stage == "search" else "test",
             number=number,
-            values={**level.values, **values},
+            values={**variant.values, **values},
             config=config,
             splits=tuple(fold.split for fold in folds),
             scheme=splits_hash(splits),
             seed=self.plan.seed,
             question=self.plan.question,
             contrasts=self.plan.contrasts,
-            place=level.place,
+            place=variant.place,
         )
         jobs = [Job(run, Trial(config, fold, self.plan.seed, self._fingerprints[place])) for fold in folds]
         # One order for all configurations, so that any two have seen the same splits.
@@ -349,12 +351,12 @@ class Search:
         for signature in self._wanted.keys() - self._running.keys():
             self._enqueue(signature)
 
-    def _advance(self, level: LevelSearch) -> None:
-        """Queue what can start in a level, and settle at once what is known, after which more may start."""
-        while jobs := level.advance():
+    def _advance(self, variant: VariantSearch) -> None:
+        """Queue what can start in a variant, and settle at once what is known, after which more may start."""
+        while jobs := variant.advance():
             new = []
             for configuration, job in jobs:
-                signature, claim = job.trial.signature, Claim(level, configuration, job)
+                signature, claim = job.trial.signature, Claim(variant, configuration, job)
                 self._seen.add(signature)
                 if signature in self._wanted:
                     self._wanted[signature].append(claim)
@@ -369,8 +371,8 @@ class Search:
                     new.append(signature)
             for signature in new:
                 self._enqueue(signature)
-        before = self._possible.get(level, {})
-        self._possible[level] = {entry[2].trial.signature: entry for entry in level.ahead()} if self._ahead else {}
+        before = self._possible.get(variant, {})
+        self._possible[variant] = {entry[2].trial.signature: entry for entry in variant.ahead()} if self._ahead else {}
         self._nothing_ahead = False
         for signature in before.keys() & self._early.keys():
             if not self._of_use(signature):
@@ -380,10 +382,10 @@ class Search:
 
     def _enqueue(self, signature: str, chain: float | None = None) -> None:
         """Let a trial wait; those that it waits for get at least its chain before themselves."""
-        level, configuration, job = self._wanted[signature][0]
+        variant, configuration, job = self._wanted[signature][0]
         if chain is None:
             own = self._cost(job.trial.config, skipped_phases(job.trial, self._seen))
-            chain = own + level.left_after(configuration) * self._cost(level.level.config, 0)
+            chain = own + variant.left_after(configuration) * self._cost(variant.variant.config, 0)
         if chain <= self._chains.get(signature, -1.0):
             return
         self._chains[signature] = chain
@@ -409,7 +411,7 @@ class Search:
     @property
     def planned(self) -> int:
         """Trainings of the whole study, as far as can be known now."""
-        return sum(level.planned for level in self.levels)
+        return sum(variant.planned for variant in self.variants)
 
     @property
     def waiting(self) -> list[Job]:
@@ -423,7 +425,7 @@ class Search:
         return [job for signature, job in self._running.items() if not self._of_use(signature)]
 
     @property
-    def in_vain(self) -> tuple[int, float]:
+    def discarded(self) -> tuple[int, float]:
         """Trainings whose results a decision has made pointless, whole or not, and their seconds."""
         return len(self._vain), sum(self._vain.values())
 
@@ -447,9 +449,9 @@ class Search:
     def _next_ahead(self) -> Job | None:
         """A job that no decision has released: the one with the fewest decisions before it, on the longest chain."""
         found = [
-            (decisions, -level.left_after(configuration) * self._cost(level.level.config, 0), place, job)
-            for place, level in enumerate(self.levels)
-            for decisions, configuration, job in self._possible[level].values()
+            (decisions, -variant.left_after(configuration) * self._cost(variant.variant.config, 0), place, job)
+            for place, variant in enumerate(self.variants)
+            for decisions, configuration, job in self._possible[variant].values()
         ]
         for *_, job in sorted(found, key=lambda entry: entry[:3]):
             signature = job.trial.signature
@@ -496,8 +498,8 @@ class Search:
             claims = claims[:1]
         for number, claim in enumerate(claims):
             self._settle(claim, result, known=number > 0)
-        for level in dict.fromkeys(claim.level for claim in claims):
-            self._advance(level)
+        for variant in dict.fromkeys(claim.variant for claim in claims):
+            self._advance(variant)
 
     def again(self, job: Job) -> None:
         """Queue a job that broke off, to be the next to start."""
@@ -513,6 +515,6 @@ class Search:
             self._vain[job.trial.signature] = self._vain.get(job.trial.signature, 0.0) + seconds
 
     def configurations(self) -> list[Configuration]:
-        """All configurations so far: proposals, then tested ones."""
-        proposed = itertools.chain.from_iterable(level.proposed for level in self.levels)
-        return [*proposed, *(level.tested for level in self.levels if level.tested)]
+        """All configurations so far: candidates, then tested ones."""
+        proposed = itertools.chain.from_iterable(variant.proposed for variant in self.variants)
+        return [*proposed, *(variant.tested for variant in self.variants if variant.tested)]

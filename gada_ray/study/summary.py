@@ -17,11 +17,11 @@ import numpy as np
 
 from gada_ray.config import PhaseConfig, TrainingConfig, digest
 from gada_ray.data.dataset import DataError
-from gada_ray.store import Folder, Result, Store
 from gada_ray.study.contrasts import Contrast
+from gada_ray.trials.store import Folder, Result, Store
 
-HEADLINE = ("srocc", "lcc")
-OTHERS = ("krcc", "rmse", "lcc_fitted")
+HEADLINE = ("srocc", "plcc")
+OTHERS = ("krcc", "rmse", "plcc_fitted")
 
 
 @dataclass(frozen=True)
@@ -32,12 +32,12 @@ class ConfigurationRun:
     preset: str
     dataset: str
     """Short name, as given on the command line."""
-    level: str
-    """Name of the scientific level, such as "64 px"."""
+    variant: str
+    """Name of the scientific variant, such as "64 px"."""
     stage: Literal["search", "test"]
     """Scored on validation references to choose, or on test references to report."""
     number: int
-    """Which proposal of the search it is; only its name shows it, and only while searching."""
+    """Which candidate of the search it is; only its name shows it, and only while searching."""
     values: Mapping[str, Any]
     """Everything that the study varies, by dotted path."""
     config: TrainingConfig
@@ -51,12 +51,12 @@ class ConfigurationRun:
     contrasts: tuple[Contrast, ...] = ()
     """The comparisons that answer it."""
     place: int = 0
-    """Where the level stands among all of the study."""
+    """Where the variant stands among all of the study."""
 
     @property
     def name(self) -> str:
-        """Such as "64 px", or "64 px #3" for a proposal of a search."""
-        return f"{self.level} #{self.number}" if self.stage == "search" else self.level
+        """Such as "64 px", or "64 px #3" for a candidate of a search."""
+        return f"{self.variant} #{self.number}" if self.stage == "search" else self.variant
 
 
 @dataclass(frozen=True)
@@ -97,13 +97,13 @@ def read_trial(folder: Folder) -> Trial:
 
 
 def configuration_key(run: ConfigurationRun, trial: Trial) -> str:
-    """What makes two configuration runs the same one: not the proposal's number, planned splits or what is asked."""
+    """What makes two configuration runs the same one: not the candidate's number, planned splits or what is asked."""
     return digest(
         {
             "study": run.study,
             "preset": run.preset,
             "dataset": [run.dataset, trial.result.dataset.fingerprint],
-            "level": run.level,
+            "variant": run.variant,
             "stage": run.stage,
             # Without defaults, so that a new field orphans no run; CODE_VERSION stands for them.
             "config": run.config.model_dump(mode="json", exclude_defaults=True),
@@ -115,9 +115,9 @@ def configuration_key(run: ConfigurationRun, trial: Trial) -> str:
 
 
 def varied(run: ConfigurationRun) -> dict[str, str]:
-    """Level and everything that the study varies, as text; `data.`, `model.` and `phases.` go without saying."""
+    """Variant and everything that the study varies, as text; `data.`, `model.` and `phases.` go without saying."""
     values = {re.sub(r"^(data|model|phases)\.", "", path): _text(value) for path, value in run.values.items()}
-    return {"level": run.level} | values | {"seed": str(run.seed)}
+    return {"variant": run.variant} | values | {"seed": str(run.seed)}
 
 
 def parameters(run: ConfigurationRun) -> dict[str, str]:
@@ -167,7 +167,7 @@ def aggregate(trials: Sequence[tuple[str, Mapping[str, float], float]]) -> dict[
     """Mean, spread and cost of a configuration over its splits, SROCC first.
 
     Each trial is given by its status, its final metrics and its ratio of held-out to training references. Means are
-    over finished trials; by distortion there are those of SROCC and LCC, `srocc_mean/jpeg`. From two splits on, there
+    over finished trials; by distortion there are those of SROCC and PLCC, `srocc_mean/jpeg`. From two splits on, there
     are a standard deviation and the 95 % interval of `interval`.
     """
     finished = [(metrics, ratio) for status, metrics, ratio in trials if status == "finished"]
@@ -195,7 +195,7 @@ def aggregate(trials: Sequence[tuple[str, Mapping[str, float], float]]) -> dict[
     return summary | costs
 
 
-def interval(values: np.ndarray, ratio: float, level: float = 0.95) -> tuple[float, float]:
+def interval(values: np.ndarray, ratio: float, variant: float = 0.95) -> tuple[float, float]:
     """Interval for the mean over J >= 2 random splits that overlap (Nadeau and Bengio, 2003).
 
     The standard error is `sd * sqrt(1 / J + ratio)`, with the ratio of test to training references and J - 1 degrees of
@@ -203,7 +203,7 @@ def interval(values: np.ndarray, ratio: float, level: float = 0.95) -> tuple[flo
     """
     from scipy import stats
 
-    half = stats.t.ppf((1 + level) / 2, len(values) - 1) * values.std(ddof=1) * math.sqrt(1 / len(values) + ratio)
+    half = stats.t.ppf((1 + variant) / 2, len(values) - 1) * values.std(ddof=1) * math.sqrt(1 / len(values) + ratio)
     return float(values.mean() - half), float(values.mean() + half)
 
 

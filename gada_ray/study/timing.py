@@ -9,16 +9,16 @@ from collections.abc import Callable, Iterable
 
 import torch
 
-from gada_ray import devices
 from gada_ray.config import TrainingConfig
 from gada_ray.data.crops import CropSource
 from gada_ray.data.dataset import IqaDataset
 from gada_ray.evaluation import protocol
-from gada_ray.identity import Execution, Trial
-from gada_ray.store import Store
 from gada_ray.study.price import Seconds, rest_kind, step_kind
+from gada_ray.system import devices
 from gada_ray.training.phases import Phase, build
-from gada_ray.trial import run_trial
+from gada_ray.trials.identity import Execution, Trial
+from gada_ray.trials.run import run_trial
+from gada_ray.trials.store import Store
 
 PROBE_S = 0.25
 """Seconds for which a step is repeated to time it, after one that warms up."""
@@ -46,7 +46,7 @@ def probe(
         crops = config.evaluation.crops
         some = rows[: max(1, protocol.CROPS_AT_ONCE // crops)]
         corners = protocol.windows(dataset, source, some, config)
-        once = _time(lambda _: protocol.predict(network.judge, source, some, corners, config, crops), device)
+        once = _time(lambda _: protocol.predict(network.quality_network, source, some, corners, config, crops), device)
         looks = 1 + max(0, config.evaluation.curve_points - 1) * min(1.0, config.evaluation.curve_crops / crops)
         seconds[rest_kind(config)] = looks * once * images / len(some)
     devices.free(device)
@@ -56,15 +56,15 @@ def probe(
 def peak_mb(trainings: Iterable[tuple[TrainingConfig, IqaDataset]], execution: Execution) -> float:
     """MiB of its GPU that the largest of some trainings takes, found by steps of every kind among them."""
     device = torch.device(execution.device)
-    devices.settle(device)
+    devices.configure_backend(device)
     known: Seconds = {}
     again = 0.0
     for config, dataset in trainings:
         known |= probe(config, dataset, 1, execution, known)
         devices.free(device)  # what one network left must not count for the next
-        if config.evaluation.judge_steps:
+        if config.evaluation.independent_evaluator_steps:
             again = max(again, dataset.pixels.nbytes / 2**20)
-    # The judge of generated images is a training inside another, with pixels of its own.
+    # The quality network of generated images is a training inside another, with pixels of its own.
     return devices.reserved_mb(device) + again
 
 
@@ -74,7 +74,9 @@ def besides(trial: Trial, dataset: IqaDataset, execution: Execution, seconds: Se
     Found by a trial of one step a phase, tested on one crop an image, whose result is thrown away.
     """
     short = [phase.model_copy(update={"steps": 1}) for phase in trial.config.phases]
-    evaluation = trial.config.evaluation.model_copy(update={"crops": 1, "curve_crops": 1, "judge_steps": 0})
+    evaluation = trial.config.evaluation.model_copy(
+        update={"crops": 1, "curve_crops": 1, "independent_evaluator_steps": 0}
+    )
     config = trial.config.model_copy(update={"phases": tuple(short), "evaluation": evaluation})
     with tempfile.TemporaryDirectory() as folder:
         run = run_trial(dataclasses.replace(trial, config=config), dataset, Store(folder), execution).run
@@ -87,7 +89,7 @@ def _time(action: Callable[[int], object], device: torch.device) -> float:
 
     def once() -> None:
         action(0)
-        devices.wait(device)
+        devices.synchronize(device)
 
     once()
     since, calls, passed = time.perf_counter(), 0, 0.0

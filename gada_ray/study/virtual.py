@@ -7,9 +7,9 @@ import itertools
 from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass
 
-from gada_ray.store import FoldRecord, Result, RunRecord
 from gada_ray.study.price import skipped_phases
 from gada_ray.study.search import OBJECTIVE, Job, Search
+from gada_ray.trials.store import FoldRecord, Result, RunRecord
 
 
 @dataclass(frozen=True)
@@ -22,9 +22,9 @@ class Timeline:
     """Of all trainings that count."""
     trainings: int
     """That count."""
-    in_vain: float
+    discarded: float
     """Work on trainings that a decision made pointless, whole or not."""
-    trainings_in_vain: int
+    discarded_trainings: int
 
     @property
     def utilisation(self) -> float:
@@ -34,7 +34,7 @@ class Timeline:
     @property
     def idle(self) -> float:
         """The share of the slots' time in which they train nothing."""
-        return max(0.0, 1 - (self.work + self.in_vain) / max(self.slots * self.makespan, 1e-9))
+        return max(0.0, 1 - (self.work + self.discarded) / max(self.slots * self.makespan, 1e-9))
 
 
 def play(
@@ -46,7 +46,7 @@ def play(
 ) -> Timeline:
     """Run a search to its end. `seconds` are of a job whose first phases are skipped, `score` is its SROCC.
 
-    By default scores depend on the split alone, so that no proposal is given up. First phases are taken over from
+    By default scores depend on the split alone, so that no candidate is pruned. First phases are taken over from
     trainings that are done by then, and from `stored` ones, which have these signatures.
     """
     now, work, trainings = 0.0, 0.0, 0
@@ -69,7 +69,7 @@ def play(
                 work, trainings = work + now - since, trainings + 1
         running = [entry for entry in running if id(entry[3]) not in pointless]
         heapq.heapify(running)
-    count, lost = search.in_vain
+    count, lost = search.discarded
     return Timeline(slots, now, work - lost, trainings - count, lost, count)
 
 
@@ -82,6 +82,6 @@ def _result(job: Job, score: float, seconds: float) -> Result:
         cause=None,
         config=job.trial.config,
         fold=FoldRecord(**asdict(job.trial.fold)),
-        metrics={OBJECTIVE: score, "lcc": score},
+        metrics={OBJECTIVE: score, "plcc": score},
         run=run,
     )

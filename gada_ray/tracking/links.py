@@ -53,18 +53,18 @@ def configuration_note(experiment: str, splits: Mapping[int, str]) -> str:
     return f"[Learning curves of the splits]({curves(experiment, runs)})\n\nPredictions of split {predictions}"
 
 
-def study_note(experiment: str, tested: Mapping[str, str], proposals: Mapping[str, Sequence[str]]) -> str:
-    """Markdown for a study: its levels side by side, and each search in parallel coordinates.
+def study_note(experiment: str, tested: Mapping[str, str], candidates: Mapping[str, Sequence[str]]) -> str:
+    """Markdown for a study: its variants side by side, and each search in parallel coordinates.
 
-    `tested` are ids of runs by level, `proposals` those of a level's search.
+    `tested` are ids of runs by variant, `candidates` those of a variant's search.
     """
-    lines = [f"[All levels side by side]({charts(experiment, list(tested.values())[:MOST])})"] if tested else []
+    lines = [f"[All variants side by side]({charts(experiment, list(tested.values())[:MOST])})"] if tested else []
     lines += [
-        f"[What was searched for {level}, in parallel coordinates]({comparison(experiment, runs[:MOST])})"
-        for level, runs in proposals.items()
+        f"[What was searched for {variant}, in parallel coordinates]({comparison(experiment, runs[:MOST])})"
+        for variant, runs in candidates.items()
     ]
-    levels = ", ".join(f"[{level}](#/experiments/{experiment}/runs/{run})" for level, run in tested.items())
-    return "\n\n".join([*lines, f"Learning curves and predictions: {levels}"])
+    variants = ", ".join(f"[{variant}](#/experiments/{experiment}/runs/{run})" for variant, run in tested.items())
+    return "\n\n".join([*lines, f"Learning curves and predictions: {variants}"])
 
 
 def _list(values: Sequence[str]) -> str:

@@ -8,26 +8,26 @@ from contextlib import closing
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from gada_ray.card import ModelError
 from gada_ray.config import digest
 from gada_ray.errors import first_line
+from gada_ray.inference.card import ModelError
 from gada_ray.study.definition import Plan
 from gada_ray.study.space import distribution
-from gada_ray.tracking.address import SQLITE, default_uri
+from gada_ray.tracking.uri import SQLITE, default_uri
 
 
 def plan_key(plan: Plan) -> str:
     """Names what was asked for on the command line, so that its winner can be found without a look at the data."""
-    levels = [
+    variants = [
         [
-            level.name,
-            level.config.model_dump(mode="json"),
-            {path: str(distribution(dimension)) for path, dimension in level.space.items()},
-            level.proposals,
+            variant.name,
+            variant.config.model_dump(mode="json"),
+            {path: str(distribution(dimension)) for path, dimension in variant.space.items()},
+            variant.candidates,
         ]
-        for level in plan.levels
+        for variant in plan.variants
     ]
-    return digest([plan.study, plan.preset, plan.dataset, plan.splits, plan.seed, levels, *plan.source])
+    return digest([plan.study, plan.preset, plan.dataset, plan.splits, plan.seed, variants, *plan.source])
 
 
 def best(uri: str, plan: Plan) -> str:

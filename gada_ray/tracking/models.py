@@ -17,28 +17,28 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gada_ray.card import Card, ModelError
 from gada_ray.config import TrainingConfig, digest
 from gada_ray.errors import first_line
-from gada_ray.store import Result, Store
+from gada_ray.inference.card import Card, ModelError
 from gada_ray.study.search import Configuration, Search
 from gada_ray.study.summary import aggregate, configuration_key, read_trial
 from gada_ray.tracking.lookup import best as best
 from gada_ray.tracking.lookup import fetch as fetch
 from gada_ray.tracking.lookup import plan_key as plan_key
+from gada_ray.trials.store import Result, Store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from torch import Tensor
 
-    from gada_ray.scoring import Scorer
+    from gada_ray.inference.scoring import Scorer
 
 NAME = "quality"
 """Of the model in MLflow."""
 LIBRARIES = ("mlflow", "numpy", "optuna", "pandas", "pillow", "pydantic", "scipy", "torch")
 """What a served model needs."""
 CHOSEN = (
-    "The level with the highest mean SROCC on test references over the study's splits, of {levels} that were trained "
+    "The variant with the highest mean SROCC on test references over the study's splits, of {variants} that were trained "
     "on every split; the best of several scores is a little too good. The weights are those of the split with the "
     "lowest number, whatever its score."
 )
@@ -50,11 +50,11 @@ def winner(search: Search) -> Configuration | None:
 
 
 def _complete(search: Search) -> list[Configuration]:
-    return [level.tested for level in search.levels if level.tested and level.tested.complete]
+    return [variant.tested for variant in search.variants if variant.tested and variant.tested.complete]
 
 
-def make_card(configuration: Configuration, levels: int, result: Result, distortions: tuple[str, ...]) -> Card:
-    """The card of one trial's weights, as those of a configuration that was chosen among some levels."""
+def make_card(configuration: Configuration, variants: int, result: Result, distortions: tuple[str, ...]) -> Card:
+    """The card of one trial's weights, as those of a configuration that was chosen among some variants."""
     run = configuration.run
     trials = [
         (result.status, result.metrics, len(result.fold.held_out) / len(result.fold.train))
@@ -66,8 +66,8 @@ def make_card(configuration: Configuration, levels: int, result: Result, distort
         study=run.study,
         question=run.question,
         preset=run.preset,
-        level=run.level,
-        chosen=CHOSEN.format(levels=levels),
+        variant=run.variant,
+        chosen=CHOSEN.format(variants=variants),
         over_splits={name: value for name, value in over_splits.items() if name != "device_hours"},
         **_of_trial(result, distortions),
     )
@@ -84,7 +84,7 @@ def publish(
 
     `distortions` gives the names of the classes that a configuration is trained on, `scenes` a file by which the model
     knows the scenes of its training again (`evaluation.scenes`). None while the study is not
-    finished, or where no level was trained on every split.
+    finished, or where no variant was trained on every split.
 
     Raises:
         ModelError: for weights that are missing or damaged, or an MLflow that cannot be used.
@@ -134,7 +134,7 @@ def _log(
         state = weights()
         runs = client.search_runs([place], f"tags.`gada.key` = '{key}' AND tags.kind = 'configuration'")
         run_id = runs[0].info.run_id if runs else None
-        tags = {"card": identity, "level": card.level, "preset": card.preset, "signature": card.signature}
+        tags = {"card": identity, "variant": card.variant, "preset": card.preset, "signature": card.signature}
         model = client.create_logged_model(place, NAME, run_id, tags)
         with tempfile.TemporaryDirectory() as name:
             _save(Path(name) / "model", card, state, scenes(), run_id, model.model_id)
@@ -156,7 +156,7 @@ def _save(folder: Path, card: Card, state: dict[str, Tensor], scenes: bytes, run
     from mlflow.models import Model, ModelSignature
     from mlflow.types import ColSpec, DataType, Schema
 
-    from gada_ray import scoring
+    from gada_ray.inference import scoring
 
     numbers = [ColSpec(DataType.double, name) for name in ("quality", "score", "spread")]
     signature = ModelSignature(
@@ -208,7 +208,7 @@ def _of_trial(result: Result, distortions: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _weights(store: Store, result: Result) -> dict[str, Tensor]:
-    """The judge's state from a trial's stored weights."""
+    """The quality network's state from a trial's stored weights."""
     from gada_ray.training import checkpoint
 
     place = store.folder(result.signature) / "weights.pt"
@@ -216,8 +216,12 @@ def _weights(store: Store, result: Result) -> dict[str, Tensor]:
     if data is None or hashlib.sha256(data).hexdigest() != result.files["weights.pt"]:
         raise ModelError(f"{place} is missing or not what the trial wrote; delete its folder to train it again")
     saved = checkpoint.from_bytes(data, str(place))
-    network = (saved if result.config.evaluation.weights == "last" else saved["average"])["network"]
-    return {name.removeprefix("judge."): value for name, value in network.items() if name.startswith("judge.")}
+    network = (saved if result.config.evaluation.weights == "final" else saved["ema"])["network"]
+    return {
+        name.removeprefix("quality_network."): value
+        for name, value in network.items()
+        if name.startswith("quality_network.")
+    }
 
 
 def scorer(store: Store, result: Result, distortions: tuple[str, ...], device: str = "cpu") -> Scorer:
@@ -226,13 +230,13 @@ def scorer(store: Store, result: Result, distortions: tuple[str, ...], device: s
     Raises:
         ModelError: for weights that are missing or damaged.
     """
-    from gada_ray.scoring import Scorer
+    from gada_ray.inference.scoring import Scorer
 
     card = Card(
         study=result.run.study,
         question="",
         preset="",
-        level=result.signature,
+        variant=result.signature,
         chosen="not chosen",
         over_splits={},
         **_of_trial(result, distortions),

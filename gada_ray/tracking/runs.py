@@ -31,7 +31,6 @@ from mlflow.utils.file_utils import ExclusiveFileLock
 
 from gada_ray.config import CODE_VERSION, digest
 from gada_ray.errors import first_line
-from gada_ray.store import Folder, Result
 from gada_ray.study.contrasts import to_text
 from gada_ray.study.definition import Plan
 from gada_ray.study.summary import (
@@ -47,10 +46,11 @@ from gada_ray.study.summary import (
     varied,
 )
 from gada_ray.tracking import links
-from gada_ray.tracking.address import SQLITE, artifacts
-from gada_ray.tracking.address import TrackingError as TrackingError
-from gada_ray.tracking.address import default_uri as default_uri
-from gada_ray.tracking.address import where_to_look as where_to_look
+from gada_ray.tracking.uri import SQLITE, artifacts
+from gada_ray.tracking.uri import TrackingError as TrackingError
+from gada_ray.tracking.uri import default_uri as default_uri
+from gada_ray.tracking.uri import where_to_look as where_to_look
+from gada_ray.trials.store import Folder, Result
 
 # It announces every table of a new database.
 logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
@@ -136,7 +136,7 @@ def log_study(
         for surplus in found[1:]:
             client.delete_run(surplus.info.run_id)
         if not found:
-            params = {"dataset": plan.dataset, "levels": ", ".join(level.name for level in plan.levels)}
+            params = {"dataset": plan.dataset, "variants": ", ".join(variant.name for variant in plan.variants)}
             params |= {"splits": str(plan.splits), "seed": str(plan.seed)}
             client.log_batch(run.info.run_id, params=[Param(*item) for item in params.items()], synchronous=True)
         client.log_artifacts(run.info.run_id, str(files))
@@ -165,8 +165,9 @@ def _study_tags(plan: Plan, scheme: str, fingerprints: Sequence[str]) -> dict[st
                 "study": plan.study,
                 "preset": plan.preset,
                 "dataset": [plan.dataset, *sorted(fingerprints)],
-                "levels": {
-                    level.name: level.config.model_dump(mode="json", exclude_defaults=True) for level in plan.levels
+                "variants": {
+                    variant.name: variant.config.model_dump(mode="json", exclude_defaults=True)
+                    for variant in plan.variants
                 },
                 "scheme": scheme,
                 "seed": plan.seed,
@@ -184,15 +185,15 @@ def _study_note(client: MlflowClient, place: str, plan: Plan, keys: Collection[s
     """The description of a study's run."""
     found = [one for one in _search(client, place, "tags.kind = 'configuration'") if one.data.tags[KEY] in keys]
     tested: dict[str, str] = {}
-    proposals: dict[str, list[str]] = {}
+    candidates: dict[str, list[str]] = {}
     for one in sorted(found, key=lambda one: one.info.start_time):
-        level = one.data.tags["level"]
+        variant = one.data.tags["variant"]
         if one.data.tags["stage"] == "test":
-            tested[level] = one.info.run_id
+            tested[variant] = one.info.run_id
         else:
-            proposals.setdefault(level, []).append(one.info.run_id)
-    in_order = {level.name: tested[level.name] for level in plan.levels if level.name in tested}
-    return links.study_note(place, in_order, proposals)
+            candidates.setdefault(variant, []).append(one.info.run_id)
+    in_order = {variant.name: tested[variant.name] for variant in plan.variants if variant.name in tested}
+    return links.study_note(place, in_order, candidates)
 
 
 class Tracker:
@@ -384,8 +385,8 @@ def _tags(run: ConfigurationRun, trial: Trial) -> dict[str, str]:
         "study": run.study,
         "question": run.question,
         "preset": run.preset,
-        "level": run.level,
-        "level_place": str(run.place),
+        "variant": run.variant,
+        "variant_place": str(run.place),
         "stage": run.stage,
         "dataset_name": data.name,
         "labels": data.labels,
@@ -429,7 +430,7 @@ def _dataset(result: Result, context: str) -> DatasetInput:
 
 def _write_files(client: MlflowClient, run_id: str, run: ConfigurationRun, trial: Trial) -> None:
     """Predictions and pictures, as far as the trial has them."""
-    from gada_ray import pictures
+    from gada_ray.inference import pictures
 
     predictions, patches = trial.file("predictions.csv"), trial.file("patches.npz")
     with tempfile.TemporaryDirectory() as name:
@@ -443,7 +444,7 @@ def _write_files(client: MlflowClient, run_id: str, run: ConfigurationRun, trial
                 pictures.figure1(arrays).savefig(folder / "figure1.png")
                 if "asked" in arrays:  # results of the first version have none
                     pictures.by_quality(arrays).savefig(folder / "generated_by_quality.png")
-        if (looked := trial.file("looked.npz")) is not None:
+        if (looked := trial.file("worst.npz")) is not None:
             with np.load(looked, allow_pickle=False) as arrays:
                 pictures.looked(dict(arrays)).savefig(folder / "looked.png")
         if any(folder.iterdir()):

@@ -12,7 +12,7 @@ import pandas as pd
 from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel
 
-from gada_ray import scoring
+from gada_ray.inference import scoring
 
 
 class ServedModel(PythonModel):

@@ -12,18 +12,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gada_ray import devices
 from gada_ray.config import TrainingConfig
 from gada_ray.data import sampling
 from gada_ray.data.crops import CropSource, corners, generator_for, random_places
 from gada_ray.model.layers import Views
+from gada_ray.system import devices
 
 JITTER = 0.05
 """Standard deviation of the noise on the qualities asked of the generator under "empirical" conditions."""
 GRID_LEVELS = 8
 """Fewest qualities asked of the generator under "grid" conditions."""
 
-Places = tuple[Tensor, Tensor, Tensor]
+CropCorners = tuple[Tensor, Tensor, Tensor]
 """Numbers of images `[n]`, and the corners of crops of them: top `[n]` and left `[n]`."""
 
 
@@ -34,12 +34,12 @@ class Batch:
     images: Tensor
     distortion: Tensor
     quality: Tensor
-    references: Places | None = None
+    references: CropCorners | None = None
     """Of real crops, where the same windows of their references are."""
 
     @functools.cached_property
     def views(self) -> Views:
-        """The crops as judges and losses see them, for all of a step."""
+        """The crops as evaluators and losses see them, for all of a step."""
         return Views(self.images)
 
 
@@ -59,8 +59,8 @@ class Batches:
         self.references = source.reference[rows].unique() if references is None else references
         data = config.data
         self.images = data.batch // data.crops_per_image
-        # A few rated images fill a batch with several crops of each, so that any number of them trains as long.
-        if data.rated_images is None:
+        # A few labelled images fill a batch with several crops of each, so that any number of them trains as long.
+        if data.labelled_images is None:
             self.images = min(self.images, len(rows))
         self.size = self.images * data.crops_per_image
         self.sampler = None
@@ -72,7 +72,7 @@ class Batches:
     def real(self, step: int, seed: int, random: torch.Generator) -> Batch:
         """The real crops of a step. An epoch sees every training image once; incomplete batches are dropped."""
         batch = self._crops(*self.windows(step, seed, "epoch", random))
-        return self._with_perfect(batch, random) if self.config.data.perfect_share else batch
+        return self._with_pristine(batch, random) if self.config.data.pristine_fraction else batch
 
     def further(self, step: int, seed: int, random: torch.Generator) -> Batch:
         """As many more real crops, of other images, in the place of generated ones."""
@@ -85,7 +85,7 @@ class Batches:
             return Batch(images, real.distortion, real.quality)
         return self._batch(images, *self.conditions(len(images), random))
 
-    def windows(self, step: int, seed: int, order_of: str, random: torch.Generator) -> Places:
+    def windows(self, step: int, seed: int, order_of: str, random: torch.Generator) -> CropCorners:
         """The training rows `[n]` of a step, those of one image one after another, and their crops' corners."""
         data = self.config.data
         chosen = self.chosen(step, seed, order_of).repeat_interleave(data.crops_per_image)
@@ -138,25 +138,27 @@ class Batches:
         places = self.source.reference[rows], top, left
         return self._batch(crops, self.source.distortion[rows], self.source.quality[rows], places)
 
-    def _batch(self, images: Tensor, distortion: Tensor, quality: Tensor, references: Places | None = None) -> Batch:
+    def _batch(
+        self, images: Tensor, distortion: Tensor, quality: Tensor, references: CropCorners | None = None
+    ) -> Batch:
         device = self.source.device
-        return Batch(images, devices.moved(distortion, device), devices.moved(quality, device), references)
+        return Batch(images, devices.to_device(distortion, device), devices.to_device(quality, device), references)
 
-    def _with_perfect(self, batch: Batch, random: torch.Generator) -> Batch:
+    def _with_pristine(self, batch: Batch, random: torch.Generator) -> Batch:
         """The same crops, those of some images replaced by ones of references, with quality 1."""
         assert batch.references is not None
         data, (references, top, left) = self.config.data, batch.references
-        perfect = torch.rand(self.images, generator=random) < data.perfect_share
-        perfect = perfect.repeat_interleave(data.crops_per_image)
-        if data.perfect_from == "training":
+        pristine = torch.rand(self.images, generator=random) < data.pristine_fraction
+        pristine = pristine.repeat_interleave(data.crops_per_image)
+        if data.pristine_from == "training":
             chosen = torch.randint(len(self.references), (self.images,), generator=random)
             others = self.references[chosen].repeat_interleave(data.crops_per_image)
             places = random_places(self.size, random)
             windows = corners(self.source.shapes[others], places, data.crop_px, data.crop_grid)
-            references = torch.where(perfect, others, references)
-            top, left = (torch.where(perfect, new, old) for new, old in zip(windows, (top, left), strict=True))
-        here = perfect.nonzero()[:, 0]
-        there = devices.moved(here, self.source.device)
+            references = torch.where(pristine, others, references)
+            top, left = (torch.where(pristine, new, old) for new, old in zip(windows, (top, left), strict=True))
+        here = pristine.nonzero()[:, 0]
+        there = devices.to_device(here, self.source.device)
         crops, quality = batch.images.clone(), batch.quality.clone()
         crops[there] = self.source.gather(references[here], top[here], left[here], data.crop_px)
         quality[there] = 1.0
@@ -165,7 +167,7 @@ class Batches:
     def _to_distort(self, real: Batch, random: torch.Generator) -> Tensor:
         """Undistorted crops, as many as real ones: of the same windows' references, or of any that may be."""
         source, data = self.source, self.config.data
-        if self.phase.generated_from == "rated":
+        if self.phase.generated_from == "labelled":
             assert real.references is not None
             return source.gather(*real.references, data.crop_px)
         own, shapes = len(self.references), source.shapes[self.references]
@@ -181,9 +183,9 @@ class Batches:
         return crops
 
     def _range(self, qualities: Tensor) -> tuple[Tensor, Tensor]:
-        """The worst and the best that training shows, of some labels and of perfect images where it has such."""
+        """The worst and the best that training shows, of some labels and of pristine images where it has such."""
         best = qualities.max()
-        return qualities.min(), best.clamp(min=1.0) if self.config.data.perfect_share else best
+        return qualities.min(), best.clamp(min=1.0) if self.config.data.pristine_fraction else best
 
     def _like(self, labels: Tensor, draws: Tensor, random: torch.Generator) -> Tensor:
         """Qualities `[n]` for one class with some labels `[m]`, by uniform numbers `[n]`."""

@@ -115,7 +115,7 @@ def spectrum_loss(generated: Tensor, distorted: Tensor) -> Tensor:
     """How far apart crops `[n, 3, h, w]` in [0, 1] are in the strength of every cosine coefficient of 8x8 squares.
 
     The mean absolute difference of the logarithms of standard deviations over a crop's squares, a pair at a time; what
-    is weaker than a grey level counts as none. A judge that normalises contrast sees detail of one grey level.
+    is weaker than a grey level counts as none. A quality network that normalises contrast sees detail of one grey level.
     """
     with torch.no_grad():
         wanted = _spectrum(distorted).add(GREY_LEVEL**2).log()

@@ -12,14 +12,14 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from gada_ray import devices
 from gada_ray.config import PARTS, PhaseConfig, RateConfig, TrainingConfig
 from gada_ray.data.crops import CropSource, generator_for, seed_for
-from gada_ray.model.discriminator import Discriminator, Gada, Judgement
 from gada_ray.model.generator import Generator, make_generator
+from gada_ray.model.quality_network import Gada, Outputs, QualityNetwork
+from gada_ray.system import devices
 from gada_ray.training import losses, procedures
-from gada_ray.training.averages import Average
 from gada_ray.training.batches import Batch, Batches
+from gada_ray.training.ema import ExponentialMovingAverage
 
 
 class DivergedError(ArithmeticError):
@@ -29,11 +29,11 @@ class DivergedError(ArithmeticError):
 def build(config: TrainingConfig, distortions: int, seed: int) -> Gada:
     """The untrained network; its weights depend on the configuration and the seed only."""
     with torch.random.fork_rng(devices=[]):
-        # The judge first, so that its first weights are the same with and without a generator.
+        # The quality network first, so that its first weights are the same with and without a generator.
         torch.manual_seed(seed)
-        judge = Discriminator(config.model, distortions, config.data.crop_px)
+        quality_network = QualityNetwork(config.model, distortions, config.data.crop_px)
         generator = make_generator(config.model, distortions) if config.uses_generator else None
-    return Gada(generator, judge)
+    return Gada(generator, quality_network)
 
 
 @contextlib.contextmanager
@@ -63,28 +63,28 @@ class Phase:
         rows: Tensor,
         config: TrainingConfig,
         number: int,
-        average: Average | None = None,
+        ema: ExponentialMovingAverage | None = None,
         references: Tensor | None = None,
     ) -> None:
         """Start phase `number` of a configuration on training rows `[m]` of the source's dataset.
 
-        `average` is the network's moving average so far; without it, one begins here. `references` are numbers of the
+        `average` is the network's moving ema so far; without it, one begins here. `references` are numbers of the
         references that generated images may start from; without them, those of the rows.
         """
         self.network, self.source, self.config = network, source, config
-        self.average = average or Average(network, config.average_decay)
+        self.ema = ema or ExponentialMovingAverage(network, config.ema_decay)
         self.number = number
         self.phase: PhaseConfig = config.phases[number]
         rates = config.rates
-        self.judge_optimiser = _adam(network, rates, rates.beta2, self.phase, [p for p in PARTS if p != "generator"])
+        self.quality_optimiser = _adam(network, rates, rates.beta2, self.phase, [p for p in PARTS if p != "generator"])
         self.generator_optimiser = _adam(network, rates, rates.generator_beta2, self.phase, ["generator"])
         self.batches = Batches(source, rows, config, number, references)
-        self.drops = any(isinstance(part, nn.Dropout) for part in network.judge.modules())
+        self.drops = any(isinstance(part, nn.Dropout) for part in network.quality_network.modules())
 
     @property
     def optimisers(self) -> dict[str, torch.optim.Adam]:
         """Optimisers by name; those of parts that the phase does not train are missing."""
-        both = {"judge": self.judge_optimiser, "generator": self.generator_optimiser}
+        both = {"quality_network": self.quality_optimiser, "generator": self.generator_optimiser}
         return {name: optimiser for name, optimiser in both.items() if optimiser is not None}
 
     def prepare(self) -> None:
@@ -101,7 +101,7 @@ class Phase:
         Every draw comes from `seed` and the step's number, so a step can be repeated alone. Judge and generator both
         answer the other as it was before the step, so that generated crops are judged once for both.
         """
-        phase, judge = self.phase, self.network.judge
+        phase, quality_network = self.phase, self.network.quality_network
         random = generator_for(seed, self.number, number)
         if self.drops:
             torch.manual_seed(seed_for(seed, self.number, number, "dropout"))
@@ -110,21 +110,21 @@ class Phase:
         terms: dict[str, Tensor] = {}
         if phase.adds_images:
             generated = self._generate(real, number, seed, random)
-            # The judge's gradients end at the crops; the generator's go on from there.
+            # The quality network's gradients end at the crops; the generator's go on from there.
             seen = replace(generated, images=generated.images.detach().requires_grad_(self.trains_generator))
         on_real = on_generated = None
         with self._autocast():
-            if self.judge_optimiser is not None and phase.images != "generated":
-                on_real = judge(real.views)
-            if seen is not None and self._judges_generated:
+            if self.quality_optimiser is not None and phase.images != "generated":
+                on_real = quality_network(real.views)
+            if seen is not None and self._sees_generated:
                 # Separate passes: batch statistics are of one kind of image, and the running ones of real images.
-                keep = _frozen_statistics(judge) if on_real is not None else contextlib.nullcontext()
+                keep = _frozen_statistics(quality_network) if on_real is not None else contextlib.nullcontext()
                 with keep:
-                    on_generated = judge(seen.views)
-        if self.judge_optimiser is not None:
-            self.judge_optimiser.zero_grad(set_to_none=True)
-            weights = [weight for group in self.judge_optimiser.param_groups for weight in group["params"]]
-            loss = self._judge_loss([(on_real, real), (on_generated, seen)], terms)
+                    on_generated = quality_network(seen.views)
+        if self.quality_optimiser is not None:
+            self.quality_optimiser.zero_grad(set_to_none=True)
+            weights = [weight for group in self.quality_optimiser.param_groups for weight in group["params"]]
+            loss = self._quality_network_loss([(on_real, real), (on_generated, seen)], terms)
             if loss.requires_grad:
                 loss.backward(inputs=weights, retain_graph=self.trains_generator)
         if self.generator_optimiser is not None:
@@ -133,10 +133,10 @@ class Phase:
             self.generator_optimiser.zero_grad(set_to_none=True)
             generated.images.backward(gradient)
             self.generator_optimiser.step()
-            self.average.update(self.network, "generator")
-        if self.judge_optimiser is not None:
-            self.judge_optimiser.step()
-            self.average.update(self.network, "judge")
+            self.ema.update(self.network, "generator")
+        if self.quality_optimiser is not None:
+            self.quality_optimiser.step()
+            self.ema.update(self.network, "quality_network")
         return terms
 
     @property
@@ -145,12 +145,12 @@ class Phase:
         return self.generator_optimiser is not None
 
     @property
-    def _judges_generated(self) -> bool:
-        """Whether the judge in training sees generated crops, to learn from them or to teach by its own weights."""
+    def _sees_generated(self) -> bool:
+        """Whether the quality network in training sees generated crops, to learn from them or to teach by its own weights."""
         losses = self.config.losses
         learns = bool(self.phase.generated_weight) or self.phase.images == "generated"
-        learns = learns and bool({"trunk", "classifier", "evaluator"} & set(self.phase.trains))
-        teaches = self.trains_generator and losses.generator_learns_from == "judge"
+        learns = learns and bool({"backbone", "classifier", "evaluator"} & set(self.phase.trains))
+        teaches = self.trains_generator and losses.generator_teacher == "online"
         return learns or teaches or ("discriminator" in self.phase.trains and losses.adversarial_weight > 0)
 
     def _autocast(self) -> torch.autocast:
@@ -163,37 +163,39 @@ class Phase:
         asked = self.batches.asked(real, random)
         if self.phase.generated_by == "identity":
             return asked
-        if self.phase.generated_by == "procedures":
+        if self.phase.generated_by == "procedural":
             severity, names = self.batches.severity(asked.quality), self.source.distortions
             made = procedures.distort(asked.images, asked.distortion, severity, names, random)
             return replace(asked, images=made)
-        generator = (self.network if self.trains_generator else self.average.network).generator
+        generator = (self.network if self.trains_generator else self.ema.network).generator
         assert isinstance(generator, Generator)
         noise = generator.draw_noise(len(asked.images), self.config.data.crop_px, random)
-        noise = devices.moved(noise, self.source.device)
+        noise = devices.to_device(noise, self.source.device)
         with torch.set_grad_enabled(self.trains_generator), self._autocast():
             images = generator(noise, asked.images, asked.distortion, asked.quality)
         return replace(asked, images=images)
 
-    def _judge_loss(self, judged: Sequence[tuple[Judgement | None, Batch | None]], terms: dict[str, Tensor]) -> Tensor:
-        """The weighted sum for trunk and heads, of judged real and generated crops; writes its terms."""
+    def _quality_network_loss(
+        self, of_kinds: Sequence[tuple[Outputs | None, Batch | None]], terms: dict[str, Tensor]
+    ) -> Tensor:
+        """The weighted sum for backbone and heads, of judged real and generated crops; writes its terms."""
         weights, phase = self.config.losses, self.phase
-        pairs = [(judgement, batch) for judgement, batch in judged if judgement is not None and batch is not None]
-        shares = [1.0 if batch is judged[0][1] else phase.generated_weight for _, batch in pairs]
+        pairs = [(outputs, batch) for outputs, batch in of_kinds if outputs is not None and batch is not None]
+        shares = [1.0 if batch is of_kinds[0][1] else phase.generated_weight for _, batch in pairs]
         if len(pairs) == 1:
             shares = [1.0]
         total = torch.zeros((), device=self.source.device)
-        # A head that is not trained must not steer the trunk either.
+        # A head that is not trained must not steer the backbone either.
         if "classifier" in phase.trains:
-            by_class = [losses.class_loss(judgement.distortion, batch.distortion) for judgement, batch in pairs]
+            by_class = [losses.class_loss(outputs.distortion, batch.distortion) for outputs, batch in pairs]
             terms["class"] = losses.weighted(by_class, shares)
             total = total + weights.class_weight * terms["class"]
         if "evaluator" in phase.trains:
-            by_quality = [self._quality_loss(judgement, batch, judged[0][1]) for judgement, batch in pairs]
+            by_quality = [self._quality_loss(outputs, batch, of_kinds[0][1]) for outputs, batch in pairs]
             terms["quality"] = losses.weighted(by_quality, shares)
             total = total + weights.quality_weight * terms["quality"]
         if "discriminator" in phase.trains and weights.adversarial_weight:
-            (on_real, _), (on_generated, _) = judged
+            (on_real, _), (on_generated, _) = of_kinds
             assert on_real is not None and on_generated is not None
             terms["source"] = losses.source_loss(weights.adversarial, on_real.source, on_generated.source)
             total = total + weights.adversarial_weight * terms["source"]
@@ -201,45 +203,45 @@ class Phase:
             terms[name] = terms[name].detach()
         return total
 
-    def _quality_loss(self, judgement: Judgement, batch: Batch, real: Batch | None) -> Tensor:
+    def _quality_loss(self, outputs: Outputs, batch: Batch, real: Batch | None) -> Tensor:
         """L_E of crops; of images where crops are weighed. Generated crops stand each for itself."""
-        predicted, quality = judgement.quality, batch.quality
+        predicted, quality = outputs.quality, batch.quality
         if self.config.model.weighs_crops and batch is real:
             crops = self.config.data.crops_per_image
-            predicted, quality = losses.weighted_quality(predicted, judgement.weight, crops), quality[::crops]
+            predicted, quality = losses.weighted_quality(predicted, outputs.weight, crops), quality[::crops]
         return losses.quality_loss(self.config.losses.quality, predicted, quality)
 
-    def _generator_loss(self, real: Batch, seen: Batch, judged: Judgement | None, terms: dict[str, Tensor]) -> Tensor:
-        """The weighted sum for the generator, of its crops beside real ones, and what the judge says of them."""
-        weights, teacher = self.config.losses, self.average.network.judge
+    def _generator_loss(self, real: Batch, seen: Batch, outputs: Outputs | None, terms: dict[str, Tensor]) -> Tensor:
+        """The weighted sum for the generator, of its crops beside real ones, and what the quality network says of them."""
+        weights, teacher = self.config.losses, self.ema.network.quality_network
         parts = {"reconstruction": (weights.l1_weight, losses.reconstruction_loss(real.images, seen.images))}
         if weights.adversarial_weight:
-            assert judged is not None
-            fooled = losses.generator_source_loss(weights.adversarial, judged.source)
+            assert outputs is not None
+            fooled = losses.generator_source_loss(weights.adversarial, outputs.source)
             parts["generator_source"] = (weights.adversarial_weight, fooled)
         asked = weights.generator_class_weight or weights.generator_quality_weight
-        if weights.statistics_weight or (asked and weights.generator_learns_from == "average"):
+        if weights.statistics_weight or (asked and weights.generator_teacher == "ema"):
             with self._autocast():
-                maps = teacher.trunk.maps(seen.views)
-                if asked and weights.generator_learns_from == "average":
-                    judged = teacher.heads(teacher.trunk.pooled(maps[-1]))
+                maps = teacher.backbone.maps(seen.views)
+                if asked and weights.generator_teacher == "ema":
+                    outputs = teacher.heads(teacher.backbone.pooled(maps[-1]))
             if weights.statistics_weight:
                 with torch.no_grad(), self._autocast():
-                    wanted = [real.images, real.views.detail, real.views.contrast, *teacher.trunk.maps(real.views)]
+                    wanted = [real.images, real.views.detail, real.views.contrast, *teacher.backbone.maps(real.views)]
                 ours = [seen.images, seen.views.detail, seen.views.contrast, *maps]
                 statistics = losses.statistics_loss(ours, wanted, self.config.data.crop_px)
                 parts["statistics"] = (weights.statistics_weight, statistics)
         if weights.spectrum_weight:
             parts["spectrum"] = (weights.spectrum_weight, losses.spectrum_loss(seen.images, real.images))
         if asked:
-            assert judged is not None
+            assert outputs is not None
             parts["generator_class"] = (
                 weights.generator_class_weight,
-                losses.class_loss(judged.distortion, seen.distortion),
+                losses.class_loss(outputs.distortion, seen.distortion),
             )
             parts["generator_quality"] = (
                 weights.generator_quality_weight,
-                losses.quality_loss(weights.quality, judged.quality, seen.quality),
+                losses.quality_loss(weights.quality, outputs.quality, seen.quality),
             )
         terms |= {name: term.detach() for name, (_, term) in parts.items()}
         return torch.stack([weight * term for weight, term in parts.values()]).sum()
@@ -252,7 +254,7 @@ def _adam(
     groups = []
     for part in parts:
         if part in phase.trains:
-            rate = rates.discriminator if part == "trunk" else getattr(rates, part)
+            rate = rates.discriminator if part == "backbone" else getattr(rates, part)
             groups.append({"params": list(network.part(part).parameters()), "lr": rate * phase.rate_factor})
     if not groups:
         return None

@@ -1,4 +1,4 @@
-"""Hand-made distortions, the control for a learned generator in phase 2.
+"""Procedural distortions, the control for a learned generator in phase 2.
 
 Each class of a database is matched by its name with one of four families, and a quality with a strength, from none at
 the best to the strongest at the worst quality asked. Nothing is learned: whoever augments without a GAN would do this.
@@ -15,8 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gada_ray import devices
 from gada_ray.model.layers import BLOCK_PX, cosine_transform
+from gada_ray.system import devices
 
 NOISE_SD = 0.3
 """Strongest noise, as a share of the full scale."""
@@ -47,7 +47,7 @@ def distort(
     `names` are the classes' names. Sides must be multiples of 8. Numbers are drawn on the CPU.
     """
     families = [family(name) for name in names]
-    noise = devices.moved(torch.randn(references.shape, generator=random), references.device)
+    noise = devices.to_device(torch.randn(references.shape, generator=random), references.device)
     out = torch.empty_like(references)
     for kind in sorted(set(families)):
         chosen = torch.tensor([one == kind for one in families], device=distortion.device)[distortion]

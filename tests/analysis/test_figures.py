@@ -1,4 +1,4 @@
-"""Figures of a report that must be legible with as many levels as studies have."""
+"""Figures of a report that must be legible with as many variants as studies have."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from studies import architecture, labels
     [
         ["a", "b"],
         labels.some(5, 10)[:8],
-        list(dict(architecture.STUDY.levels)),  # type: ignore[arg-type]
+        list(dict(architecture.STUDY.variants)),  # type: ignore[arg-type]
         labels.some(5, 10, 20, 40, None)[:30],
     ],
     ids=len,
 )
-def test_names_of_levels_under_the_figure_of_splits_do_not_cross(names) -> None:
+def test_names_of_variants_under_the_figure_of_splits_do_not_cross(names) -> None:
     rows = [(name, split, 0.9) for name in names for split in range(2)]
-    figure = figures.splits(pd.DataFrame(rows, columns=["level", "split", "srocc"]))
+    figure = figures.splits(pd.DataFrame(rows, columns=["variant", "split", "srocc"]))
     figure.canvas.draw()
     texts = figure.axes[0].get_xticklabels()
     boxes = [text.get_window_extent() for text in texts]

@@ -20,12 +20,12 @@ from analysis.plans import LoadError
 from analysis.verdict import protocol
 from gada_ray import TrainingConfig, direct
 from gada_ray.data.splits import make_splits
-from gada_ray.store import Store
-from gada_ray.study import floors
+from gada_ray.study import baselines
 from gada_ray.study.contrasts import Contrast
 from gada_ray.study.summary import ConfigurationRun
 from gada_ray.tracking import runs
-from gada_ray.trial import Trial, run_trial
+from gada_ray.trials.run import Trial, run_trial
+from gada_ray.trials.store import Store
 from tests import ui
 from tests.toy import tiny, toy_dataset
 
@@ -39,13 +39,13 @@ LEVELS = {"batch 4": 4, "batch <8> & more": 8}
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """Two levels on two splits: what is needed to write them to MLflow."""
+    """Two variants on two splits: what is needed to write them to MLflow."""
     dataset, store = toy_dataset(), Store(tmp_path_factory.mktemp("trained"))
     entries = []
-    for level, batch in LEVELS.items():
+    for variant, batch in LEVELS.items():
         config = tiny({"data.batch": batch})
         run = ConfigurationRun(
-            study="toy", preset="smoke", dataset="toy", level=level, stage="test", number=0,
+            study="toy", preset="smoke", dataset="toy", variant=variant, stage="test", number=0,
             values={"data.batch": batch}, config=config, splits=(0, 1), scheme="s", seed=0, question="Which batch?",
         )  # fmt: skip
         for split in make_splits(dataset.references, 2):
@@ -76,12 +76,12 @@ def test_a_report_has_what_brisque_reached_on_the_same_images_and_no_others(trai
     assert experiment is not None
     study = client.create_run(experiment.experiment_id, tags={"kind": "study", "splits_hash": "s"})
     rows = [(0, 0.9, toy_dataset().fingerprint), (1, 0.8, toy_dataset().fingerprint), (0, 0.1, "other images")]
-    frame = pd.DataFrame(rows, columns=["split", "srocc", "fingerprint"]).assign(lcc=0.5)
-    frame.to_csv(tmp_path / floors.FILE, index=False)
-    client.log_artifact(study.info.run_id, str(tmp_path / floors.FILE))
+    frame = pd.DataFrame(rows, columns=["split", "srocc", "fingerprint"]).assign(plcc=0.5)
+    frame.to_csv(tmp_path / baselines.FILE, index=False)
+    client.log_artifact(study.info.run_id, str(tmp_path / baselines.FILE))
     files = {path.name: path for path in report.study_report(place, "toy", tmp_path / "out")}
     scores = pd.read_csv(files["scores-srocc.csv"])
-    found = scores[(scores["level"] == "BRISQUE") & (scores["distortion"] == "ALL")]
+    found = scores[(scores["variant"] == "BRISQUE") & (scores["distortion"] == "ALL")]
     assert found["mean"].tolist() == pytest.approx([0.85])
 
 
@@ -117,26 +117,26 @@ class Page(HTMLParser):
 
 def test_the_runs_hold_every_split_with_its_scores_and_its_floor(uri, trained):
     runs = load.read(uri, "toy")
-    assert runs.levels == list(LEVELS)
-    assert sorted(zip(runs.splits["level"], runs.splits["split"], strict=True)) == [
-        (level, split) for level in LEVELS for split in (0, 1)
+    assert runs.variants == list(LEVELS)
+    assert sorted(zip(runs.splits["variant"], runs.splits["split"], strict=True)) == [
+        (variant, split) for variant in LEVELS for split in (0, 1)
     ]
     stored = [trained[0].result(folder.name) for folder in (trained[0].root / "trials").iterdir()]
-    for name in ("srocc", "floor_srocc", "lcc"):
+    for name in ("srocc", "image_blind_srocc", "plcc"):
         assert sorted(runs.splits[name]) == pytest.approx(sorted(r.metrics[name] for r in stored if r))
-    assert runs.of_levels["batch 4"]["data.batch"] == 4
+    assert runs.of_variants["batch 4"]["data.batch"] == 4
 
 
 def test_curves_and_predictions_have_every_point_of_every_run(uri):
     runs = load.read(uri, "toy")
     curve, predictions = runs.curve("curve/srocc"), runs.predictions()
     assert set(curve["step"]) >= {6, 11, 15}
-    assert len(curve.groupby(["level", "split"])) == len(predictions.groupby(["level", "split"])) == 4
+    assert len(curve.groupby(["variant", "split"])) == len(predictions.groupby(["variant", "split"])) == 4
 
 
 def test_a_report_is_a_page_with_figures_and_tables_beside_it(written):
     figures = {"effects", "splits", "curves", "predictions", "distortions", "cost"}
-    tables = {"scores-srocc", "scores-lcc", "pairs-srocc", "pairs-lcc", "crop-draws", "generator", "cost"}
+    tables = {"scores-srocc", "scores-plcc", "pairs-srocc", "pairs-plcc", "crop-draws", "generator", "cost"}
     expected = {f"{name}.{suffix}" for name in figures for suffix in ("svg", "png")}
     expected |= {f"{name}.csv" for name in tables}
     expected |= {"looked.png", "figure1.png", "generated_by_quality.png", "report.html", "report.md"}
@@ -145,7 +145,7 @@ def test_a_report_is_a_page_with_figures_and_tables_beside_it(written):
         start = {".png": b"\x89PNG", ".svg": b"<?xml", ".html": b"<!doctype html>"}.get(path.suffix)
         assert path.read_bytes().startswith(start or b""), name
     scores = pd.read_csv(written["scores-srocc.csv"])
-    assert set(scores["source"]) == {"this study", "floor"}
+    assert set(scores["source"]) == {"this study", "image_blind"}
 
 
 def test_a_page_fetches_nothing_and_is_whole(written):
@@ -221,8 +221,8 @@ def test_the_same_runs_give_the_same_files(uri, written, tmp_path, monkeypatch):
     assert "1970-01-01" in again["report.html"].read_text()
 
 
-def test_a_level_that_was_run_twice_is_refused_with_the_way_to_choose(trained, uri):
-    one = [entry for entry in trained[1] if entry[0].level == "batch 4"]
+def test_a_variant_that_was_run_twice_is_refused_with_the_way_to_choose(trained, uri):
+    one = [entry for entry in trained[1] if entry[0].variant == "batch 4"]
     fewer = [(replace(run, scheme="t", splits=(0,)), folder) for run, folder in one[:1]]
     runs.sync(uri, "twice", [*one, *fewer])
     with pytest.raises(LoadError, match=r"'batch 4' of study 'twice' .* in 2 configurations") as refused:
@@ -236,20 +236,20 @@ def test_a_level_that_was_run_twice_is_refused_with_the_way_to_choose(trained, u
     assert len(load.read(uri, "twice", where={"seed": "3"}).splits) == 2
 
 
-def test_levels_with_few_rated_images_get_a_figure_and_are_named_in_the_protocol(tmp_path):
+def test_variants_with_few_rated_images_get_a_figure_and_are_named_in_the_protocol(tmp_path):
     dataset, store = toy_dataset(), Store(tmp_path / "store")
-    levels: dict[str, dict[str, object]] = {
-        f"{method}, {number or 'all'} rated": {**values, "data.rated_images": number}
+    variants: dict[str, dict[str, object]] = {
+        f"{method}, {number or 'all'} labelled": {**values, "data.labelled_images": number}
         for number in (6, None)
         for method, values in (("batch 4", {}), ("batch 8", {"data.batch": 8, "rates.discriminator": 1e-3}))
     }
-    contrast = Contrast("batch 8, 6 rated", "batch 4, 6 rated", "Are larger batches better for few?")
+    contrast = Contrast("batch 8, 6 labelled", "batch 4, 6 labelled", "Are larger batches better for few?")
     entries = []
     # The last is trained first: the report has the study's order.
-    for number, (level, values) in reversed(list(enumerate(levels.items()))):
+    for number, (variant, values) in reversed(list(enumerate(variants.items()))):
         config = tiny({**values, "evaluation.curve_points": 0}, direct_only())
         run = ConfigurationRun(
-            study="few", preset="smoke", dataset="toy", level=level, stage="test", number=0, values=values,
+            study="few", preset="smoke", dataset="toy", variant=variant, stage="test", number=0, values=values,
             config=config, splits=(0, 1), scheme="s", seed=0, contrasts=(contrast,), place=number,
         )  # fmt: skip
         for split in make_splits(dataset.references, 2):
@@ -258,14 +258,14 @@ def test_levels_with_few_rated_images_get_a_figure_and_are_named_in_the_protocol
     place = runs.default_uri(tmp_path)
     runs.sync(place, "few", entries)
     files = {path.name: path for path in report.study_report(place, "few", tmp_path / "out")}
-    table = pd.read_csv(files["rated.csv"])
-    found = zip(table["method"], table["rated"], table["difference"].notna(), strict=True)
-    assert sorted(found) == [(f"batch {n}", rated, n == 8) for n in (4, 8) for rated in (6, 45)]
+    table = pd.read_csv(files["labelled.csv"])
+    found = zip(table["method"], table["labelled"], table["difference"].notna(), strict=True)
+    assert sorted(found) == [(f"batch {n}", labelled, n == 8) for n in (4, 8) for labelled in (6, 45)]
     words = " ".join("".join(Page(files["report.html"].read_text()).text).split())
-    assert "6, chosen reference by reference (“batch 4, 6 rated”, “batch 8, 6 rated”)" in words
-    assert list(pd.read_csv(files["scores-srocc.csv"])["level"].drop_duplicates())[:4] == list(levels)
+    assert "6, chosen reference by reference (“batch 4, 6 labelled”, “batch 8, 6 labelled”)" in words
+    assert list(pd.read_csv(files["scores-srocc.csv"])["variant"].drop_duplicates())[:4] == list(variants)
     assert "all of the training part" in words
-    assert {"rated.svg", "rated.png", "contrasts-srocc.csv"} <= set(files)
+    assert {"labelled.svg", "labelled.png", "contrasts-srocc.csv"} <= set(files)
     protocol = files["report.md"].read_text().split("| protocol |")[1].split("\n\n")[0]
     assert protocol.count("; discriminator 0.001") == 1 and all(line.endswith("|") for line in protocol.splitlines())
 
@@ -290,8 +290,8 @@ def test_a_report_answers_the_contrasts_of_its_study_and_calls_all_else_explored
     assert load.read(uri, "asked").contrasts == (contrast,)
     told: list[str] = []
     files = {path.name: path for path in report.study_report(uri, "asked", tmp_path, tell=told.append)}
-    assert {"contrasts-srocc.csv", "contrasts-lcc.csv", "effects.svg"} <= set(files)
-    assert not {"pairs-srocc.csv", "pairs-lcc.csv"} & set(files)
+    assert {"contrasts-srocc.csv", "contrasts-plcc.csv", "effects.svg"} <= set(files)
+    assert not {"pairs-srocc.csv", "pairs-plcc.csv"} & set(files)
     (text,) = told
     assert text.startswith(contrast.question) and text in files["report.md"].read_text()
     words = " ".join("".join(Page(files["report.html"].read_text()).text).split())

@@ -88,7 +88,7 @@ def test_a_difference_of_that_size_is_found_as_often_as_the_power_says(true):
     assert np.mean(found) == pytest.approx(0.8 if true else 0.05, abs=0.04)
 
 
-def test_that_a_level_is_not_worth_it_is_the_one_sided_t_of_scipy_and_agrees_with_the_interval():
+def test_that_a_variant_is_not_worth_it_is_the_one_sided_t_of_scipy_and_agrees_with_the_interval():
     random = np.random.default_rng(4)
     for middle in np.linspace(-0.02, 0.02, 9):
         differences = middle + random.normal(0, 0.01, 12)
@@ -100,8 +100,8 @@ def test_that_a_level_is_not_worth_it_is_the_one_sided_t_of_scipy_and_agrees_wit
 
 def test_contrasts_have_holm_over_themselves_their_own_direction_and_the_power_that_this_leaves():
     random = np.random.default_rng(5)
-    rows = [(level, split, random.random()) for level in "abcd" for split in range(6)]
-    frame = pd.DataFrame(rows, columns=["level", "split", "srocc"]).assign(references_train=16, references_held_out=4)
+    rows = [(variant, split, random.random()) for variant in "abcd" for split in range(6)]
+    frame = pd.DataFrame(rows, columns=["variant", "split", "srocc"]).assign(references_train=16, references_held_out=4)
     named = (Contrast("c", "a", "c?"), Contrast("b", "d", "b?"))
     table = contrasts(frame, named)
     assert list(table["question"]) == ["c?", "b?"]
@@ -112,7 +112,7 @@ def test_contrasts_have_holm_over_themselves_their_own_direction_and_the_power_t
     assert (table["detectable"].to_numpy() > explored["detectable"][[("a", "c"), ("b", "d")]].to_numpy()).all()
     alone = contrasts(frame, named[:1])
     assert alone["detectable"][0] == pytest.approx(explored["detectable"]["a", "c"])
-    assert contrasts(frame[frame["level"] != "c"], named[:1]).empty
+    assert contrasts(frame[frame["variant"] != "c"], named[:1]).empty
 
 
 def test_holm_agrees_with_statsmodels():
@@ -127,9 +127,9 @@ def test_holm_multiplies_by_the_number_of_hypotheses_left_and_never_falls():
     assert holm([0.9, 0.8]) == [1.0, 1.0]
 
 
-def test_comparisons_pair_by_split_and_leave_out_splits_that_one_level_lacks():
+def test_comparisons_pair_by_split_and_leave_out_splits_that_one_variant_lacks():
     rows = [("a", 0, 0.9), ("a", 1, 0.8), ("a", 2, 0.7), ("b", 1, 0.7), ("b", 0, 0.85)]
-    frame = pd.DataFrame(rows, columns=["level", "split", "srocc"]).assign(references_train=16, references_held_out=4)
+    frame = pd.DataFrame(rows, columns=["variant", "split", "srocc"]).assign(references_train=16, references_held_out=4)
     table = comparisons(frame)
     assert list(table.loc[0, ["first", "second", "n"]]) == ["a", "b", 2]
     assert table.loc[0, "difference"] == pytest.approx(0.075)
@@ -142,6 +142,6 @@ def test_a_comparison_needs_two_splits_that_both_have(bad):
         paired(bad[0], bad[1], 0.25)
 
 
-def test_equal_levels_differ_by_nothing():
+def test_equal_variants_differ_by_nothing():
     outcome = paired([0.5, 0.6], [0.5, 0.6], 0.25)
     assert (outcome.difference, outcome.p, outcome.won) == (0, 1, 0)

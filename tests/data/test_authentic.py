@@ -177,7 +177,7 @@ def plan_of(study: Study, only: tuple[str, ...] = (), dataset: str = "manifest",
 def test_levels_that_generate_images_are_refused_in_one_line_with_those_that_can_run(own: IqaDataset) -> None:
     with pytest.raises(StudyError, match="phones has no references, from which phase 1; phases 1\\+2;") as error:
         check_references(plan_of(studies.phases.STUDY), own)
-    assert "these can run: --level 'baseline' --level 'baseline, all steps'" in str(error.value)
+    assert "these can run: --variant 'baseline' --variant 'baseline, all steps'" in str(error.value)
     assert "\n" not in str(error.value)
     check_references(plan_of(studies.phases.STUDY, ("baseline", "baseline, all steps")), own)
 
@@ -188,7 +188,7 @@ def test_a_study_that_only_generates_can_be_set_to_train_directly(own: IqaDatase
             check_references(plan_of(study), own)
         direct = plan_of(study, phases="direct")
         check_references(direct, own)
-        assert {level.config.steps for level in direct.levels} == {14}
+        assert {variant.config.steps for variant in direct.variants} == {14}
     with pytest.raises(StudyError, match="makes its lists of phases itself"):
         plan_of(studies.phases.STUDY, phases="direct")
 

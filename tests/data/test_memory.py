@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from gada_ray import cgroups
 from gada_ray.data import memory
+from gada_ray.system import cgroups
 
 
 @pytest.mark.parametrize(

@@ -76,9 +76,9 @@ def test_the_floor_of_a_split_is_close_to_the_independent_statistics_with_the_sa
     dataset = toy_dataset(references=10)
     split = make_splits(dataset.references, 1)[0].for_test()
     statistics = brisque.of_dataset(dataset)
-    found = brisque.floor(dataset, statistics, split.train, split.held_out)
+    found = brisque.baseline(dataset, statistics, split.train, split.held_out)
     theirs = np.stack([of_piq(dataset.distorted_image(row)) for row in range(len(dataset))])
-    other = brisque.floor(dataset, theirs, split.train, split.held_out)
+    other = brisque.baseline(dataset, theirs, split.train, split.held_out)
     assert found["srocc"] == pytest.approx(other["srocc"], abs=0.1)
     assert found["srocc"] > 0.3
 

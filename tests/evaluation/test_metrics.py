@@ -7,14 +7,14 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from gada_ray.evaluation.metrics import agreement, by_distortion, content_blind, logistic
+from gada_ray.evaluation.metrics import agreement, by_distortion, image_blind, logistic
 
 
 def test_hand_numbers_without_ties_follow_eq_5():
     target, prediction = np.array([1.0, 2.0, 3.0, 4.0, 5.0]), np.array([2.0, 1.0, 4.0, 3.0, 5.0])
     metrics = agreement(target, prediction)
     assert metrics["srocc"] == pytest.approx(1 - 6 * 4 / (5 * 24))
-    assert metrics["lcc"] == pytest.approx(0.8)
+    assert metrics["plcc"] == pytest.approx(0.8)
     assert metrics["rmse"] == pytest.approx(np.sqrt(4 / 5))
     assert metrics["constant"] == 0
 
@@ -50,7 +50,7 @@ def test_constant_values_count_as_no_correlation_without_a_warning(which):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         metrics = agreement(*pair)
-    assert {metrics[name] for name in ("srocc", "lcc", "krcc", "lcc_fitted")} == {0.0}
+    assert {metrics[name] for name in ("srocc", "plcc", "krcc", "plcc_fitted")} == {0.0}
     assert metrics["constant"] == 1
 
 
@@ -58,8 +58,8 @@ def test_a_logistic_relation_is_fitted_to_1():
     prediction = np.linspace(-3, 3, 50)
     target = logistic(prediction, 0.9, 0.1, 0.4, 0.6)
     metrics = agreement(target, prediction)
-    assert metrics["lcc"] < 0.99 < metrics["lcc_fitted"]
-    assert metrics["lcc_fitted"] == pytest.approx(1, abs=1e-6)
+    assert metrics["plcc"] < 0.99 < metrics["plcc_fitted"]
+    assert metrics["plcc_fitted"] == pytest.approx(1, abs=1e-6)
 
 
 @pytest.mark.parametrize("scale", [1.0, 100.0, 1e-4])
@@ -70,7 +70,7 @@ def test_the_fit_is_safe_on_noise_and_never_below_the_raw_correlation(scale):
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             metrics = agreement(target, prediction)
-        assert metrics["lcc"] <= metrics["lcc_fitted"] <= 1 + 1e-12
+        assert metrics["plcc"] <= metrics["plcc_fitted"] <= 1 + 1e-12
 
 
 def test_all_images_are_not_the_mean_of_the_distortions():
@@ -84,7 +84,7 @@ def test_all_images_are_not_the_mean_of_the_distortions():
     metrics = by_distortion(frame)
     assert metrics["srocc/a"] == metrics["srocc/b"] == pytest.approx(-1)
     assert metrics["srocc"] > 0.5
-    assert not any(name.startswith("lcc_fitted/") for name in metrics)
+    assert not any(name.startswith("plcc_fitted/") for name in metrics)
 
 
 @pytest.mark.parametrize("bad", [([0.1], [0.2]), ([0.1, 0.2], [0.1]), ([0.1, np.nan], [0.1, 0.2])])
@@ -97,7 +97,7 @@ def test_the_floor_predicts_the_mean_training_quality_of_a_distortion_and_sees_n
     rows = [("a", "jpeg", 0.2), ("a", "wn", 0.8), ("b", "jpeg", 0.4), ("b", "wn", 0.6)]
     rows += [("c", "jpeg", 0.5), ("c", "wn", 0.9), ("c", "gblur", 0.1)]
     labels = pd.DataFrame(rows, columns=["reference", "distortion", "quality"])
-    floor = content_blind(labels, ["a", "b"], ["c"])
+    floor = image_blind(labels, ["a", "b"], ["c"])
     # gblur was not trained, so it gets the mean of 0.3 and 0.7.
     expected = agreement(np.array([0.5, 0.9, 0.1]), np.array([0.3, 0.7, 0.5]), fit=False)
     assert floor == pytest.approx(expected)

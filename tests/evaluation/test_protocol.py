@@ -16,16 +16,16 @@ from tests.toy import tiny, toy_dataset, toy_source
 def setting():
     dataset = toy_dataset()
     config = tiny()
-    source, judge = toy_source(dataset), build(config, 3, 0).judge
-    judge(torch.rand(8, 3, 16, 16))  # running statistics of something
-    return dataset, source, judge, config
+    source, quality_network = toy_source(dataset), build(config, 3, 0).quality_network
+    quality_network(torch.rand(8, 3, 16, 16))  # running statistics of something
+    return dataset, source, quality_network, config
 
 
 def predict(setting, rows, crops=3, config=None):
-    dataset, source, judge, default = setting
+    dataset, source, quality_network, default = setting
     config = config or default
     corners = protocol.windows(dataset, source, rows, config)
-    return protocol.predict(judge, source, rows, corners, config, crops)
+    return protocol.predict(quality_network, source, rows, corners, config, crops)
 
 
 def alike(quality):
@@ -49,21 +49,21 @@ def test_batches_do_not_matter(setting, monkeypatch):
 
 
 def test_predicting_changes_nothing_of_the_judge(setting):
-    judge = setting[2]
-    before = {name: value.clone() for name, value in judge.state_dict().items()}
+    quality_network = setting[2]
+    before = {name: value.clone() for name, value in quality_network.state_dict().items()}
     predict(setting, torch.arange(6))
-    assert all(torch.equal(value, before[name]) for name, value in judge.state_dict().items())
-    assert not judge.training
+    assert all(torch.equal(value, before[name]) for name, value in quality_network.state_dict().items())
+    assert not quality_network.training
 
 
 def test_the_prediction_of_an_image_pools_those_of_its_crops(setting):
-    dataset, source, judge, config = setting
+    dataset, source, quality_network, config = setting
     row = torch.tensor([4])
     top, left, _ = protocol.windows(dataset, source, row, config)
     images = source.distorted(row).repeat(3)
     crops = source.gather(images, top[0], left[0], 16)
     with torch.no_grad():
-        each, _ = judge.eval().evaluate(crops)
+        each, _ = quality_network.eval().evaluate(crops)
     scores = predict(setting, row)
     torch.testing.assert_close(scores, alike(each[None]))
     for kind, expected in (("mean", each.mean()), ("median", each.median())):

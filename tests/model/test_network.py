@@ -15,12 +15,12 @@ from torch import Tensor, nn
 
 from gada_ray import ModelConfig
 from gada_ray.model import layers
-from gada_ray.model.discriminator import Discriminator
 from gada_ray.model.generator import KEEN, LARGEST_STEP, ModulatedGenerator, Quantisation, make_generator
 from gada_ray.model.layers import InputNormalisation, Views, gaussian, local_mean
+from gada_ray.model.quality_network import QualityNetwork
 
 SMALL: dict[str, Any] = {
-    "trunk_widths": (4, 8, 8),
+    "backbone_widths": (4, 8, 8),
     "feature_maps": 16,
     "head_units": 8,
     "generator_widths": (4, 8, 8),
@@ -42,16 +42,16 @@ def weights(module: nn.Module) -> int:
     ),
 )
 def test_every_judge_judges_every_image_and_passes_gradients_to_it(head, norm, normalisation):
-    judge = Discriminator(ModelConfig(**SMALL, head=head, norm=norm, normalisation=normalisation), 5, 32)
+    quality_network = QualityNetwork(ModelConfig(**SMALL, head=head, norm=norm, normalisation=normalisation), 5, 32)
     images = torch.rand(3, 3, 32, 32, requires_grad=True)
-    judged = judge(images)
+    judged = quality_network(images)
     assert (judged.source.shape, judged.distortion.shape, judged.quality.shape) == ((3,), (3, 5), (3,))
     (judged.source.sum() + judged.distortion.square().sum() + judged.quality.sum()).backward()
     assert images.grad is not None and images.grad.isfinite().all() and images.grad.abs().sum() > 0
-    assert all(p.grad is not None and p.grad.isfinite().all() for p in judge.parameters())
-    judge.eval()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in quality_network.parameters())
+    quality_network.eval()
     with torch.no_grad():
-        torch.testing.assert_close(judge.evaluate(images)[0], judge(images).quality)
+        torch.testing.assert_close(quality_network.evaluate(images)[0], quality_network(images).quality)
 
 
 @pytest.mark.parametrize(
@@ -195,19 +195,23 @@ def test_a_gaussian_average_sums_to_1_and_has_its_width():
 def test_any_crop_that_is_a_multiple_of_eight_works_with_every_head(crop_px, head):
     config = ModelConfig(**SMALL, head=head)
     images = torch.rand(2, 3, crop_px, crop_px)
-    assert Discriminator(config, 3, crop_px)(images).quality.shape == (2,)
+    assert QualityNetwork(config, 3, crop_px)(images).quality.shape == (2,)
 
 
-def test_sizes_of_the_trunk_are_those_of_the_papers_readings():
-    assert weights(Discriminator(ModelConfig(normalisation="none"), 5, 128).trunk) == pytest.approx(0.53e6, rel=0.02)
-    valid = Discriminator(ModelConfig(normalisation="none", head="valid"), 5, 128)
-    assert weights(valid.trunk) == pytest.approx(33.95e6, rel=0.01)
+def test_sizes_of_the_backbone_are_those_of_the_papers_readings():
+    assert weights(QualityNetwork(ModelConfig(normalisation="none"), 5, 128).backbone) == pytest.approx(
+        0.53e6, rel=0.02
+    )
+    valid = QualityNetwork(ModelConfig(normalisation="none", head="valid"), 5, 128)
+    assert weights(valid.backbone) == pytest.approx(33.95e6, rel=0.01)
 
 
 def test_the_heads_are_those_of_section_3_3():
-    judge = Discriminator(ModelConfig(), 24, 64)
-    assert judge.discriminator.weight.shape == (1, 1024)
-    shapes = {name: [p.shape for p in part.parameters() if p.ndim == 2] for name, part in judge.named_children()}
+    quality_network = QualityNetwork(ModelConfig(), 24, 64)
+    assert quality_network.discriminator.weight.shape == (1, 1024)
+    shapes = {
+        name: [p.shape for p in part.parameters() if p.ndim == 2] for name, part in quality_network.named_children()
+    }
     assert shapes["classifier"] == [(128, 1024), (24, 128)]
     assert shapes["evaluator"] == [(128, 1024), (1, 128)]
 
@@ -251,10 +255,10 @@ def test_views_are_made_once_and_a_judge_sees_in_them_what_it_sees_in_the_crops(
         return local_mean(images)
 
     monkeypatch.setattr(layers, "local_mean", counted)
-    judge = Discriminator(ModelConfig(**SMALL, normalisation=kind), 5, 32).eval()
+    quality_network = QualityNetwork(ModelConfig(**SMALL, normalisation=kind), 5, 32).eval()
     images = torch.rand(2, 3, 32, 32, requires_grad=True)
     views = Views(images)
-    alone, shared = judge(images).quality, judge(views).quality
+    alone, shared = quality_network(images).quality, quality_network(views).quality
     assert torch.equal(alone, shared)
     (expected,) = torch.autograd.grad(alone.sum() + images.square().sum() + Views(images).contrast.sum(), images)
     made.clear()

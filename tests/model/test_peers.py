@@ -10,17 +10,17 @@ from torch import nn
 import studies.peers
 from gada_ray import TrainingConfig, gada
 from gada_ray.config import ConfigError, ModelConfig, with_values
-from gada_ray.model.discriminator import Discriminator
-from gada_ray.model.peers import DiqamTrunk, KangTrunk
-from gada_ray.store import Store
+from gada_ray.model.peers import DiqamBackbone, KangBackbone
+from gada_ray.model.quality_network import QualityNetwork
 from gada_ray.study.definition import make_plan
-from gada_ray.trial import run_trial
+from gada_ray.trials.run import run_trial
+from gada_ray.trials.store import Store
 from tests.toy import tiny, toy_dataset, toy_trial
 
 
-def judge(network: str, normalisation: str = "mscn", px: int = 32) -> Discriminator:
+def quality_network(network: str, normalisation: str = "mscn", px: int = 32) -> QualityNetwork:
     config = ModelConfig.model_validate({"network": network, "normalisation": normalisation})
-    return Discriminator(config, 5, px).eval()
+    return QualityNetwork(config, 5, px).eval()
 
 
 def weights(*parts: nn.Module) -> int:
@@ -31,38 +31,38 @@ def weights(*parts: nn.Module) -> int:
     ("network", "normalisation", "published"), [("kang", "mscn", 0.72e6), ("diqam", "none", 5.0e6)]
 )
 def test_the_number_of_weights_is_the_published_one(network: str, normalisation: str, published: float) -> None:
-    built = judge(network, normalisation)
-    assert weights(built.trunk, built.evaluator) == pytest.approx(published, rel=0.01)
+    built = quality_network(network, normalisation)
+    assert weights(built.backbone, built.evaluator) == pytest.approx(published, rel=0.01)
 
 
 def test_kangs_network_has_his_layers() -> None:
     """50 kernels of 7x7, their maxima and minima over 26x26 places, 800 and 800 units."""
-    built = judge("kang")
-    assert weights(built.trunk) == 50 * 7 * 7 + 50
+    built = quality_network("kang")
+    assert weights(built.backbone) == 50 * 7 * 7 + 50
     assert weights(built.evaluator) == 100 * 800 + 800 + 800 * 800 + 800 + 800 + 1
-    assert isinstance(built.trunk, KangTrunk)
+    assert isinstance(built.backbone, KangBackbone)
     images = torch.rand(2, 3, 32, 32)
-    (maps,) = built.trunk.maps(images)
+    (maps,) = built.backbone.maps(images)
     assert maps.shape == (2, 50, 26, 26)
-    features = built.trunk(images)
+    features = built.backbone(images)
     assert torch.equal(features, torch.cat([maps.flatten(2).max(2)[0], maps.flatten(2).min(2)[0]], 1))
 
 
 def test_diqam_has_ten_convolutions_of_3x3_and_halves_five_times() -> None:
-    built = judge("diqam", "none")
-    assert isinstance(built.trunk, DiqamTrunk)
-    convolutions = [module for module in built.trunk.modules() if isinstance(module, nn.Conv2d)]
+    built = quality_network("diqam", "none")
+    assert isinstance(built.backbone, DiqamBackbone)
+    convolutions = [module for module in built.backbone.modules() if isinstance(module, nn.Conv2d)]
     assert [layer.out_channels for layer in convolutions] == [32, 32, 64, 64, 128, 128, 256, 256, 512, 512]
     assert {layer.kernel_size for layer in convolutions} == {(3, 3)}
-    assert [maps.shape[-1] for maps in built.trunk.maps(torch.rand(1, 3, 32, 32))] == [16, 8, 4, 2, 1]
+    assert [maps.shape[-1] for maps in built.backbone.maps(torch.rand(1, 3, 32, 32))] == [16, 8, 4, 2, 1]
 
 
 @pytest.mark.parametrize("network", ["kang", "diqam"])
 @pytest.mark.parametrize("px", [32, 48])
-def test_every_head_works_on_other_trunks_and_crop_sizes(network: str, px: int) -> None:
-    built = judge(network, "both", px)
-    judgement = built(torch.rand(3, 3, px, px))
-    assert (judgement.quality.shape, judgement.distortion.shape) == ((3,), (3, 5))
+def test_every_head_works_on_other_backbones_and_crop_sizes(network: str, px: int) -> None:
+    built = quality_network(network, "both", px)
+    outputs = built(torch.rand(3, 3, px, px))
+    assert (outputs.quality.shape, outputs.distortion.shape) == ((3,), (3, 5))
     torch.manual_seed(0)
     images = torch.rand(3, 3, px, px)
     assert torch.allclose(built(images).quality, built.evaluate(images)[0])
@@ -88,7 +88,7 @@ def run(config: TrainingConfig, folder) -> bytes:
 
 @pytest.mark.parametrize("network", ["kang", "diqam"])
 @pytest.mark.slow
-def test_gada_trains_other_trunks_and_dropout_draws_the_same_again(tmp_path, network: str) -> None:
+def test_gada_trains_other_backbones_and_dropout_draws_the_same_again(tmp_path, network: str) -> None:
     config = tiny({"model.network": network, "data.crop_px": 32}, gada(2, 2, 1))
     first = run(config, tmp_path / "a")
     torch.manual_seed(1234)
@@ -97,8 +97,10 @@ def test_gada_trains_other_trunks_and_dropout_draws_the_same_again(tmp_path, net
 
 def test_the_study_gives_every_network_the_same_steps() -> None:
     plan = make_plan("peers", studies.peers.STUDY, "small", "demo", {})
-    assert {level.config.steps for level in plan.levels} == {1000}
-    assert len({level.config.data.batch * level.config.data.crop_px**2 for level in plan.levels}) == 1, "pixels a step"
-    by_name = {level.name: level.config for level in plan.levels}
+    assert {variant.config.steps for variant in plan.variants} == {1000}
+    assert len({variant.config.data.batch * variant.config.data.crop_px**2 for variant in plan.variants}) == 1, (
+        "pixels a step"
+    )
+    by_name = {variant.name: variant.config for variant in plan.variants}
     assert not by_name["CNN of Kang"].uses_references and not by_name["DIQaM-NR"].uses_references
     assert {c.data.crop_px for n, c in by_name.items() if "Kang" in n or "DIQaM" in n} == {32}

@@ -21,10 +21,10 @@ from gada_ray import Preset, Study, TrainingConfig, direct
 from gada_ray.data.dataset import IqaDataset
 from gada_ray.data.splits import make_splits
 from gada_ray.running import runner
-from gada_ray.store import Result, Store
 from gada_ray.study.definition import data_selections, make_plan
 from gada_ray.study.search import Job, Search
-from gada_ray.trial import Execution, Report, Trial, run_trial
+from gada_ray.trials.run import Execution, Report, Trial, run_trial
+from gada_ray.trials.store import Result, Store
 from tests import faults
 from tests.toy import tiny, toy_dataset
 
@@ -91,13 +91,13 @@ def gone(node_id: str) -> bool:
 
 
 def study(
-    levels: int, dataset: IqaDataset, store: Store, on_done: Callable[[Job, Result | None, bool], None]
+    variants: int, dataset: IqaDataset, store: Store, on_done: Callable[[Job, Result | None, bool], None]
 ) -> Search:
-    """A study of some levels, with trainings as short as can be."""
-    values = {str(level): {"rates.evaluator": 1e-4 * (1 + level)} for level in range(levels)}
+    """A study of some variants, with trainings as short as can be."""
+    values = {str(variant): {"rates.evaluator": 1e-4 * (1 + variant)} for variant in range(variants)}
     presets, base = {"p": Preset(cost="", splits=SPLITS)}, tiny(config=TrainingConfig(phases=(direct(2),)))
-    plan = make_plan("cluster", Study(question="?", base=base, levels=values, presets=presets), "p", "toy", {})
-    places = list(data_selections(plan.levels))
+    plan = make_plan("cluster", Study(question="?", base=base, variants=values, presets=presets), "p", "toy", {})
+    places = list(data_selections(plan.variants))
     splits = {place: make_splits(dataset.references, SPLITS) for place in places}
     return Search(plan, splits, dict.fromkeys(places, dataset.fingerprint), store.result, on_done)
 
@@ -220,10 +220,12 @@ def test_trials_that_no_node_can_hold_are_refused_and_shares_of_gpus_are_counted
         runner.ResourceError, match=rf"no node can hold one: the cluster has {nodes} x 1 CPUs and 0 GPUs"
     ):
         runner.connect(None, runner.Resources(cpus=2))
-    wish = runner.Resources(cpus=0.1, gpus=0.15)
+    requested = runner.Resources(cpus=0.1, gpus=0.15)
     node = cluster.add_node(**{**EACH, "num_cpus": 2}, num_gpus=2)
     try:
-        assert runner.connect(None, wish) == 12, "6 on each of two GPUs, though 13 shares of .15 add up to less than 2"
+        assert runner.connect(None, requested) == 12, (
+            "6 on each of two GPUs, though 13 shares of .15 add up to less than 2"
+        )
         with pytest.raises(runner.ResourceError, match=r"asks for 0\.1 CPUs and 3 GPUs"):
             runner.connect(None, runner.Resources(cpus=0.1, gpus=3))
     finally:

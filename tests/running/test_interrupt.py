@@ -27,7 +27,7 @@ TABLE = "tables/normalisation-smoke-manifest.csv"
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
 
 
-def test_a_signal_is_noted_while_trials_run_and_raised_elsewhere(handlers):
+def test_a_signal_is_noted_while_trials_run_and_raised_cross_dataset(handlers):
     interruption = Interruption()
     interruption.listen()
     with interruption.noted():

@@ -12,7 +12,7 @@ import pytest
 
 from gada_ray.running import lock
 from gada_ray.running.lock import Holder, LockedError, only_driver
-from gada_ray.store import StoreError
+from gada_ray.trials.store import StoreError
 
 HOLDER = """
 import sys, time

@@ -21,8 +21,8 @@ from ray.exceptions import RayActorError, RayTaskError
 from analysis.report import study_report
 from gada_ray.running import cluster as clusters
 from gada_ray.running import runner
-from gada_ray.store import RefusedError, Store, unusable
 from gada_ray.tracking import runs
+from gada_ray.trials.store import RefusedError, Store, unusable
 from tests import inline
 from tests.conftest import Done
 from tests.helpers_manifest import make_manifest
@@ -65,7 +65,7 @@ def runs_of(storage, study: str, kind: str):
 
 
 @pytest.mark.ray
-def test_a_study_trains_every_level_on_every_split_once_and_its_second_run_trains_nothing(
+def test_a_study_trains_every_variant_on_every_split_once_and_its_second_run_trains_nothing(
     command, monkeypatch, tmp_path
 ):
     storage = tmp_path / "runs"
@@ -80,7 +80,7 @@ def test_a_study_trains_every_level_on_every_split_once_and_its_second_run_train
     assert "toy" in text and "2 splits" in text and "distortion's mean" in text
     table = pd.read_csv(storage / "tables" / "patch_size-smoke-manifest.csv")
     scores = [r.metrics["srocc"] for r in results if r and r.config.data.crop_px == 32]
-    assert table.set_index("level").loc["32 px", "srocc_mean"] == pytest.approx(sum(scores) / 2)
+    assert table.set_index("variant").loc["32 px", "srocc_mean"] == pytest.approx(sum(scores) / 2)
 
     configurations, splits = runs_of(storage, "patch_size", "configuration"), runs_of(storage, "patch_size", "split")
     assert {run.info.run_name for run in configurations} == {"32 px", "64 px"}
@@ -167,7 +167,7 @@ def test_a_broken_checkpoint_is_told_and_a_trial_that_always_breaks_off_is_given
     text = command(*study, code=1).out
     assert f"{cut_off / 'checkpoint.pt'} is cut off" in text and "the trial starts again" in text
     assert text.count("broke off, goes on from its last checkpoint: ") == runner.RETRIES
-    assert f"given up after {runner.RETRIES + 1} attempts that came no further: " in text
+    assert f"pruned after {runner.RETRIES + 1} attempts that came no further: " in text
     assert f"Is a directory: '{unreadable / 'checkpoint.pt'}'" in text
     assert (cut_off / "result.json").exists() and not (unreadable / "result.json").exists()
     assert (whole / "result.json").read_bytes() == before
@@ -198,7 +198,7 @@ def test_a_trial_is_started_again_while_it_gets_further_and_preemption_is_not_he
     search.done.assert_not_called()
     attempt(died, steps=10)
     search.done.assert_called_once_with(job, None)
-    assert messages[-1].startswith(f"given up after {runner.RETRIES + 1} attempts that came no further: ")
+    assert messages[-1].startswith(f"pruned after {runner.RETRIES + 1} attempts that came no further: ")
 
 
 def test_a_storage_that_refuses_a_worker_ends_the_study_by_the_workers_error(tmp_path):
@@ -296,7 +296,7 @@ def test_finished_trials_are_tested_on_other_databases_without_training_and_with
     assert "Trained here, tested there" in text
     path = tmp_path / "runs/tables/normalisation-smoke-manifest-elsewhere.csv"
     frame = pd.read_csv(path)
-    assert set(frame["level"]) == {"none", "mscn", "both"} and set(frame["split"]) == {0, 1}
+    assert set(frame["variant"]) == {"none", "mscn", "both"} and set(frame["split"]) == {0, 1}
     assert set(frame["images"]) == {"all", "all without shared scenes", "dark", "noise"}
     assert set(frame.loc[frame["images"] == "all", "n"]) == {56}
     results = [Store(tmp_path / "runs").result(folder.name) for folder in (tmp_path / "runs/trials").iterdir()]
@@ -317,4 +317,4 @@ def test_finished_trials_are_tested_on_other_databases_without_training_and_with
     assert {"splits.json", "elsewhere.csv"} <= names
     later = study_report(uri, "normalisation", tmp_path / "later")  # knows it from MLflow alone
     table = next(file for file in later if file.name == "elsewhere.csv")
-    assert set(pd.read_csv(table)["level"]) == {"none", "mscn", "both"}
+    assert set(pd.read_csv(table)["variant"]) == {"none", "mscn", "both"}

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from gada_ray import cgroups
 from gada_ray.running import cluster, slots
+from gada_ray.system import cgroups
 
 
 @pytest.mark.parametrize(

@@ -27,8 +27,8 @@ def clock(monkeypatch):
     return made
 
 
-def watched(levels=1, splits=5, cost=work):
-    searching = search(study({str(n): {"losses.l1_weight": 1.0 + n} for n in range(levels)}, splits=splits))
+def watched(variants=1, splits=5, cost=work):
+    searching = search(study({str(n): {"losses.l1_weight": 1.0 + n} for n in range(variants)}, splits=splits))
     shown = io.StringIO()
     status = Status(Console(file=shown, width=200), "toy", searching.waiting, lambda: searching.planned, "1 GPU", cost)
     return searching, status, shown

@@ -8,7 +8,7 @@ import pytest
 
 from gada_ray.running import views
 from gada_ray.study.definition import make_plan
-from gada_ray.tracking.address import default_uri, option
+from gada_ray.tracking.uri import default_uri, option
 from tests.study.test_search import study
 
 

@@ -37,8 +37,8 @@ def photographs(*pictures):
 
 def plan(values=None, extra="f" * 64):
     presets = {"p": Preset(cost="-", splits=2, values=TINY)}
-    levels = {"with": {"phases.augmentation.generated_from": "extra"}, "few": values or {}}
-    return make_plan("toy", Study(question="?", base=gada(3, 2, 1), levels=levels, presets=presets), "p", "toy", {},
+    variants = {"with": {"phases.augmentation.generated_from": "extra"}, "few": values or {}}
+    return make_plan("toy", Study(question="?", base=gada(3, 2, 1), variants=variants, presets=presets), "p", "toy", {},
                      extra=extra)  # fmt: skip
 
 
@@ -102,8 +102,8 @@ def test_photographs_that_are_smaller_than_a_crop_are_named(monkeypatch):
 
 
 def searched(values):
-    presets = {"p": Preset(cost="-", splits=2, values=TINY, space=values, proposals=2)}
-    of = Study(question="?", base=with_values(gada(3, 2, 1), TINY), levels={"a": {}}, presets=presets)
+    presets = {"p": Preset(cost="-", splits=2, values=TINY, space=values, candidates=2)}
+    of = Study(question="?", base=with_values(gada(3, 2, 1), TINY), variants={"a": {}}, presets=presets)
     return make_plan("toy", of, "p", "toy", {})
 
 
@@ -116,18 +116,18 @@ def test_images_that_are_smaller_than_a_crop_that_may_be_proposed_are_refused(mo
             load(searched({"data.crop_px": Choice(16, largest + 8)}), None)
 
 
-def test_levels_that_divide_other_references_are_refused_before_anything_is_trained(monkeypatch):
+def test_variants_that_divide_other_references_are_refused_before_anything_is_trained(monkeypatch):
     whole = toy_dataset()
     fewer = replace(whole, references=("another", *whole.references[1:]))
     monkeypatch.setattr(inputs, "load_dataset", lambda _, __, config: fewer if config.dmos == "realigned" else whole)
-    with pytest.raises(StudyError, match="few of study 'toy' have other references than level 'plain'"):
+    with pytest.raises(StudyError, match="few of study 'toy' have other references than variant 'plain'"):
         inputs.load_data(two({"data.dmos": "realigned"}), None)
     assert inputs.load_data(two({}), None)
 
 
 def two(values):
     presets = {"p": Preset(cost="-", splits=2, values=TINY)}
-    of = Study(question="?", base=gada(3, 2, 1), levels={"plain": {}, "few": values}, presets=presets)
+    of = Study(question="?", base=gada(3, 2, 1), variants={"plain": {}, "few": values}, presets=presets)
     return make_plan("toy", of, "p", "toy", {})
 
 
@@ -140,8 +140,8 @@ def test_where_data_come_from_is_the_same_from_every_folder(monkeypatch, tmp_pat
 
 
 def test_more_rated_images_than_there_are_is_refused_before_anything_is_trained(monkeypatch):
-    with pytest.raises(DataError, match=r"data\.rated_images is 46, but a training part of toy has 45 images"):
-        loaded(monkeypatch, photographs(np.zeros((40, 40, 3), np.uint8)), {"data.rated_images": 46})
+    with pytest.raises(DataError, match=r"data\.labelled_images is 46, but a training part of toy has 45 images"):
+        loaded(monkeypatch, photographs(np.zeros((40, 40, 3), np.uint8)), {"data.labelled_images": 46})
 
 
 def test_a_folder_of_photographs_is_read_in_the_order_of_names_and_other_files_are_left_alone(tmp_path):

@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import pytest
 
-from gada_ray import SMOKE, Choice, DataConfig, LogUniform, devices, direct, gada, with_values
+from gada_ray import SMOKE, Choice, DataConfig, LogUniform, direct, gada, with_values
 from gada_ray.data import load_dataset
 from gada_ray.study import timing
 from gada_ray.study.definition import make_plan
 from gada_ray.study.price import Price, from_past, price, rest_kind, step_kind, work
 from gada_ray.study.timing import probe
-from gada_ray.trial import Execution
+from gada_ray.system import devices
+from gada_ray.trials.run import Execution
 from tests.study.test_search import result, search, study
 from tests.toy import TINY, toy_dataset
 
@@ -53,10 +54,10 @@ def test_a_probe_times_every_kind_of_step_once_and_keeps_nothing():
     assert probe(longer, dataset, 80, Execution(), seconds) == {}
 
 
-def test_a_trials_memory_is_measured_by_the_steps_of_all_levels_with_the_largest_batch_that_is_searched(monkeypatch):
-    levels = {"direct": {"phases": (direct(4),)}, "GADA": {}, "other rates": {"rates.generator": 1e-4}}
+def test_a_trials_memory_is_measured_by_the_steps_of_all_variants_with_the_largest_batch_that_is_searched(monkeypatch):
+    variants = {"direct": {"phases": (direct(4),)}, "GADA": {}, "other rates": {"rates.generator": 1e-4}}
     batches = {"data.batch": Choice(2, 4, 6), "rates.evaluator": LogUniform(1e-4, 1e-3)}
-    plan = make_plan("toy", study(levels, proposals=2, space=batches), "smoke", "toy", {})
+    plan = make_plan("toy", study(variants, candidates=2, space=batches), "smoke", "toy", {})
     timed: list[str] = []
 
     def noted(*args):
@@ -67,8 +68,8 @@ def test_a_trials_memory_is_measured_by_the_steps_of_all_levels_with_the_largest
     monkeypatch.setattr(timing, "probe", noted)
     monkeypatch.setattr(devices, "reserved_mb", lambda device: 100.0 * len(timed))
     dataset = toy_dataset()
-    peak = timing.peak_mb([(level.largest, dataset) for level in plan.levels], Execution())
-    six = [with_values(level.config, {"data.batch": 6}) for level in plan.levels]
+    peak = timing.peak_mb([(variant.largest, dataset) for variant in plan.variants], Execution())
+    six = [with_values(variant.config, {"data.batch": 6}) for variant in plan.variants]
     kinds = {step_kind(config, number) for config in six for number in range(len(config.phases))}
     assert len(kinds) == 4, "the baseline's, and those of three phases"
     assert sorted(timed) == sorted({*kinds, rest_kind(six[0])}), "each once"
@@ -84,15 +85,15 @@ def test_photographs_and_the_pixels_of_a_judge_count_in_a_trials_memory(monkeypa
     monkeypatch.setattr(timing, "probe", lambda *_: {})
     monkeypatch.setattr(devices, "reserved_mb", lambda device: 100.0)
     dataset = toy_dataset()
-    judged = with_values(one, {"evaluation.judge_steps": 5})
+    judged = with_values(one, {"evaluation.independent_evaluator_steps": 5})
     assert timing.peak_mb([(one, dataset)], Execution()) == 100.0
     assert timing.peak_mb([(judged, dataset)], Execution()) == 100.0 + dataset.pixels.nbytes / 2**20
 
 
-def test_past_trials_price_steps_that_other_levels_share_and_not_those_of_other_devices():
+def test_past_trials_price_steps_that_other_variants_share_and_not_those_of_other_devices():
     one = with_values(gada(10, 10, 10), TINY)
     two = with_values(one, {"phases": one.phases[:2], "phases.augmentation.steps": 30})
-    (job, *_) = search(study(levels={"a": {}})).waiting
+    (job, *_) = search(study(variants={"a": {}})).waiting
     record = result(job, 0.5).model_copy(update={"config": one})
     # Phase 1 was taken over, so that only another trial tells what it costs.
     run = record.run.model_copy(

@@ -9,31 +9,31 @@ import pytest
 from gada_ray import Choice, LogUniform, Preset, Study, direct, finetuning, gada
 from gada_ray.config import TrainingConfig
 from gada_ray.data.splits import make_splits
-from gada_ray.store import DatasetRecord, FoldRecord, Result, RunRecord
 from gada_ray.study.definition import StudyError, data_selections, make_plan
 from gada_ray.study.racing import Racing
 from gada_ray.study.results import table
 from gada_ray.study.search import OBJECTIVE, Configuration, Job, Search
+from gada_ray.trials.store import DatasetRecord, FoldRecord, Result, RunRecord
 from tests.toy import TINY
 
 REFERENCES = [f"r{number:02d}" for number in range(15)]
 
 
-def study(levels=None, proposals=0, space=None, splits=3, **more):
-    size = Preset(cost="nothing", splits=splits, values=TINY, space=space or {}, proposals=proposals)
-    levels = levels or {"a": {}, "b": {"data.batch": 8}}
-    return Study(question="?", base=gada(3, 2, 1), levels=levels, presets={"smoke": size}, **more)
+def study(variants=None, candidates=0, space=None, splits=3, **more):
+    size = Preset(cost="nothing", splits=splits, values=TINY, space=space or {}, candidates=candidates)
+    variants = variants or {"a": {}, "b": {"data.batch": 8}}
+    return Study(question="?", base=gada(3, 2, 1), variants=variants, presets={"smoke": size}, **more)
 
 
 def search(of, known=lambda signature: None, racing=True, **callbacks):
     plan = make_plan("toy", of, "smoke", "toy", {}, racing=racing)
-    places = list(data_selections(plan.levels))
+    places = list(data_selections(plan.variants))
     splits = {place: make_splits(REFERENCES, plan.splits) for place in places}
     return Search(plan, splits, dict.fromkeys(places, "f" * 64), known, **callbacks)
 
 
 def result(job, score, status="finished"):
-    trial, metrics = job.trial, {"srocc": score, "lcc": score} if status == "finished" else {}
+    trial, metrics = job.trial, {"srocc": score, "plcc": score} if status == "finished" else {}
     record = DatasetRecord(
         name="t", labels="t", direction="lower_is_better", score_range=(0, 1), fingerprint="f", images=1, references=1
     )
@@ -78,10 +78,10 @@ def play(of, workers=1, pick=0, score=quality, known=None, racing=True, **callba
 RATE = {"rates.evaluator": LogUniform(1e-5, 1e-1)}
 
 
-def test_a_grid_trains_every_level_on_every_split_once():
+def test_a_grid_trains_every_variant_on_every_split_once():
     _, done, _ = play(study(), workers=2)
-    assert sorted((job.run.level, job.trial.fold.split) for job in done) == [
-        (level, split) for level in "ab" for split in range(3)
+    assert sorted((job.run.variant, job.trial.fold.split) for job in done) == [
+        (variant, split) for variant in "ab" for split in range(3)
     ]
     assert {job.trial.fold.scored_on for job in done} == {"test"}
 
@@ -92,7 +92,7 @@ def test_the_store_is_asked_once_for_every_trial_however_many_wait():
     def known(signature: str) -> None:
         asked.append(signature)
 
-    of = study({str(level): {"losses.l1_weight": 1.0 + level} for level in range(10)}, splits=6)
+    of = study({str(variant): {"losses.l1_weight": 1.0 + variant} for variant in range(10)}, splits=6)
     searching, todo = search(of, known), []
     while (job := searching.next()) is not None:
         searching.done(job, result(job, 0.5))
@@ -103,11 +103,11 @@ def test_the_store_is_asked_once_for_every_trial_however_many_wait():
 
 @pytest.mark.parametrize(("workers", "pick"), [(1, 0), (3, 0), (3, 2), (20, 7)])
 def test_proposals_depend_neither_on_the_workers_nor_on_which_trial_ends_first(workers, pick):
-    of = study({"a": {}}, proposals=9, space=RATE, splits=5)
+    of = study({"a": {}}, candidates=9, space=RATE, splits=5)
     first, _, _ = play(of)
     other, _, _ = play(of, workers, pick)
     for one, two in zip(first.configurations(), other.configurations(), strict=True):
-        assert (one.run.values, one.results.keys(), one.given_up) == (two.run.values, two.results.keys(), two.given_up)
+        assert (one.run.values, one.results.keys(), one.pruned) == (two.run.values, two.results.keys(), two.pruned)
 
 
 @pytest.mark.parametrize("pick", [1, 3, 7])
@@ -129,18 +129,18 @@ def test_a_job_that_broke_off_is_the_next_to_start():
 
 
 def test_a_search_that_was_cut_off_goes_on_with_the_same_proposals_and_trains_nothing_twice():
-    of = study({"a": {}}, proposals=6, space=RATE)
+    of = study({"a": {}}, candidates=6, space=RATE)
     whole, done, store = play(of)
     half = dict(list(store.items())[: len(store) // 2])
     again, rest, _ = play(of, workers=3, known=half)
     assert len(rest) == len(done) - len(half)
     assert [c.run.values for c in again.configurations()] == [c.run.values for c in whole.configurations()]
     nothing, trained, _ = play(of, known=store)
-    assert not trained and nothing.levels[0].tested and nothing.levels[0].tested.complete
+    assert not trained and nothing.variants[0].tested and nothing.variants[0].tested.complete
 
 
 def test_a_search_scores_on_validation_references_and_never_sees_a_test_reference():
-    _, done, _ = play(study({"a": {}}, proposals=3, space=RATE))
+    _, done, _ = play(study({"a": {}}, candidates=3, space=RATE))
     tests = {split.index: set(split.test) for split in make_splits(REFERENCES, 3)}
     for job in done:
         seen = set(job.trial.fold.train) | set(job.trial.fold.held_out)
@@ -151,31 +151,31 @@ def test_a_search_scores_on_validation_references_and_never_sees_a_test_referenc
             assert set(job.trial.fold.held_out) == tests[job.trial.fold.split]
 
 
-def test_the_first_proposal_is_the_levels_own_and_the_best_one_is_tested():
-    searching, done, _ = play(study({"a": {}}, proposals=12, space=RATE), racing=False)
-    level = searching.levels[0]
-    assert level.proposed[0].run.config.rates.evaluator == 5e-4
-    best = max(level.proposed, key=lambda c: c.mean)
+def test_the_first_proposal_is_the_variants_own_and_the_best_one_is_tested():
+    searching, done, _ = play(study({"a": {}}, candidates=12, space=RATE), racing=False)
+    variant = searching.variants[0]
+    assert variant.proposed[0].run.config.rates.evaluator == 5e-4
+    best = max(variant.proposed, key=lambda c: c.mean)
     tested = [job for job in done if job.run.stage == "test"]
     assert {job.trial.config for job in tested} == {best.run.config}
     assert len(tested) == 3
 
 
-def test_levels_that_are_not_searched_keep_their_values():
-    _, done, _ = play(study(proposals=2, space=RATE, searched=("b",)))
-    assert {job.run.stage for job in done if job.run.level == "a"} == {"test"}
-    assert {job.run.stage for job in done if job.run.level == "b"} == {"test", "search"}
+def test_variants_that_are_not_searched_keep_their_values():
+    _, done, _ = play(study(candidates=2, space=RATE, searched=("b",)))
+    assert {job.run.stage for job in done if job.run.variant == "a"} == {"test"}
+    assert {job.run.stage for job in done if job.run.variant == "b"} == {"test", "search"}
 
 
 def test_a_diverged_configuration_is_told_as_failed_and_never_wins():
     def score(job):
         return "diverged" if job.trial.config.rates.evaluator > 1e-4 else quality(job)
 
-    searching, _, _ = play(study({"a": {}}, proposals=8, space=RATE), score=score)
-    level = searching.levels[0]
-    states = {trial.state.name for trial in level.study.trials}
+    searching, _, _ = play(study({"a": {}}, candidates=8, space=RATE), score=score)
+    variant = searching.variants[0]
+    states = {trial.state.name for trial in variant.study.trials}
     assert states == {"COMPLETE", "FAIL"}
-    assert level.best and level.best.run.config.rates.evaluator <= 1e-4
+    assert variant.best and variant.best.run.config.rates.evaluator <= 1e-4
 
 
 def test_a_proposal_that_lacks_a_split_never_wins_however_well_it_does_on_the_others():
@@ -184,74 +184,74 @@ def test_a_proposal_that_lacks_a_split_never_wins_however_well_it_does_on_the_ot
             return None if job.trial.fold.split == 1 else 0.999
         return quality(job)
 
-    searching, done, _ = play(study({"a": {}}, proposals=6, space=RATE), score=score, racing=False)
-    level = searching.levels[0]
-    assert max(level.proposed[2].scores) == 0.999 and level.proposed[2].failed
-    assert level.best is not None and level.best.run.number != 2
-    assert {job.trial.config for job in done if job.run.stage == "test"} == {level.best.run.config}
+    searching, done, _ = play(study({"a": {}}, candidates=6, space=RATE), score=score, racing=False)
+    variant = searching.variants[0]
+    assert max(variant.proposed[2].scores) == 0.999 and variant.proposed[2].failed
+    assert variant.best is not None and variant.best.run.number != 2
+    assert {job.trial.config for job in done if job.run.stage == "test"} == {variant.best.run.config}
 
 
-def test_a_level_without_any_finished_proposal_has_no_winner_and_ends():
-    searching, done, _ = play(study({"a": {}}, proposals=3, space=RATE), score=lambda job: None)
-    assert searching.finished and searching.levels[0].best is None
+def test_a_variant_without_any_finished_proposal_has_no_winner_and_ends():
+    searching, done, _ = play(study({"a": {}}, candidates=3, space=RATE), score=lambda job: None)
+    assert searching.finished and searching.variants[0].best is None
     assert {job.run.stage for job in done} == {"search"}
 
 
 def test_a_lost_race_stops_a_proposal_and_optuna_is_told_the_mean_so_far():
-    given_up: list[Configuration] = []
-    of = study({"a": {}}, proposals=12, space=RATE, splits=10)
-    searching, done, _ = play(of, on_given_up=given_up.append)
+    pruned: list[Configuration] = []
+    of = study({"a": {}}, candidates=12, space=RATE, splits=10)
+    searching, done, _ = play(of, on_pruned=pruned.append)
     full, everything, _ = play(of, racing=False)
-    assert given_up and len(done) < len(everything)
-    level = searching.levels[0]
-    for configuration in given_up:
+    assert pruned and len(done) < len(everything)
+    variant = searching.variants[0]
+    for configuration in pruned:
         assert 4 <= len(configuration.results) < 10
         assert configuration.run.splits == tuple(
             job.trial.fold.split for job in configuration.jobs[: len(configuration.results)]
         )
-        told = level.study.trials[configuration.run.number].value
+        told = variant.study.trials[configuration.run.number].value
         assert told == pytest.approx(np.mean([r.metrics[OBJECTIVE] for r in configuration.results.values() if r]))
-    assert level.best and level.best.complete and not level.best.given_up
-    assert not any(configuration.given_up for configuration in full.configurations())
+    assert variant.best and variant.best.complete and not variant.best.pruned
+    assert not any(configuration.pruned for configuration in full.configurations())
     assert searching.planned == len(done)
 
 
 def test_all_proposals_see_the_splits_in_one_order():
-    searching, _, _ = play(study({"a": {}}, proposals=5, space=RATE, splits=8))
-    orders = {tuple(job.trial.fold.split for job in c.jobs) for c in searching.levels[0].proposed}
+    searching, _, _ = play(study({"a": {}}, candidates=5, space=RATE, splits=8))
+    orders = {tuple(job.trial.fold.split for job in c.jobs) for c in searching.variants[0].proposed}
     assert len(orders) == 1
 
 
 def test_a_trial_waits_for_one_that_trains_its_first_phases():
     one, two = direct(3), finetuning(2)
-    levels = {"short": {"phases": (one,)}, "long": {"phases": (one, two)}}
-    searching = search(dataclasses.replace(study(levels, splits=1), base=TrainingConfig(phases=(one,))))
+    variants = {"short": {"phases": (one,)}, "long": {"phases": (one, two)}}
+    searching = search(dataclasses.replace(study(variants, splits=1), base=TrainingConfig(phases=(one,))))
     short = searching.next()
-    assert short is not None and short.run.level == "short"
+    assert short is not None and short.run.variant == "short"
     assert searching.next() is None and not searching.finished
     searching.done(short, result(short, 0.5))
     following = searching.next()
-    assert following is not None and following.run.level == "long"
+    assert following is not None and following.run.variant == "long"
 
 
-def test_two_levels_that_are_the_same_trial_train_it_once():
+def test_two_variants_that_are_the_same_trial_train_it_once():
     _, done, store = play(study({"a": {}, "b": {"data.batch": 4}}), workers=4, known={})
     assert len(store) == 3
     assert len(done) == 3
 
 
 def test_choices_can_be_searched():
-    _, done, _ = play(study({"a": {}}, proposals=4, space={"model.norm": Choice("batch", "instance")}))
+    _, done, _ = play(study({"a": {}}, candidates=4, space={"model.norm": Choice("batch", "instance")}))
     assert {job.trial.config.model.norm for job in done} == {"batch", "instance"}
 
 
 def test_a_setting_that_the_study_varies_is_refused():
     for values in ({"data.batch": 5}, {"rates.evaluator": 1e-3}):
         with pytest.raises(StudyError, match="itself"):
-            make_plan("toy", study(proposals=1, space=RATE), "smoke", "toy", values)
+            make_plan("toy", study(candidates=1, space=RATE), "smoke", "toy", values)
 
 
 def test_racing_can_be_set_by_the_study():
-    strict = study({"a": {}}, proposals=12, space=RATE, splits=10, racing=Racing(first=8))
+    strict = study({"a": {}}, candidates=12, space=RATE, splits=10, racing=Racing(first=8))
     searching, _, _ = play(strict)
-    assert all(len(c.results) >= 8 for c in searching.levels[0].proposed)
+    assert all(len(c.results) >= 8 for c in searching.variants[0].proposed)

@@ -17,7 +17,7 @@ RATE = {"rates.evaluator": LogUniform(1e-5, 1e-1)}
 
 
 def searched() -> Search:
-    made: Search = search(study({"a": {}, "b": {"data.batch": 8}}, proposals=16, space=RATE, splits=10))
+    made: Search = search(study({"a": {}, "b": {"data.batch": 8}}, candidates=16, space=RATE, splits=10))
     return made
 
 
@@ -40,17 +40,17 @@ def test_the_table_is_the_same_to_the_last_bit_on_any_number_of_slots_in_any_ord
     )
     assert [c.run.values for c in one.configurations()] == [c.run.values for c in many.configurations()]
     assert alone.trainings == line.trainings, "those that count"
-    assert (alone.in_vain, alone.trainings_in_vain) == (0.0, 0)
+    assert (alone.discarded, alone.discarded_trainings) == (0.0, 0)
 
 
 def test_idle_slots_train_ahead_of_decisions_and_what_that_costs_is_counted():
     ahead = play(searched(), 64, seconds(0), quality)
-    of = search(study({"a": {}, "b": {"data.batch": 8}}, proposals=16, space=RATE, splits=10), ahead=False)
+    of = search(study({"a": {}, "b": {"data.batch": 8}}, candidates=16, space=RATE, splits=10), ahead=False)
     waiting = play(of, 64, seconds(0), quality)
     assert ahead.makespan < 0.85 * waiting.makespan
-    assert ahead.trainings_in_vain > 0 and ahead.in_vain > 0.0
-    assert waiting.trainings_in_vain == 0
-    assert ahead.utilisation + ahead.idle + ahead.in_vain / (64 * ahead.makespan) == pytest.approx(1.0)
+    assert ahead.discarded_trainings > 0 and ahead.discarded > 0.0
+    assert waiting.discarded_trainings == 0
+    assert ahead.utilisation + ahead.idle + ahead.discarded / (64 * ahead.makespan) == pytest.approx(1.0)
 
 
 def test_a_training_that_its_race_has_made_pointless_is_ended_where_it_stands():
@@ -58,13 +58,13 @@ def test_a_training_that_its_race_has_made_pointless_is_ended_where_it_stands():
     dropped = searching.dropped
     searching.dropped = lambda job, seconds: (ended.append((job, seconds)), dropped(job, seconds))  # type: ignore
     play(searching, 64, seconds(0), quality)
-    lost = {c.run.number: c for c in searching.configurations() if c.given_up}
+    lost = {c.run.number: c for c in searching.configurations() if c.pruned}
     assert ended and all(job.run.number in lost for job, _ in ended)
-    count, total = searching.in_vain
+    count, total = searching.discarded
     assert count >= len(ended) and total >= sum(spent for _, spent in ended)
 
 
-def test_trainings_in_vain_of_an_earlier_run_change_nothing_and_are_not_counted_again():
+def test_discarded_trainings_of_an_earlier_run_change_nothing_and_are_not_counted_again():
     store = {}
     first = searched()
 
@@ -76,22 +76,22 @@ def test_trainings_in_vain_of_an_earlier_run_change_nothing_and_are_not_counted_
     play(first, 64, seconds(0), remember)
     again = searched()
     line = play(again, 1, seconds(0), lambda job: store[job.trial.signature])
-    assert line.trainings_in_vain == 0
+    assert line.discarded_trainings == 0
     assert [c.results.keys() for c in again.configurations()] == [c.results.keys() for c in first.configurations()]
 
 
 def test_the_longest_trainings_start_first_and_before_those_the_ones_that_others_wait_for():
-    levels = {"short": {}, "long": {"data.crop_px": 64}}
-    searching = search(study(levels, splits=4))
+    variants = {"short": {}, "long": {"data.crop_px": 64}}
+    searching = search(study(variants, splits=4))
     started = [searching.next() for _ in range(8)]
-    assert [job.run.level for job in started if job] == 4 * ["long"] + 4 * ["short"]
+    assert [job.run.variant for job in started if job] == 4 * ["long"] + 4 * ["short"]
 
 
 def test_a_price_changes_the_order_and_nothing_else():
     searching = search(study({"short": {}, "long": {"data.crop_px": 64}}, splits=2))
     searching.price_by(lambda config, skipped: 1.0 if config.data.crop_px == 64 else 2.0)
     started = [searching.next() for _ in range(4)]
-    assert [job.run.level for job in started if job] == ["short", "short", "long", "long"]
+    assert [job.run.variant for job in started if job] == ["short", "short", "long", "long"]
     assert searching.next() is None
 
 
@@ -101,4 +101,4 @@ def test_paper_presets_end_within_the_goal_of_their_bound_on_64_slots(name):
     line = run(plan, 64)
     bound = max(line.work / 64, run(plan, UNLIMITED).makespan)
     assert line.makespan <= 1.15 * bound
-    assert line.in_vain <= 0.15 * line.work
+    assert line.discarded <= 0.15 * line.work

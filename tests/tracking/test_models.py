@@ -23,13 +23,13 @@ from PIL import Image
 
 from gada_ray import Preset, Study
 from gada_ray.data.splits import make_splits
-from gada_ray.scoring import ModelError, Score, load
-from gada_ray.store import Store
+from gada_ray.inference.scoring import ModelError, Score, load
 from gada_ray.study.definition import Plan, data_selections, make_plan
 from gada_ray.study.search import Configuration, Search
 from gada_ray.tracking import lookup, models, runs
 from gada_ray.training import checkpoint
-from gada_ray.trial import run_trial
+from gada_ray.trials.run import run_trial
+from gada_ray.trials.store import Store
 from tests.toy import tiny, toy_dataset
 
 # MLflow 3.17 uses a loader that SQLAlchemy 2.1 deprecates.
@@ -45,7 +45,7 @@ def plan_of(splits: int = 2, **settings: object) -> Plan:
     study = Study(
         question="?",
         base=tiny(),
-        levels={"16 px": {}, "24 px": {"data.crop_px": 24}},
+        variants={"16 px": {}, "24 px": {"data.crop_px": 24}},
         presets={"smoke": Preset(cost="", splits=splits)},
     )
     return make_plan("toys", study, "smoke", "toy", settings)
@@ -53,7 +53,7 @@ def plan_of(splits: int = 2, **settings: object) -> Plan:
 
 def search_of(store: Store, plan: Plan, train: bool = True) -> tuple[Search, list[Any]]:
     entries: list[Any] = []
-    places = list(data_selections(plan.levels))
+    places = list(data_selections(plan.variants))
     search = Search(
         plan,
         dict.fromkeys(places, make_splits(DATASET.references, plan.splits)),
@@ -68,7 +68,7 @@ def search_of(store: Store, plan: Plan, train: bool = True) -> tuple[Search, lis
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory, database):
-    """A finished study of two levels and two splits, in the store and in MLflow."""
+    """A finished study of two variants and two splits, in the store and in MLflow."""
     store = Store(tmp_path_factory.mktemp("storage"))
     search, entries = search_of(store, plan_of())
     uri = database(store.root)
@@ -105,10 +105,10 @@ def logged(trained) -> list[Any]:
 
 
 def test_the_winner_has_the_highest_mean_over_splits_and_its_weights_are_of_the_first_one(trained, address):
-    means = {c.run.level: np.mean(c.scores) for c in trained.search.configurations()}
+    means = {c.run.variant: np.mean(c.scores) for c in trained.search.configurations()}
     card = load(models.fetch(address, trained.uri)).card
-    assert card.level == max(means, key=lambda level: means[level])
-    assert card.over_splits["srocc_mean"] == pytest.approx(means[card.level])
+    assert card.variant == max(means, key=lambda variant: means[variant])
+    assert card.over_splits["srocc_mean"] == pytest.approx(means[card.variant])
     assert (card.over_splits["n"], card.fold.split) == (2, 0)
     first = winner_of(trained.search).results[0]
     assert first is not None and card.signature == first.signature
@@ -116,12 +116,12 @@ def test_the_winner_has_the_highest_mean_over_splits_and_its_weights_are_of_the_
     assert card.distortions == DATASET.distortions
 
 
-def test_a_level_that_lacks_a_split_does_not_win(trained):
+def test_a_variant_that_lacks_a_split_does_not_win(trained):
     search, _ = search_of(trained.store, plan_of())
     best = winner_of(search)
     best.results[1] = None
     other = winner_of(search)
-    assert other.run.level != best.run.level
+    assert other.run.variant != best.run.variant
     other.results[0] = None
     assert models.winner(search) is None
     assert publish(trained, search) is None
@@ -137,9 +137,9 @@ def test_weights_are_those_of_the_trial_and_nothing_of_the_model_is_a_pickle(tra
     folder = models.fetch(address, trained.uri)
     scorer = load(folder)
     data = trained.store.read(scorer.card.signature, "weights.pt")
-    network = checkpoint.from_bytes(data, "weights.pt")["average"]["network"]
-    for name, value in scorer.judge.state_dict().items():
-        assert (value == network[f"judge.{name}"]).all(), name
+    network = checkpoint.from_bytes(data, "weights.pt")["ema"]["network"]
+    for name, value in scorer.quality_network.state_dict().items():
+        assert (value == network[f"quality_network.{name}"]).all(), name
     suffixes = {path.suffix for path in folder.rglob("*") if path.is_file()}
     assert suffixes == {".json", ".npz", ".py", ".txt", ".yaml", ""}
 
@@ -149,7 +149,7 @@ def test_again_the_same_model_is_found_and_it_belongs_to_its_configurations_run(
     (model,) = logged(trained)
     run = trained.client.get_run(model.source_run_id)
     assert run.data.tags["kind"] == "configuration"
-    assert run.data.tags["level"] == model.tags["level"]
+    assert run.data.tags["variant"] == model.tags["variant"]
     assert [output.model_id for output in run.outputs.model_outputs] == [model.model_id]
     assert run.info.status == "FINISHED"
 

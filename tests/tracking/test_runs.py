@@ -17,11 +17,11 @@ from mlflow.exceptions import MlflowException
 
 from gada_ray.config import PhaseConfig, TrainingConfig
 from gada_ray.data.dataset import DataError
-from gada_ray.store import Result, Store, StoreError
 from gada_ray.study.definition import Preset, Study, make_plan
 from gada_ray.study.summary import ConfigurationRun, configuration_key, read_trial
 from gada_ray.tracking import runs
 from gada_ray.tracking.runs import Tracker, TrackingError, default_uri, sync, where_to_look
+from gada_ray.trials.store import Result, Store, StoreError
 
 # MLflow 3.17 uses a loader that SQLAlchemy 2.1 deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:D
 # Nothing listens on port 9 of the loopback interface, so that a connection is refused at once.
 DEAD = "http://127.0.0.1:9"
 GAN = PhaseConfig(
-    name="gan", steps=600, trains=("generator", "trunk", "discriminator"), images="both", conditions="paired"
+    name="gan", steps=600, trains=("generator", "backbone", "discriminator"), images="both", conditions="paired"
 )
 CONFIG = TrainingConfig(phases=(GAN,))
 
@@ -55,10 +55,10 @@ def configuration(study, **changes):
         study=study,
         preset="small",
         dataset="manifest",
-        level="64 px",
+        variant="64 px",
         stage="test",
         number=3,
-        values={"data.crop_px": 64, "rates.generator": 5e-4, "phases": (GAN,), "model.trunk_widths": (64, 128, 128)},
+        values={"data.crop_px": 64, "rates.generator": 5e-4, "phases": (GAN,), "model.backbone_widths": (64, 128, 128)},
         config=CONFIG,
         splits=(0, 1, 2),
         scheme="s1",
@@ -75,10 +75,10 @@ def write_trial(root, split=0, srocc=0.8, status="finished", cause=None, curves=
     ended = {
         **(more or {}),
         "srocc": srocc,
-        "lcc": srocc + 0.05,
+        "plcc": srocc + 0.05,
         "krcc": 0.6,
         "rmse": 0.1,
-        "lcc_fitted": 0.9,
+        "plcc_fitted": 0.9,
         "srocc/jpeg": 0.7,
     }
     result = {
@@ -202,8 +202,8 @@ def test_a_finished_trial_becomes_a_nested_run_with_metrics_by_phase_curves_data
 def test_only_what_is_worth_comparing_becomes_a_parameter(store, client, study, tmp_path):
     sync(store, study, [(configuration(study), write_trial(tmp_path))])
     runs = runs_of(client, study)
-    varied = {"level": "64 px", "crop_px": "64", "rates.generator": "0.0005", "phases": "gan", "seed": "7"}
-    varied["trunk_widths"] = "64-128-128"
+    varied = {"variant": "64 px", "crop_px": "64", "rates.generator": "0.0005", "phases": "gan", "seed": "7"}
+    varied["backbone_widths"] = "64-128-128"
     fixed = {"dataset": "manifest", "stage": "test", "batch": "32", "steps": "600", "precision": "float32"}
     assert runs.configurations[0].data.params == varied | fixed
     assert runs.splits[0].data.params == varied | {"split": "0"}
@@ -228,7 +228,7 @@ def test_a_configuration_has_mean_spread_and_interval_and_runs_until_all_planned
     # t(0.975, 2 degrees of freedom) = 4.3027; sd = 0.1; 4 held-out for 16 training references
     half = 4.302652729911275 * 0.1 * math.sqrt(1 / 3 + 4 / 16)
     expected = {"n": 3, "splits_planned": 3, "srocc_mean": 0.8, "srocc_median": 0.8, "srocc_sd": 0.1}
-    expected |= {"srocc_ci_low": 0.8 - half, "srocc_ci_high": 0.8 + half, "lcc_mean": 0.85, "srocc_mean/jpeg": 0.7}
+    expected |= {"srocc_ci_low": 0.8 - half, "srocc_ci_high": 0.8 + half, "plcc_mean": 0.85, "srocc_mean/jpeg": 0.7}
     expected |= {"device_hours": 0.03, "diverged": 0}
     assert parent.info.status == "FINISHED"
     assert {name: parent.data.metrics[name] for name in expected} == pytest.approx(expected)
@@ -261,9 +261,9 @@ def test_sync_after_a_tracker_writes_only_what_is_missing_and_numbers_and_propos
 
 
 @pytest.mark.parametrize(
-    "change", [{"seed": 8}, {"stage": "search"}, {"level": "128 px"}, {"preset": "paper"}, {"scheme": "s2"}]
+    "change", [{"seed": 8}, {"stage": "search"}, {"variant": "128 px"}, {"preset": "paper"}, {"scheme": "s2"}]
 )
-def test_seed_stage_level_preset_and_split_scheme_make_a_configuration_of_its_own(
+def test_seed_stage_variant_preset_and_split_scheme_make_a_configuration_of_its_own(
     store, client, study, tmp_path, change
 ):
     folder = write_trial(tmp_path)
@@ -494,7 +494,7 @@ def test_a_study_has_one_run_for_its_report_whatever_is_made_again(store, client
     base = TrainingConfig(phases=(GAN,))
     size = Preset(cost="", splits=3)
     plan = make_plan(
-        "report", Study(question="?", base=base, levels={"a": {}}, presets={"small": size}), "small", "x", {}
+        "report", Study(question="?", base=base, variants={"a": {}}, presets={"small": size}), "small", "x", {}
     )
     (tmp_path / "report.html").write_text("first")
     one = runs.log_study(store, plan, "scheme", ["f" * 64], (), tmp_path, over=False)
@@ -515,8 +515,8 @@ def test_a_study_has_one_run_for_its_report_whatever_is_made_again(store, client
 def test_a_studys_description_leads_to_its_own_configurations_alone(store, client, tmp_path, tmp_path_factory):
     base = TrainingConfig(phases=(GAN,))
     preset = Preset(cost="", splits=1)
-    plan = make_plan("two", Study(question="?", base=base, levels={"a": {}}, presets={"p": preset}), "p", "x", {})
-    ours = configuration("two", level="a", splits=(0,))
+    plan = make_plan("two", Study(question="?", base=base, variants={"a": {}}, presets={"p": preset}), "p", "x", {})
+    ours = configuration("two", variant="a", splits=(0,))
     other = replace(ours, seed=ours.seed + 1)
     folder = write_trial(tmp_path / "trial", 0, 0.5)
     sync(store, "two", [(ours, folder), (other, folder)])

@@ -115,9 +115,9 @@ def test_maps_at_any_resolution_and_gradients_of_flat_crops_are_fine():
     assert flat.grad is not None and flat.grad.isfinite().all()
 
 
-@pytest.mark.parametrize("level", [0.02, 0.5, 0.97])
-def test_strengths_of_coefficients_are_their_variances_even_where_a_bright_crop_is_nearly_flat(level):
-    images = level + 0.004 * torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+@pytest.mark.parametrize("variant", [0.02, 0.5, 0.97])
+def test_strengths_of_coefficients_are_their_variances_even_where_a_bright_crop_is_nearly_flat(variant):
+    images = variant + 0.004 * torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     squares = F.pixel_unshuffle(images.double(), 8).reshape(2, 3, 64, -1)
     expected = torch.einsum("kp,ncps->ncks", layers.cosines(images.device).double(), squares).var(3, correction=0)
     torch.testing.assert_close(losses._spectrum(images).double(), expected, rtol=0.02, atol=1e-8)

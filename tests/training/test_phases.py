@@ -11,7 +11,7 @@ from gada_ray.config import PARTS, ConfigError, TrainingConfig
 from gada_ray.data import sampling
 from gada_ray.model.generator import ModulatedGenerator
 from gada_ray.training import losses
-from gada_ray.training.averages import Average
+from gada_ray.training.ema import ExponentialMovingAverage
 from gada_ray.training.phases import Phase, build
 from tests.toy import DISTORTIONS, tiny, toy_dataset, toy_source
 
@@ -72,15 +72,15 @@ def test_a_phase_moves_the_parts_that_it_names_and_leaves_all_others_bitwise_unc
 
 @pytest.mark.parametrize("number", [0, 1, 2])
 def test_the_three_phases_of_one_training_move_what_the_paper_says(dataset, number):
-    expected = [set(PARTS), {"trunk", "classifier", "evaluator"}, {"trunk", "evaluator"}][number]
+    expected = [set(PARTS), {"backbone", "classifier", "evaluator"}, {"backbone", "evaluator"}][number]
     assert moved(dataset, paper(), number, steps=2) == expected
 
 
 @pytest.mark.parametrize(
     ("off", "still"),
     [
-        ({"losses.quality_weight": 0.0}, {"generator", "trunk", "discriminator", "classifier"}),
-        ({"losses.class_weight": 0.0}, {"generator", "trunk", "discriminator", "evaluator"}),
+        ({"losses.quality_weight": 0.0}, {"generator", "backbone", "discriminator", "classifier"}),
+        ({"losses.class_weight": 0.0}, {"generator", "backbone", "discriminator", "evaluator"}),
     ],
 )
 def test_a_loss_with_weight_0_moves_no_head(dataset, off, still):
@@ -103,15 +103,15 @@ def test_every_term_of_the_generator_alone_moves_it_and_no_other_moves_it_withou
 
 
 def test_the_generators_step_leaves_the_judge_alone(dataset):
-    """Whatever the generator's loss weighs, trunk and heads move by their own loss alone."""
+    """Whatever the generator's loss weighs, backbone and heads move by their own loss alone."""
     own = {"losses.generator_class_weight": 9.0, "losses.generator_quality_weight": 9.0, "losses.l1_weight": 1.0}
     states = []
     for values in ({}, own):
         network, phase = start(dataset, paper(values))
         phase.step(0, 0)
-        states.append((state(network.judge), state(network.generator)))
-    (judge, generator), (other_judge, other_generator) = states
-    assert all(torch.equal(judge[name], other_judge[name]) for name in judge)
+        states.append((state(network.quality_network), state(network.generator)))
+    (quality_network, generator), (other_judge, other_generator) = states
+    assert all(torch.equal(quality_network[name], other_judge[name]) for name in quality_network)
     assert any(not torch.equal(generator[name], other_generator[name]) for name in generator)
 
 
@@ -125,7 +125,7 @@ def test_the_generators_step_leaves_the_judge_alone(dataset):
     ],
 )
 def test_the_generator_learns_each_of_its_aims_from_a_judge_that_stands_still(dataset, term, weight):
-    """Judged real, like the distorted crops, recognised as its class, and rated as asked: all four losses fall."""
+    """Judged real, like the distorted crops, recognised as its class, and labelled as asked: all four losses fall."""
     off = {f"losses.{name}": 0.0 for name in ("adversarial_weight", "l1_weight")}
     off |= {f"losses.generator_{name}_weight": 0.0 for name in ("class", "quality")}
     slow = {"rates.discriminator": 1e-12, "rates.classifier": 1e-12, "rates.evaluator": 1e-12, "rates.generator": 1e-2}
@@ -142,8 +142,8 @@ def test_running_statistics_come_from_real_images_only(dataset, recipe):
     reference, real_only = start(dataset, paper(config=TrainingConfig(phases=(direct(2), continued(2)))), number)
     phase.step(0, 3)
     real_only.step(0, 3)
-    statistics = {n: b for n, b in network.judge.trunk.named_buffers() if "running" in n}
-    expected = dict(reference.judge.trunk.named_buffers())
+    statistics = {n: b for n, b in network.quality_network.backbone.named_buffers() if "running" in n}
+    expected = dict(reference.quality_network.backbone.named_buffers())
     assert statistics
     for name, value in statistics.items():
         torch.testing.assert_close(value, expected[name])
@@ -152,9 +152,9 @@ def test_running_statistics_come_from_real_images_only(dataset, recipe):
 def test_rates_reach_every_part_with_the_phases_factor(dataset):
     config = paper({"rates.discriminator": 1e-3, "rates.classifier": 2e-3, "rates.evaluator": 3e-3})
     _, phase = start(dataset, config, 1)
-    rates = [group["lr"] for group in phase.optimisers["judge"].param_groups]
+    rates = [group["lr"] for group in phase.optimisers["quality_network"].param_groups]
     assert rates == pytest.approx([1e-4, 2e-4, 3e-4])
-    assert set(phase.optimisers) == {"judge"}
+    assert set(phase.optimisers) == {"quality_network"}
     _, first = start(dataset, config, 0)
     assert first.optimisers["generator"].param_groups[0]["lr"] == config.rates.generator
 
@@ -219,7 +219,7 @@ def test_classes_that_the_training_part_lacks_are_not_asked_for(dataset):
 @pytest.mark.parametrize("conditions", ["between", "uniform", "grid"])
 def test_qualities_up_to_a_perfect_images_are_asked_where_training_shows_such(dataset, conditions):
     """One image of each class is known: between it and the reference lies all that can be asked of its class."""
-    config = paper({"phases.augmentation.conditions": conditions, "data.perfect_share": 0.5})
+    config = paper({"phases.augmentation.conditions": conditions, "data.pristine_fraction": 0.5})
     rows = torch.tensor([1, 4, 7])
     _, phase = start(dataset, config, 1, rows)
     distortion, quality = phase.batches.conditions(300, torch.Generator().manual_seed(0))
@@ -232,14 +232,14 @@ def test_qualities_up_to_a_perfect_images_are_asked_where_training_shows_such(da
 
 
 @pytest.mark.parametrize("crops_per_image", [1, 2])
-@pytest.mark.parametrize("references", ["rated", "training"])
+@pytest.mark.parametrize("references", ["labelled", "training"])
 def test_some_crops_are_of_references_with_quality_1_and_the_class_of_the_image_in_whose_place_they_stand(
     dataset, references, crops_per_image
 ):
     values = {"data.batch": 8, "data.crops_per_image": crops_per_image}
-    perfect = {"data.perfect_share": 0.5, "data.perfect_from": references}
+    pristine = {"data.pristine_fraction": 0.5, "data.pristine_from": references}
     rows = torch.arange(9)  # all of reference 0
-    plain, phase = (start(dataset, paper({**values, **more}), 0, rows)[1] for more in ({}, perfect))
+    plain, phase = (start(dataset, paper({**values, **more}), 0, rows)[1] for more in ({}, pristine))
     phase.batches.references = torch.tensor([0, 3, 5])
     shown = []
     for step in range(20):
@@ -253,12 +253,12 @@ def test_some_crops_are_of_references_with_quality_1_and_the_class_of_the_image_
         assert torch.equal(replaced[::crops_per_image].repeat_interleave(crops_per_image), replaced)
         shown += after.references[0][replaced].tolist()
     assert 50 < len(shown) < 110
-    assert set(shown) == ({0} if references == "rated" else {0, 3, 5})
+    assert set(shown) == ({0} if references == "labelled" else {0, 3, 5})
 
 
 @pytest.mark.slow
 def test_the_generator_learns_that_quality_1_is_the_reference_itself(dataset):
-    values = {"data.perfect_share": 0.5, "data.batch": 8, "losses.generator_class_weight": 0.0}
+    values = {"data.pristine_fraction": 0.5, "data.batch": 8, "losses.generator_class_weight": 0.0}
     config = tiny({**values, "losses.generator_quality_weight": 0.0, "losses.statistics_weight": 0.0})
     network, phase = start(dataset, config)
     for step in range(100):
@@ -292,7 +292,7 @@ def test_paired_conditions_generate_from_the_reference_under_the_same_window(dat
 
 def test_direct_training_learns_quality_and_class(dataset):
     values = {"rates.discriminator": 3e-3, "rates.evaluator": 3e-3, "rates.classifier": 3e-3, "data.batch": 16}
-    config = paper({**values, "model.trunk_widths": (16, 16), "model.normalisation": "none"})
+    config = paper({**values, "model.backbone_widths": (16, 16), "model.normalisation": "none"})
     _, phase = start(dataset, config.model_copy(update={"phases": (direct(200),)}))
     terms = [phase.step(step, 0) for step in range(200)]
     for name, share in (("quality", 0.85), ("class", 0.7)):
@@ -317,8 +317,8 @@ def test_a_generator_that_the_phases_do_not_use_is_not_built():
 
 
 def test_the_judge_starts_the_same_with_and_without_a_generator():
-    with_generator = build(paper(), 3, 5).judge.state_dict()
-    without = build(paper(config=TrainingConfig(phases=(direct(1),))), 3, 5).judge.state_dict()
+    with_generator = build(paper(), 3, 5).quality_network.state_dict()
+    without = build(paper(config=TrainingConfig(phases=(direct(1),))), 3, 5).quality_network.state_dict()
     assert all(torch.equal(with_generator[name], without[name]) for name in without)
 
 
@@ -349,9 +349,9 @@ def losses_of_20_steps(dataset) -> np.ndarray:
 def losses_of(dataset, config) -> np.ndarray:
     rows = []
     network = build(config, len(DISTORTIONS), 7)
-    average = Average(network, config.average_decay)
+    ema = ExponentialMovingAverage(network, config.ema_decay)
     for number, settings in enumerate(config.phases):
-        phase = Phase(network, toy_source(dataset), torch.arange(len(dataset)), config, number, average)
+        phase = Phase(network, toy_source(dataset), torch.arange(len(dataset)), config, number, ema)
         phase.prepare()
         for step in range(settings.steps):
             terms = phase.step(step, 0)
@@ -376,7 +376,7 @@ def test_the_golden_curve_of_20_steps_is_kept(dataset):
     np.testing.assert_allclose(losses[~exact], golden[~exact], rtol=5e-2, atol=2.5e-3)
 
 
-@pytest.mark.parametrize("made_by", ["identity", "procedures", "real_crops"])
+@pytest.mark.parametrize("made_by", ["identity", "procedural", "real_crops"])
 def test_a_control_takes_the_place_of_the_generator_in_phase_2_and_changes_nothing_else(dataset, made_by):
     values = {"phases.augmentation.generated_by": made_by}
     network, phase = start(dataset, paper(values), 1)
@@ -388,14 +388,14 @@ def test_a_control_takes_the_place_of_the_generator_in_phase_2_and_changes_nothi
     references = phase.source.gather(*real.references, 16)
     if made_by == "identity":
         assert torch.equal(made.images, references)
-    elif made_by == "procedures":
+    elif made_by == "procedural":
         assert not torch.equal(made.images, references) and made.images.min() >= 0 and made.images.max() <= 1
     else:
         rows, _, _ = phase.batches.windows(0, 5, "further crops", torch.Generator())
         assert torch.equal(made.quality, phase.source.quality[rows])
         assert torch.equal(made.distortion, phase.source.distortion[rows])
         assert not torch.equal(made.images, real.images)
-    assert moved(dataset, paper(values), 1, steps=2) == {"trunk", "classifier", "evaluator"}
+    assert moved(dataset, paper(values), 1, steps=2) == {"backbone", "classifier", "evaluator"}
     phase.step(0, 0)
     assert same(before, network.part("generator"))
 
@@ -454,24 +454,24 @@ def test_the_generator_nears_the_statistics_and_the_spectrum_of_distorted_crops(
         assert np.mean(values[-10:]) < 0.9 * np.mean(values[:10]), name
 
 
-def test_the_generator_learns_from_the_averaged_judge_which_its_crops_do_not_train(dataset):
-    """Whatever it makes, the judge learns from real crops alone in phase 1 of our defaults."""
+def test_the_generator_teacher_the_averaged_judge_which_its_crops_do_not_train(dataset):
+    """Whatever it makes, the quality network learns from real crops alone in phase 1 of our defaults."""
     states = []
     for rate in (1e-9, 1e-2):
         network, phase = start(dataset, tiny({"rates.generator": rate}))
         for step in range(3):
             phase.step(step, 0)
-        states.append(state(network.judge))
+        states.append(state(network.quality_network))
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 
 
 def test_a_phase_that_does_not_train_the_generator_makes_its_crops_by_the_average(dataset):
     config = tiny()
     network = build(config, len(DISTORTIONS), 7)
-    average = Average(network, config.average_decay)
-    assert isinstance(average.network.generator, ModulatedGenerator)
-    torch.nn.init.normal_(average.network.generator.to_pixels.weight)
-    phase = Phase(network, toy_source(dataset), torch.arange(len(dataset)), config, 1, average)
+    ema = ExponentialMovingAverage(network, config.ema_decay)
+    assert isinstance(ema.network.generator, ModulatedGenerator)
+    torch.nn.init.normal_(ema.network.generator.to_pixels.weight)
+    phase = Phase(network, toy_source(dataset), torch.arange(len(dataset)), config, 1, ema)
     phase.prepare()
     real = phase.batches.real(0, 0, torch.Generator().manual_seed(0))
     made = phase._generate(real, 0, 0, torch.Generator().manual_seed(0)).images
@@ -480,7 +480,7 @@ def test_a_phase_that_does_not_train_the_generator_makes_its_crops_by_the_averag
 
 
 def test_a_generator_with_an_adversary_needs_it_among_the_parts_that_train():
-    parts = ("generator", "trunk", "classifier", "evaluator")
+    parts = ("generator", "backbone", "classifier", "evaluator")
     assert tiny({"phases.gan.trains": parts}).phases[0].trains == parts
     with pytest.raises(ConfigError, match="phase 'gan' trains the generator without the discriminator, its adversary"):
         paper({"phases.gan.trains": parts})
@@ -515,7 +515,7 @@ def test_weighed_crops_learn_from_their_images_and_weights_move_by_that_alone(da
     values = {"data.crops_per_image": 2, "model.weighs_crops": True, "losses.class_weight": 0.0}
     config = tiny(values, TrainingConfig(phases=(direct(3),)))
     network, phase = start(dataset, config)
-    last = network.judge.evaluator[-1]
+    last = network.quality_network.evaluator[-1]
     before = last.weight.clone()
     terms = phase.step(0, 0)
     assert (last.weight[1] != before[1]).any(), "the weights learn"
@@ -526,4 +526,4 @@ def test_weighed_crops_learn_from_their_images_and_weights_move_by_that_alone(da
 
 def test_generated_crops_are_judged_each_for_itself_where_crops_are_weighed(dataset):
     values = {"data.crops_per_image": 2, "model.weighs_crops": True, "evaluation.pooling": "learned"}
-    assert moved(dataset, tiny(values), number=1, steps=2) == {"trunk", "classifier", "evaluator"}
+    assert moved(dataset, tiny(values), number=1, steps=2) == {"backbone", "classifier", "evaluator"}

@@ -1,0 +1,137 @@
+"""What variants reach with few labelled images: SROCC against their number, a line a method."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from analysis import tables
+from analysis.drawing import look
+from analysis.load import Runs
+from analysis.page import Drawing, Section, Table
+from analysis.statistics import paired
+from gada_ray.inference.pictures import FAINT, INK, blank, style
+from gada_ray.study.summary import interval
+
+FIELD = "data.labelled_images"
+SHIFT = 1.035
+"""Factor between methods on the axis of images, so that their intervals do not hide each other."""
+TEXT = (
+    "Left: mean test SROCC over splits against the number of distorted images of the training part that are labelled, "
+    "with its 95 % interval, which holds how much easier one split is than another. Right: the difference from "
+    "“{against}” with as many labelled images, paired by split, and the interval of that, which does not. Both allow for "
+    "splits that overlap, and neither for the number of comparisons: the verdict is about the contrasts. In the table "
+    "of scores, BRISQUE knows the scores of all images of the training part."
+)
+
+
+def section(runs: Runs, predictions: pd.DataFrame) -> Section:
+    """The figure and its table; empty where all variants have as many labelled images.
+
+    Variants of fewer steps than others are left out: others start from them, and they would compare lengths.
+    """
+    steps = {variant: _steps(config) for variant, config in runs.of_variants.items()}
+    whole_length = {variant: runs.of_variants[variant] for variant in steps if steps[variant] == max(steps.values())}
+    numbers = {variant: config.get(FIELD) for variant, config in whole_length.items()}
+    if len(set(numbers.values())) < 2:
+        return Section("Rated images", [])
+    against = next((one.second for one in runs.contrasts if one.second in numbers), next(iter(numbers)))
+    frame = by_method(runs.splits, numbers, _all(runs.splits, predictions), method(against))
+    columns = sorted(frame["labelled"].unique())
+    whole = max(columns) if None in numbers.values() else None
+    rows = []
+    for name, part in frame.groupby("method", sort=False):
+        cells = part.set_index("labelled").reindex(columns)
+        rows.append([str(name), *(_cell(row) for _, row in cells.iterrows())])
+    heads = [_name(number, whole) for number in columns]
+    title = "SROCC by number of labelled images, and the difference from " + f"“{method(against)}”"
+    return Section(
+        "Rated images",
+        [
+            Drawing("labelled", "SROCC against the number of labelled images", "A line a method.", draw(frame, whole)),
+            Table("labelled", title, ["labelled images", *heads], rows, frame),
+        ],
+        TEXT.format(against=method(against)),
+    )
+
+
+def method(variant: str) -> str:
+    """The method of a variant, which is named before its last comma."""
+    return variant.rpartition(", ")[0] or variant
+
+
+def by_method(splits: pd.DataFrame, numbers: Mapping[str, int | None], everything: float, against: str) -> pd.DataFrame:
+    """One row a variant: method, labelled, n, mean, low, high, and of the difference from a method: difference and its ends.
+
+    `numbers` are those of labelled images by variant; None is `everything`.
+    """
+    ratio = float((splits["references_held_out"] / splits["references_train"]).mean())
+    scores = splits.pivot(index="split", columns="variant", values="srocc")
+    other = {numbers[variant]: variant for variant in numbers if method(variant) == against}
+    rows = []
+    for variant, number in numbers.items():
+        values = scores[variant].dropna().to_numpy()
+        row: dict[str, Any] = {"method": method(variant), "labelled": everything if number is None else float(number)}
+        row |= {"n": len(values), "mean": values.mean()}
+        row["low"], row["high"] = interval(values, ratio) if len(values) > 1 else (np.nan, np.nan)
+        both = scores[[variant, other[number]]].dropna() if number in other and other[number] != variant else scores[:0]
+        if len(both) > 1:
+            found = paired(both[variant], both[other[number]], ratio)
+            row |= {"difference": found.difference, "difference_low": found.low, "difference_high": found.high}
+        rows.append(row)
+    names = ["difference", "difference_low", "difference_high"]
+    return pd.DataFrame(rows).reindex(columns=["method", "labelled", "n", "mean", "low", "high", *names])
+
+
+def draw(frame: pd.DataFrame, whole: float | None) -> Figure:
+    """The rows of `by_method`; `whole` is the number of all images."""
+    figure = blank(9.6, 4.2)
+    left, right = figure.subplots(1, 2)
+    right.axhline(0, color=FAINT, linewidth=1)
+    methods = list(dict.fromkeys(frame["method"]))
+    ticks = sorted(frame["labelled"].unique())
+    for place, name in enumerate(methods):
+        part, (colour, marker) = frame[frame["method"] == name].sort_values("labelled"), look(place)
+        x = part["labelled"] * SHIFT ** (place - (len(methods) - 1) / 2)
+        panels = ((left, "mean", "low", "high"), (right, "difference", "difference_low", "difference_high"))
+        for axes, middle, low, high in panels:
+            if part[middle].notna().any():
+                ends = np.abs(part[[low, high]].to_numpy(dtype=float).T - part[middle].to_numpy(dtype=float))
+                style_ = {"color": colour, "marker": marker, "markersize": 5, "linewidth": 1.6, "elinewidth": 1}
+                axes.errorbar(x, part[middle], np.nan_to_num(ends), label=name, capsize=2, **style_)
+    for axes, label in ((left, "test SROCC"), (right, "difference of SROCC")):
+        axes.set_xscale("log")
+        style(axes, "")
+        axes.set_xticks(ticks, [_name(tick, whole) for tick in ticks])
+        axes.minorticks_off()
+        axes.set_xlabel("labelled images")
+        axes.set_ylabel(label)
+    handles, names = left.get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside upper center", ncols=6, fontsize=8, frameon=False, labelcolor=INK)
+    return figure
+
+
+def _steps(config: Mapping[str, Any]) -> int:
+    return sum(value for path, value in config.items() if path.endswith(".steps"))
+
+
+def _all(splits: pd.DataFrame, predictions: pd.DataFrame) -> float:
+    """Images of a whole training part, mean over splits."""
+    tested = predictions.groupby(["variant", "split"]).size()
+    return float(splits["images"].astype(int).iloc[0] - tested.mean())
+
+
+def _name(number: float, whole: float | None) -> str:
+    return f"all, {number:.0f}" if number == whole else f"{number:.0f}"
+
+
+def _cell(row: pd.Series[Any]) -> str:
+    """Mean, and below it the difference with its interval."""
+    if row["difference"] != row["difference"]:
+        return tables.number(row["mean"])
+    low, high = (tables.number(row[name]) for name in ("difference_low", "difference_high"))
+    return f"{tables.number(row['mean'])}\n{tables.signed(row['difference'])} ({low} to {high})"

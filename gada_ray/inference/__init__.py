@@ -1,0 +1,1 @@
+"""A trained network on images: scores, quality maps, other databases."""

@@ -1,0 +1,97 @@
+"""What a stored model is, as its card says: what the numbers mean and how it was chosen. Nothing here loads torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from pydantic import ValidationError
+
+from gada_ray.config import Frozen, TrainingConfig, explain
+from gada_ray.errors import UserError
+from gada_ray.trials.store import DatasetRecord, FoldRecord
+
+FORMAT = 1
+CARD, WEIGHTS, SCENES = "card.json", "weights.npz", "scenes.npz"
+
+
+class ModelError(UserError, ValueError):
+    """A stored model that cannot be used; names it and what is wrong."""
+
+
+class Card(Frozen):
+    """What a model is, what its numbers mean, and how it was chosen."""
+
+    format: int = FORMAT
+    study: str
+    question: str
+    preset: str
+    variant: str
+    chosen: str
+    """By which rule, for people."""
+    over_splits: dict[str, float]
+    """Agreement on test references over all splits of the variant: mean, standard deviation, interval."""
+    signature: str
+    """Of the trial whose weights these are."""
+    fold: FoldRecord
+    """The references that it was trained on, and those that it was tested on."""
+    metrics: dict[str, float]
+    """Its own agreement on the latter."""
+    dataset: DatasetRecord
+    distortions: tuple[str, ...]
+    """Names of the distortion classes, in the classifier's order."""
+    config: TrainingConfig
+    code_version: int
+    versions: dict[str, str]
+
+    @property
+    def names_distortions(self) -> bool:
+        """Whether the classifier was trained, so that its class means something."""
+        return len(self.distortions) > 1 and any("classifier" in phase.trains for phase in self.config.phases)
+
+    @property
+    def scale(self) -> str:
+        """What raw scores are, for people."""
+        data, (low, high) = self.dataset, self.dataset.score_range
+        return f"{data.labels}, {low:g} to {high:g}, {data.direction.replace('_', ' ')}"
+
+
+class Score(NamedTuple):
+    """What a model says of one image."""
+
+    quality: float
+    """In [0, 1] as trained, higher is better; not clipped."""
+    score: float
+    """The same on the raw scale of the training's labels."""
+    spread: float
+    """Standard deviation of quality over the crops; 0 for a single one."""
+    distortion: str
+    """The likeliest class over all crops; empty where no classifier was trained."""
+
+
+def place_of(folder: Path) -> Path:
+    """The folder with a model's card: a folder itself, or that of an MLflow model's artifacts in it.
+
+    Raises:
+        ModelError: for a folder that holds none.
+    """
+    places = [folder, folder / "artifacts" / "model"]
+    place = next((place for place in places if (place / CARD).is_file()), None)
+    if place is None:
+        raise ModelError(f"{folder} holds no model of this program: no {CARD} in it")
+    return place
+
+
+def read_card(place: Path) -> Card:
+    """The card in a folder, as `place_of` finds it.
+
+    Raises:
+        ModelError: for a card that is damaged, edited or of another version.
+    """
+    try:
+        card = Card.model_validate_json((place / CARD).read_bytes())
+    except ValidationError as error:
+        raise ModelError(f"{place / CARD}: {explain(error)}; use the version that wrote it") from None
+    if card.format != FORMAT:
+        raise ModelError(f"{place / CARD} has model format {card.format}; this version reads {FORMAT}")
+    return card

@@ -1,0 +1,116 @@
+"""What a trial is, so that its signature names it, and how one runs: all that is to be known before any training.
+
+Nothing here loads torch, pandas or Ray, so a study whose trials are done is read back without them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+
+from gada_ray.config import CODE_VERSION, DataConfig, EvaluationConfig, ModelConfig, TrainingConfig, digest
+from gada_ray.data.splits import Fold
+from gada_ray.recipes import direct
+
+RETEST = ("crops", "placement", "crop_grid", "sampling", "temperature", "pooling", "weights")
+"""Fields of the evaluation that concern trained weights alone: trials that differ in them share one training."""
+CROPPING = ("crop_grid", "crops_per_image", "sampling", "temperature")
+"""Fields of the data that say how training takes its crops."""
+PRISTINE = ("pristine_fraction", "pristine_from")
+"""Fields of the data that say which undistorted references training sees."""
+INDEPENDENT_EVALUATOR_WIDTHS, INDEPENDENT_EVALUATOR_BATCH, INDEPENDENT_EVALUATOR_SEED = (32, 64, 64, 256), 32, 1_000_003
+"""Of the independent evaluator: maps of its backbone, crops in a step, and what its seed is away from the trial's."""
+
+Progress = dict[str, float | int | str]
+Report = Callable[[Progress], None]
+
+
+class EndedError(Exception):
+    """A training that was asked to end, and has written a checkpoint."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A configuration, the references it may see, a seed, and the data's fingerprint: all that fixes its numbers."""
+
+    config: TrainingConfig
+    fold: Fold
+    seed: int
+    fingerprint: str
+
+    def prefix(self, phases: int) -> str:
+        """The signature of the trial that ends after some phases of this one.
+
+        Fields at their defaults are left out, so that a new field orphans no result; a changed default is a change of
+        behaviour and raises CODE_VERSION.
+        """
+        config = self.config.model_dump(mode="json", exclude_defaults=True)
+        config["phases"] = config["phases"][:phases]
+        return digest(
+            {
+                "config": config,
+                "fold": asdict(self.fold),
+                "seed": self.seed,
+                "data": self.fingerprint,
+                "code": CODE_VERSION,
+            }
+        )
+
+    @cached_property
+    def signature(self) -> str:
+        """The sha256, in hex, that names the trial everywhere."""
+        return self.prefix(len(self.config.phases))
+
+    @cached_property
+    def starts(self) -> dict[str, int]:
+        """Signatures of trials from whose weights this one can start, the nearest first, and the phases it then skips.
+
+        The trial that is tested in the usual way and else the same; then those that end after some of its phases.
+        """
+        phases = len(self.config.phases)
+        usual = {name: EvaluationConfig.model_fields[name].default for name in RETEST}
+        evaluation = self.config.evaluation.model_copy(update=usual)
+        tested = replace(self, config=self.config.model_copy(update={"evaluation": evaluation}))
+        retested = {} if evaluation == self.config.evaluation else {tested.signature: phases}
+        return retested | {self.prefix(number): number for number in range(phases - 1, 0, -1)}
+
+
+def independent_evaluator(trial: Trial) -> Trial:
+    """The trial of a quality network that says what a trial's generated crops show and never meets its generator.
+
+    A direct training on the same references, all labelled, and crop size with first weights of its own, the same for all
+    configurations.
+    """
+    data = trial.config.data
+    usual = {name: getattr(DataConfig(), name) for name in (*CROPPING, "labelled_images", "labelled_by", *PRISTINE)}
+    values = {
+        "data": data.model_copy(update=usual | {"batch": INDEPENDENT_EVALUATOR_BATCH}),
+        "model": ModelConfig(
+            backbone_widths=INDEPENDENT_EVALUATOR_WIDTHS[:-1], feature_maps=INDEPENDENT_EVALUATOR_WIDTHS[-1]
+        ),
+        "phases": (direct(trial.config.evaluation.independent_evaluator_steps),),
+        "evaluation": EvaluationConfig(curve_points=0),
+    }
+    return replace(trial, config=TrainingConfig.model_validate(values), seed=trial.seed + INDEPENDENT_EVALUATOR_SEED)
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How a trial runs; nothing here changes what it is."""
+
+    device: str = "cpu"
+    """A torch device: "cpu", "cuda", "cuda:1", "mps"."""
+    threads: int = 1
+    """CPU threads."""
+    checkpoint_every_s: float = 60.0
+    study: str = ""
+    """Name of the study that asks for the trial; its result says so."""
+    node: str = ""
+    """Where it runs, as a cluster calls it; its result says so."""
+    ending: Callable[[], bool] = bool
+    """Asked before every step whether to write a checkpoint and end; by default never, as `bool()` says."""
+
+
+ON_CPU = Execution()
+"""One thread of a CPU."""

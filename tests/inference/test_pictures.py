@@ -1,0 +1,134 @@
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.colors import to_hex
+from scipy import stats
+
+from gada_ray.inference import pictures
+
+
+def drawn(figure):
+    figure.canvas.draw()
+    return np.asarray(figure.canvas.buffer_rgba())[..., :3]
+
+
+def predictions(distortions, each=6):
+    rng = np.random.default_rng(0)
+    names = np.repeat(distortions, each)
+    target = rng.random(len(names))
+    return pd.DataFrame({"distortion": names, "target": target, "prediction": target + rng.normal(0, 0.2, len(names))})
+
+
+def patches(count, px):
+    rng = np.random.default_rng(1)
+    images = {
+        name: rng.integers(0, 256, (count, px, px, 3), dtype=np.uint8)
+        for name in ("reference", "generated", "distorted")
+    }
+    return images | {
+        "quality": np.linspace(0.2, 0.9, count, dtype=np.float32),
+        "distortion": np.array([f"kind {i}" for i in range(count)]),
+        "image": np.array([f"{i}.bmp" for i in range(count)]),
+    }
+
+
+def curve_frame(split=None, phases=("gan", "joint")):
+    rows = []
+    for number, phase in enumerate(phases):
+        for step in (10, 20, 30):
+            rows += [
+                (phase, step, number * 30 + step, "srocc", 0.1 * step / 10),
+                (phase, step, number * 30 + step, "loss/l1", 1 / step),
+            ]
+    frame = pd.DataFrame(rows, columns=["phase", "step", "global_step", "name", "value"])
+    return frame if split is None else frame.assign(split=split)
+
+
+def test_scatter_states_srocc_and_plcc_of_the_points_it_shows():
+    frame = predictions(["jpeg", "wn"])
+    title = pictures.scatter(frame, "demo, split 0").axes[0].get_title(loc="left")
+    srocc = stats.spearmanr(frame["target"], frame["prediction"]).statistic
+    plcc = stats.pearsonr(frame["target"], frame["prediction"]).statistic
+    assert title == f"demo, split 0\nSROCC {srocc:.3f}   PLCC {plcc:.3f}   12 images"
+
+
+def test_scatter_shows_every_image_inside_its_axes_even_when_quality_leaves_0_to_1():
+    frame = predictions(["jpeg", "wn"])
+    frame.loc[0, ["target", "prediction"]] = [-0.2, 1.4]
+    axes = pictures.scatter(frame, "").axes[0]
+    points = np.concatenate([np.asarray(c.get_offsets()) for c in axes.collections])
+    assert sorted(map(tuple, points)) == sorted(zip(frame["target"], frame["prediction"], strict=True))
+    assert axes.get_xlim() == axes.get_ylim()
+    assert axes.get_xlim()[0] < -0.2
+    assert axes.get_ylim()[1] > 1.4
+
+
+def test_scatter_gives_each_of_25_distortions_a_look_of_its_own():
+    axes: Any = pictures.scatter(predictions([f"kind {i:02d}" for i in range(25)]), "").axes[0]
+    looks = {(to_hex(c.get_facecolor()[0]), c.get_paths()[0].vertices.tobytes()) for c in axes.collections}
+    assert len(looks) == 25
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == [f"kind {i:02d}" for i in range(25)]
+
+
+@pytest.mark.parametrize(("px", "zoom"), [(64, 2), (48, 3), (128, 1), (200, 1)])
+def test_figure1_draws_every_pixel_of_a_patch_as_a_square_of_whole_pixels(px, zoom):
+    sample = patches(2, px)
+    image = drawn(pictures.figure1(sample))
+    cell, gap, left, top = px * zoom, 8, 110, 28
+    for column, name in enumerate(("reference", "generated", "distorted")):
+        for row in range(2):
+            y, x = top + row * (cell + gap), left + column * (cell + gap)
+            seen = image[y : y + cell, x : x + cell]
+            assert np.array_equal(seen, sample[name][row].repeat(zoom, axis=0).repeat(zoom, axis=1))
+
+
+def test_figure1_names_distortion_and_quality_of_every_row():
+    texts = [text.get_text() for text in pictures.figure1(patches(3, 64)).texts]
+    assert texts[:3] == ["reference", "generated", "truly distorted"]
+    assert texts[3:] == ["kind 0\nquality 0.20", "kind 1\nquality 0.55", "kind 2\nquality 0.90"]
+
+
+def test_curves_keep_phases_apart_and_plot_against_the_global_step():
+    srocc, loss = pictures.curves(curve_frame()).axes
+    for axes in (srocc, loss):
+        assert [list(np.asarray(line.get_xdata())) for line in axes.lines] == [[10, 20, 30], [40, 50, 60]]
+    assert [text.get_text() for text in srocc.texts] == ["gan", "joint"]
+    assert loss.get_title(loc="left") == "l1 loss"
+
+
+def test_curves_of_several_splits_are_thin_with_their_median_thick():
+    frame = pd.concat([curve_frame(split).assign(value=lambda f, s=split: f["value"] + s) for split in (0, 1, 5)])
+    srocc = pictures.curves(frame).axes[0]
+    thick = [line for line in srocc.lines if line.get_linewidth() > 1]
+    assert len(srocc.lines) == 3 * 2 + 2
+    assert len(thick) == 2
+    assert thick[0].get_ydata() == pytest.approx([1.1, 1.2, 1.3])
+
+
+def test_curves_without_any_known_name_are_refused():
+    with pytest.raises(ValueError, match="no curves to draw"):
+        pictures.curves(curve_frame().query("name == 'nothing'"))
+
+
+def test_drawing_leaves_pyplot_without_open_figures():
+    import matplotlib.pyplot as plt
+
+    for figure in (pictures.scatter(predictions(["a"]), ""), pictures.figure1(patches(1, 64))):
+        drawn(figure)
+    drawn(pictures.curves(curve_frame()))
+    assert plt.get_fignums() == []
+
+
+def test_patches_by_quality_stand_beside_their_reference_with_the_quality_that_was_asked():
+    sample = patches(2, 64)
+    asked = np.array([0.1, 0.5, 0.9])
+    by_quality = np.random.default_rng(2).integers(0, 256, (2, 3, 64, 64, 3), dtype=np.uint8)
+    figure = pictures.by_quality({**sample, "asked": asked, "by_quality": by_quality})
+    texts = [text.get_text() for text in figure.texts]
+    assert texts == ["reference", "asked 0.10", "asked 0.50", "asked 0.90", "kind 0", "kind 1"]
+    image = drawn(figure)
+    cell, gap, left, top = 128, 8, 110, 28
+    y, x = top + cell + gap, left + 2 * (cell + gap)
+    assert np.array_equal(image[y : y + cell, x : x + cell], by_quality[1, 1].repeat(2, axis=0).repeat(2, axis=1))

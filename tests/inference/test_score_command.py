@@ -1,0 +1,256 @@
+"""`python -m gada_ray score`: every good image gets its row, every bad one its line, and the exit code tells."""
+
+import csv
+import os
+import struct
+import subprocess
+import sys
+import threading
+import warnings
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import gada_ray.__main__ as program
+from gada_ray.inference.scoring import save
+from tests.toy import toy_scorer
+
+RNG = np.random.default_rng(0)
+COLUMNS = ["path", "quality", "score", "spread", "distortion"]
+
+
+@pytest.fixture
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("model")
+    scorer = toy_scorer()
+    save(folder, scorer.card, scorer.quality_network.state_dict())
+    return folder
+
+
+def command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str]:
+    """Exit code and standard error."""
+    monkeypatch.setattr(sys, "argv", ["gada_ray", "score", *map(str, arguments)])
+    with warnings.catch_warnings(), pytest.raises(SystemExit) as stop:
+        program.run()
+    return int(stop.value.code or 0), capfd.readouterr().err
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", errors="surrogateescape") as file:
+        return list(csv.DictReader(file))
+
+
+def good_images(folder: Path) -> set[str]:
+    """One image of every kind that is taken; their names."""
+    noise = RNG.integers(0, 256, (24, 40, 4), dtype=np.uint8)
+    rgb = Image.fromarray(noise[..., :3])
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    rgb.save(folder / "turned.jpg", exif=turned)
+    rgb.save(folder / "really a png.jpg", "png")
+    rgb.save(folder / "no suffix", "bmp")
+    rgb.save(folder / "jpeg2000.jp2")
+    rgb.save(folder / "one frame.gif")
+    rgb.save(folder / "camera.jpeg", "MPO", save_all=True, append_images=[rgb])
+    rgb.convert("CMYK").save(folder / "print.jpg")
+    rgb.convert("L").save(folder / "grey.png")
+    rgb.convert("1").save(folder / "fax.tif")
+    rgb.convert("P").save(folder / "palette.png")
+    Image.fromarray(noise).save(folder / "alpha.png")
+    Image.fromarray(noise[..., 0].astype(np.uint16) * 257).save(folder / "deep.png")
+    Image.fromarray(noise[:16, :16, :3]).save(folder / "smallest.png")
+    Image.fromarray(noise[..., :3]).save(os.fsencode(folder) + b"/\xff\xfe.png")
+    return set(os.listdir(folder))
+
+
+def huge(width: int, height: int) -> bytes:
+    """The header of a PNG of some size, with hardly any pixels."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 99)) + chunk(b"IEND", b"")
+    )
+
+
+def bad_inputs(folder: Path) -> set[str]:
+    """Forty inputs that cannot be scored; their names."""
+    noise = RNG.integers(0, 256, (40, 40, 3), dtype=np.uint8)
+    rgb = Image.fromarray(noise)
+    kinds = ("png", "jpg", "jp2", "tif", "bmp", "gif", "webp")
+    for kind in kinds:
+        rgb.save(folder / f"half.{kind}")
+        whole = (folder / f"half.{kind}").read_bytes()
+        (folder / f"half.{kind}").write_bytes(whole[: len(whole) // 2])
+        (folder / f"header.{kind}").write_bytes(whole[:20])
+        (folder / f"empty.{kind}").touch()
+    for kind in ("gif", "png", "tif", "webp"):
+        rgb.save(folder / f"moving.{kind}", save_all=True, append_images=[Image.fromarray(255 - noise)])
+    (folder / "bomb.png").write_bytes(huge(20_000, 20_000))
+    (folder / "largest.png").write_bytes(huge(2**31 - 1, 2**31 - 1))
+    (folder / "above the limit.png").write_bytes(huge(10_000, 9_000))
+    (folder / "text.png").write_text("no picture")
+    (folder / "table.csv").write_text("path,quality\n")
+    (folder / "page.html").write_text("<img src='a.png'>")
+    (folder / "zeros.jpg").write_bytes(bytes(4096))
+    (folder / "loop.png").symlink_to(folder / "loop back.png")
+    (folder / "loop back.png").symlink_to(folder / "loop.png")
+    (folder / "to nowhere.png").symlink_to(folder / "nothing.png")
+    (folder / "up").symlink_to(folder)
+    os.mkfifo(folder / "pipe.png")
+    Image.fromarray(noise[:15]).save(folder / "small.png")
+    Image.fromarray(noise[..., 0].astype(np.float32)).save(folder / "float.tif")
+    rgb.save(folder / "locked.png")
+    return set(os.listdir(folder))
+
+
+def test_forty_bad_inputs_are_each_named_and_every_good_image_is_scored(monkeypatch, capfd, tmp_path, model):
+    folder = tmp_path / "inputs"
+    folder.mkdir()
+    bad = bad_inputs(folder)
+    assert len(bad) == 40
+    good = good_images(folder) - bad
+    opened = Image.open
+
+    def guarded(file, *arguments):
+        # The tests may run as a user whom no permission stops.
+        if str(file).endswith("locked.png"):
+            raise PermissionError(13, "Permission denied")
+        return opened(file, *arguments)
+
+    monkeypatch.setattr(Image, "open", guarded)
+    code, told = command(monkeypatch, capfd, folder, "--model", model, "--out", tmp_path / "out.csv", "--batch", 4)
+    assert code == 1
+    scored = rows(tmp_path / "out.csv")
+    assert list(scored[0]) == COLUMNS
+    assert {Path(row["path"]).name for row in scored} == good
+    assert len(scored) == len(good)
+    for row in scored:
+        assert all(np.isfinite(float(row[name])) for name in COLUMNS[1:4]), row
+        assert row["distortion"] in ("blocks", "dark", "noise")
+    lines = [line for line in told.splitlines() if line.startswith(str(folder))]
+    assert {line.removeprefix(f"{folder}/").split(": ")[0] for line in lines} == bad
+    assert f"40 of {40 + len(good)} were not scored" in told
+    assert "Traceback" not in told and "Warning" not in told
+
+
+def test_good_images_alone_end_with_exit_code_0_and_what_the_score_means(monkeypatch, capfd, tmp_path, model):
+    good_images(tmp_path)
+    code, told = command(monkeypatch, capfd, tmp_path, "--model", model, "--out", tmp_path / ".out.csv")
+    assert code == 0
+    assert "strength of the distortion, 0 to 100, lower is better" in told
+    for row in rows(tmp_path / ".out.csv"):
+        assert float(row["score"]) == pytest.approx(100 * (1 - float(row["quality"])), abs=1e-3)
+
+
+def test_a_list_of_paths_is_scored_in_its_order_and_printed(monkeypatch, capfd, tmp_path, model):
+    good = good_images(tmp_path)
+    listed = tmp_path / "list.txt"
+    paths = [os.fsencode(tmp_path / name) for name in sorted(good, reverse=True)]
+    listed.write_bytes(b"\n".join(paths) + b"\n\n")
+    printed = tmp_path / "printed.csv"
+    with printed.open("wb") as file:
+        monkeypatch.setattr(sys, "stdout", file)
+        code, _ = command(monkeypatch, capfd, "--list", listed, "--model", model)
+    assert code == 0
+    assert [os.fsencode(row["path"]) for row in rows(printed)] == paths
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("a.png",), "--model is missing"),
+        (("--model", "."), "nothing to score"),
+        (("a.png", "--model", "/nowhere"), "--model /nowhere is neither a folder nor an address"),
+        (("a.png", "--model", "."), "no card.json"),
+        (
+            ("a.png", "--model", "models:/m-1", "--tracking-uri", "sqlite:////nowhere/mlflow.db"),
+            "no /nowhere/mlflow.db",
+        ),
+        (("--list", "/nowhere", "--model", "."), "--list /nowhere cannot be read"),
+        (("a.png", "--model", "MODEL", "--out", "/nowhere/out.csv"), "--out /nowhere/out.csv cannot be written"),
+        (("a.png", "--model", "MODEL", "--device", "gpu"), "--device"),
+    ],
+)
+def test_bad_options_are_one_message_and_exit_code_2(monkeypatch, capfd, model, arguments, says):
+    given = [str(model) if argument == "MODEL" else argument for argument in arguments]
+    code, told = command(monkeypatch, capfd, *given)
+    assert code == 2
+    assert says in told
+    assert "Traceback" not in told
+
+
+def test_other_numbers_of_crops_are_used_and_their_uncertainty_is_told(monkeypatch, capfd, tmp_path, model):
+    images = tmp_path / "images"
+    images.mkdir()
+    for number in range(3):
+        noise = RNG.integers(0, 256, (48, 56, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(images / f"{number}.png")
+    told = {}
+    for crops in (1, 2, 3, 12):
+        out = tmp_path / f"{crops}.csv"
+        code, told[crops] = command(monkeypatch, capfd, images, "--model", model, "--out", out, "--crops", crops)
+        assert code == 0 and len(rows(out)) == 3
+    assert {row["spread"] for row in rows(tmp_path / "1.csv")} == {"0.000000"}
+    assert "instead of" not in told[3], "the model's own number"
+    assert "1 crops instead of 3: the chance of where they lie counts 1.73 times as much" in told[1]
+    assert "12 crops instead of 3: the chance of where they lie counts 0.50 times as much" in told[12]
+    spread = np.median([float(row["spread"]) for row in rows(tmp_path / "12.csv")])
+    assert f"±{spread / 12**0.5:.4f} with 12 crops" in told[12]
+    assert f"±{spread / 3**0.5:.4f} with the model's 3" in told[12]
+
+
+def test_the_first_image_is_judged_alone_and_the_others_in_full_batches_in_the_order_given(tmp_path):
+    scorer = toy_scorer()
+    sizes, judged = [], scorer.score_crops
+    scorer.score_crops = lambda crops: sizes.append(len(crops)) or judged(crops)  # type: ignore[method-assign, func-returns-value]
+    paths = [tmp_path / f"{number}.png" for number in range(9)]
+    for path in paths:
+        Image.fromarray(RNG.integers(0, 256, (20, 20, 3), dtype=np.uint8)).save(path)
+    found = [path for path, _ in scorer.score_files(paths, batch=4, workers=2)]
+    assert found == paths
+    assert sizes == [1, 4, 4]
+
+
+@pytest.mark.slow
+def test_a_pipe_gets_a_row_for_each_path_before_the_next_one_is_there(tmp_path, model):
+    for name in "ab":
+        Image.fromarray(RNG.integers(0, 256, (20, 20, 3), dtype=np.uint8)).save(tmp_path / f"{name}.png")
+    arguments = ["-m", "gada_ray", "score", "--list", "-", "--model", str(model)]
+    with subprocess.Popen(
+        [sys.executable, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin and process.stdout and process.stderr
+        stop = threading.Timer(120, process.kill)  # rather than wait for ever
+        stop.start()
+        assert process.stdout.readline().strip().split(",") == COLUMNS
+        for name in ("a.png", "b.png"):
+            process.stdin.write(f"{tmp_path / name}\n\n")
+            process.stdin.flush()
+            assert process.stdout.readline().startswith(f"{tmp_path / name},")
+        process.stdin.write(f"{tmp_path / 'none.png'}\n")
+        process.stdin.close()
+        assert process.stdout.read() == ""
+        assert "1 of 3 were not scored" in process.stderr.read()
+        stop.cancel()
+    assert process.returncode == 1
+
+
+@pytest.mark.slow
+def test_maps_show_every_scored_image_and_only_those(tmp_path, model, monkeypatch, capfd):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    good = good_images(photos)
+    (photos / "broken.png").write_bytes(b"no image")
+    maps = tmp_path / "maps"
+    monkeypatch.chdir(tmp_path)
+    code, err = command(
+        monkeypatch, capfd, "photos", "--model", model, "--out", tmp_path / "scores.csv", "--maps", "maps"
+    )
+    assert code == 1 and "pictures of quality by place are in maps" in err
+    assert set(os.listdir(maps / "photos")) == {f"{name}.png" for name in good}

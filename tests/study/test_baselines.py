@@ -1,0 +1,49 @@
+from pathlib import Path
+
+import pandas as pd
+
+import studies.phases
+from analysis import tables
+from gada_ray.data.splits import make_splits
+from gada_ray.evaluation import brisque
+from gada_ray.study.baselines import brisque_baseline
+from gada_ray.study.definition import make_plan
+from gada_ray.study.results import BRISQUE, FLOOR, write_tables
+from tests.toy import toy_dataset
+
+
+def test_brisque_is_computed_once_for_images_and_splits_and_then_read(tmp_path: Path, monkeypatch) -> None:
+    dataset = toy_dataset(references=8)
+    splits = make_splits(dataset.references, 2)
+    found = brisque_baseline(dataset, splits, tmp_path)
+    assert found["split"].tolist() == [0, 1] and found["srocc"].between(-1, 1).all()
+    monkeypatch.setattr(brisque, "of_dataset", None)
+    monkeypatch.setattr(brisque, "predict", None)
+    pd.testing.assert_frame_equal(brisque_baseline(dataset, splits, tmp_path), found)
+
+
+def test_both_floors_stand_under_a_studys_table(tmp_path: Path) -> None:
+    dataset = toy_dataset(references=8)
+    splits = make_splits(dataset.references, 2)
+    plan = make_plan("phases", studies.phases.STUDY, "smoke", "demo", {})
+    frame = pd.DataFrame({"split": [0, 1], "srocc": [0.6, 0.8], "plcc": [0.5, 0.7]})
+    _, table = write_tables(tmp_path, plan, [], dataset, splits, frame)
+    assert table["variant"].tolist() == [FLOOR, BRISQUE]
+    assert abs(table["srocc_mean"].iloc[1] - 0.7) < 1e-9 and table["n"].tolist() == [2, 2]
+
+
+def test_both_floors_stand_in_the_reports_table() -> None:
+    columns = {
+        "references_train": 4,
+        "references_held_out": 1,
+        "plcc": 0.5,
+        "image_blind_srocc": 0.3,
+        "image_blind_plcc": 0.3,
+    }
+    splits = pd.DataFrame(
+        [{"variant": variant, "split": s, "srocc": 0.9, **columns} for variant in "ab" for s in (0, 1)]
+    )
+    frame = pd.DataFrame({"split": [0, 1], "srocc": [0.6, 0.8], "plcc": [0.5, 0.7]})
+    scores = tables.scores(tables.with_baselines(splits, frame))
+    floors = scores[(scores["source"] == tables.FLOOR) & (scores["metric"] == "srocc")].set_index("variant")["mean"]
+    assert floors.round(6).to_dict() == {tables.BASELINES["image_blind"]: 0.3, "BRISQUE": 0.7}

@@ -1,0 +1,78 @@
+"""What differs on a GPU, as far as a machine without one can tell."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from unittest.mock import MagicMock
+
+import pytest
+import torch
+
+from gada_ray.running.slots import Resources, on_node
+from gada_ray.system import devices
+
+CPU = torch.device("cpu")
+
+
+class OnGpu(SimpleNamespace):
+    """Stands in for a tensor whose copy to a GPU is watched."""
+
+    def pin_memory(self) -> OnGpu:
+        self.calls.append("pinned")
+        return self
+
+    def to(self, device: torch.device, non_blocking: bool = False) -> str:
+        self.calls.append(f"to {device}, {'not ' * non_blocking}waited for")
+        return "there"
+
+
+def test_a_gpu_takes_tensors_from_pinned_memory_without_being_waited_for() -> None:
+    watched = OnGpu(calls=[])
+    assert devices.to_device(watched, torch.device("cuda")) == "there"  # type: ignore[arg-type]
+    assert watched.calls == ["pinned", "to cuda, not waited for"]
+
+
+def test_on_a_cpu_a_tensor_is_itself() -> None:
+    tensor = torch.rand(3)
+    assert devices.to_device(tensor, CPU) is tensor
+
+
+@pytest.mark.parametrize(("precision", "expected"), [("float32", torch.float32), ("bfloat16", torch.bfloat16)])
+def test_autocast_computes_layers_as_asked_on_a_cpu_too(precision: str, expected: torch.dtype) -> None:
+    with devices.autocast(CPU, precision):
+        assert torch.nn.Linear(2, 2)(torch.rand(1, 2)).dtype == expected
+
+
+def test_settling_on_a_gpu_allows_tf32_and_counts_memory_from_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    reset, chosen = MagicMock(), MagicMock()
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", reset)
+    monkeypatch.setattr(torch, "set_float32_matmul_precision", chosen)
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)
+    devices.configure_backend(CPU)
+    assert not reset.called and not chosen.called and not torch.backends.cudnn.benchmark
+    devices.configure_backend(torch.device("cuda"))
+    reset.assert_called_once()
+    chosen.assert_called_once_with("high")
+    assert torch.backends.cudnn.benchmark
+
+
+@pytest.mark.parametrize(("total_mb", "peak_mb"), [(80_000, 900), (24_000, 3_000), (11_000, 9_000), (8_000, 30_000)])
+def test_shares_of_a_made_up_gpu_fit_its_memory_and_rays_counting(total_mb: float, peak_mb: float) -> None:
+    share = devices.share(peak_mb, total_mb)
+    trials = on_node({"CPU": 64, "GPU": 1}, 1, share)
+    assert 1 <= trials <= devices.MAX_SHARING
+    assert trials == 1 or trials * (peak_mb + devices.CONTEXT_MB) <= (1 - devices.SPARE) * total_mb
+    assert Resources(gpus=share).execution.device == "cuda"
+
+
+def test_without_a_driver_there_is_no_gpu_and_the_default_is_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    assert (devices.count(), devices.default()) == (0, "cpu")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert (devices.count(), devices.default()) == (2, "cuda")
+
+
+def test_memory_and_name_of_a_cpu_are_those_of_the_process() -> None:
+    assert devices.name(CPU) == "cpu"
+    assert devices.peak_mb(CPU) > 50
+    assert devices.reserved_mb(CPU) == 0
