@@ -1,4 +1,4 @@
-"""What the generator makes of held-out references: in numbers, and as patches to look at.
+"""Measure what the generator makes of held-out references, and keep patches of it for figures.
 
 Letters in shapes: n crops, q qualities, c crop side.
 """
@@ -20,12 +20,13 @@ from gada_ray.model.generator import Generator
 from gada_ray.model.quality_network import QualityNetwork
 
 QUALITIES = 8
-"""Qualities asked for when conditioning is measured, evenly over what all classes reach in training."""
+"""Requested qualities in `generator_mdsi_srocc`, evenly over the range that all classes cover in training."""
 NOISES = 4
-"""Draws of z whose images are compared."""
+"""Draws of z in `generator_noise_sd`."""
 SHOWN = 5
-"""Qualities that patches show."""
-AT_ONCE = 64
+"""Requested qualities in the figure of patches."""
+BATCH = 64
+"""Crops that are generated at once."""
 CROPS = 4
 """Crops of every held-out image that are compared with the truth."""
 
@@ -39,21 +40,22 @@ def measure(
     held_out: Tensor,
     data: DataConfig,
 ) -> dict[str, float]:
-    """How close the generator comes to the truth, and how well it follows the condition; by rows of training and held-out images.
+    """Conditioning fidelity of the generator on held-out images, and its distance from the truth.
 
-    Generated crops are asked for the class and quality of truly distorted held-out crops, under the same windows,
-    `CROPS` of each image. Of all and, after a slash, of each class:
+    `train` and `held_out` are rows of the dataset. Generated crops are conditioned on the class and quality of truly
+    distorted held-out crops, in the same windows, `CROPS` of each image. Of all crops and, after a slash, of each class:
 
     generator_distance_l1, generator_distance_mdsi: distance from the truth over that of the reference, in mean absolute
-    difference and in MDSI (both 0 for the truth itself, 1 for doing nothing). generator_change_sd: standard deviation
-    of the change of the reference, over the true one.
+    difference and in MDSI (both 0 for the truth itself, 1 for the unchanged reference). generator_change_sd: standard
+    deviation of the change of the reference, over the true one.
 
-    With an independent evaluator that never met the generator: generator_class_accuracy, the share of generated crops that it puts in the
-    class asked for, and generator_quality_srocc, the rank correlation of asked with judged quality;
-    generator_real_class_accuracy and generator_real_quality_srocc are its figures on the truly distorted crops.
+    With an independent evaluator, a quality network that never met the generator: generator_class_accuracy, the share
+    of generated crops that it assigns to the requested class, and generator_quality_srocc, the rank correlation of
+    requested and predicted quality; generator_real_class_accuracy and generator_real_quality_srocc are the same for
+    truly distorted crops.
 
-    generator_mdsi_srocc: mean rank correlation, over held-out references and classes, of eight qualities asked for with
-    MDSI, its sign turned. generator_noise_sd: standard deviation of a pixel over draws of z, at a middling quality.
+    generator_mdsi_srocc: mean rank correlation, over held-out references and classes, of eight requested qualities with
+    negated MDSI. generator_noise_sd: standard deviation of a pixel over draws of z, at a middling quality.
     """
     generator.eval()
     found = _against_truth(generator, evaluator, source, held_out, data)
@@ -67,7 +69,7 @@ def _against_truth(
 
     random = generator_for("against truth", data.crop_px)
     columns: dict[str, list[Tensor]] = {}
-    for rows in held_out.repeat_interleave(CROPS).split(AT_ONCE):
+    for rows in held_out.repeat_interleave(CROPS).split(BATCH):
         references, made, truth = _triples(generator, source, rows, data.crop_px, data.crop_grid, random)
         parts = {
             "class": source.distortion[rows],
@@ -82,7 +84,10 @@ def _against_truth(
         if evaluator is not None:
             for kind, images in (("", made), ("real ", truth)):
                 outputs = evaluator(images)
-                parts |= {f"{kind}predicted class": outputs.distortion.argmax(1), f"{kind}predicted quality": outputs.quality}
+                parts |= {
+                    f"{kind}predicted class": outputs.distortion.argmax(1),
+                    f"{kind}predicted quality": outputs.quality,
+                }
         for name, values in parts.items():
             columns.setdefault(name, []).append(values.cpu())
     frame = pd.DataFrame({name: torch.cat(values).double().numpy() for name, values in columns.items()})
@@ -95,7 +100,7 @@ def _against_truth(
 
 
 def _ratios(frame: pd.DataFrame) -> dict[str, float]:
-    """The measures of `_against_truth` on some crops; a distance is 1 where the reference has none."""
+    """The measures of `_against_truth` on some crops; a distance ratio is 1 where the reference equals the truth."""
     total = frame.sum()
 
     def over(name: str) -> float:
@@ -146,29 +151,23 @@ def sweep(generator: Generator, references: Tensor, distortion: Tensor, qualitie
 def patches(
     generator: Generator, source: CropSource, dataset: IqaDataset, train: Tensor, held_out: Tensor, data: DataConfig
 ) -> bytes:
-    """Figure 1 as an .npz file: one held-out image a distortion, of about its lower quartile of quality.
+    """Figure 1 as an .npz file: one held-out image for each distortion, of about its lower quartile of quality.
 
     Its arrays are those of `pictures.figure1` and `pictures.by_quality`, and image, the images' names.
     """
-    quality = dataset.quality
-    chosen = []
-    for distortion in np.unique(dataset.distortion[held_out]):
-        of_class = held_out[torch.from_numpy(dataset.distortion[held_out] == distortion)]
-        order = of_class[torch.from_numpy(np.argsort(quality[of_class], kind="stable"))]
-        chosen.append(int(order[len(order) // 4]))
-    rows = torch.tensor(chosen)
+    rows = _lower_quartiles(dataset, held_out)
     px = max(data.crop_px, min(128, int(source.shapes[source.distorted(rows)].min()) // 8 * 8))
     random = generator_for("patches", px)
     references, generated, distorted = (
         images.cpu() for images in _triples(generator.eval(), source, rows, px, data.crop_grid, random)
     )
-    asked = _range(source, train, SHOWN)
+    requested = _range(source, train, SHOWN)
     noise = generator.draw_noise(len(rows), px, generator_for("patches", px)).to(source.device)
     by_quality = sweep(
         generator,
         references.to(source.device),
         source.distortion[rows].to(source.device),
-        asked.to(source.device),
+        requested.to(source.device),
         noise,
     )
     buffer = io.BytesIO()
@@ -177,20 +176,31 @@ def patches(
         reference=_uint8(references),
         generated=_uint8(generated),
         distorted=_uint8(distorted),
-        asked=asked.numpy(),
+        asked=requested.numpy(),
         by_quality=_uint8(by_quality.cpu()),
-        quality=quality[rows],
-        distortion=np.array([dataset.distortions[i] for i in dataset.distortion[rows]]),
+        quality=dataset.quality[rows.numpy()],
+        distortion=np.array([dataset.distortions[i] for i in dataset.distortion[rows.numpy()]]),
         image=np.array([dataset.images[int(i)] for i in rows]),
     )
     return buffer.getvalue()
+
+
+def _lower_quartiles(dataset: IqaDataset, held_out: Tensor) -> Tensor:
+    """Of every class the row whose quality is the lower quartile among held-out rows `[m]`."""
+    rows = held_out.numpy()  # a tensor of one element would index an array as a scalar does
+    chosen = []
+    for distortion in np.unique(dataset.distortion[rows]):
+        of_class = rows[dataset.distortion[rows] == distortion]
+        order = of_class[np.argsort(dataset.quality[of_class], kind="stable")]
+        chosen.append(int(order[len(order) // 4]))
+    return torch.tensor(chosen)
 
 
 @torch.inference_mode()
 def _triples(
     generator: Generator, source: CropSource, rows: Tensor, px: int, grid: int, random: torch.Generator
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """References, generated and distorted crops `[n, 3, px, px]` of some rows, same windows."""
+    """References, generated and distorted crops `[n, 3, px, px]` of some rows, in the same windows."""
     images = source.distorted(rows)
     top, left = source.windows(images, px, random, grid)
     references = source.gather(source.reference[rows], top, left, px)
@@ -204,7 +214,7 @@ def _triples(
 
 
 def _range(source: CropSource, rows: Tensor, count: int) -> Tensor:
-    """Qualities `[count]`, evenly over what rows of all classes reach; over all rows where they share nothing."""
+    """Qualities `[count]`, evenly over the range that all classes share; over the whole range where they share none."""
     seen, classes = source.quality[rows], source.distortion[rows]
     by_class = [seen[classes == one] for one in classes.unique()]
     low, high = max(float(q.min()) for q in by_class), min(float(q.max()) for q in by_class)
@@ -213,9 +223,9 @@ def _range(source: CropSource, rows: Tensor, count: int) -> Tensor:
     return torch.linspace(low, high, count)
 
 
-def _ranks(asked: Tensor, shown: Tensor) -> list[float]:
-    """Rank correlations of what was asked `[q]` with every row of what is shown `[n, q]`; 0 where one is constant."""
-    x, rows = asked.cpu().numpy(), shown.double().cpu().numpy().round(6)
+def _ranks(requested: Tensor, measured: Tensor) -> list[float]:
+    """Rank correlations of requested values `[q]` with every row of measured ones `[n, q]`; 0 where one is constant."""
+    x, rows = requested.cpu().numpy(), measured.double().cpu().numpy().round(6)
     varied = np.ptp(x) > 0
     return [float(stats.spearmanr(x, row).statistic) if varied and np.ptp(row) > 0 else 0.0 for row in rows]
 

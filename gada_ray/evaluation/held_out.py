@@ -42,7 +42,7 @@ class HeldOut:
         spread = pooling.spread(scores, kind).square().mean().sqrt()
         return predictions, by_distortion(predictions) | {CROP_SPREAD: float(spread)}
 
-    def looked(self, scores: CropScores, predictions: pd.DataFrame) -> bytes:
+    def worst_images(self, scores: CropScores, predictions: pd.DataFrame) -> bytes:
         """The worst-predicted image of each distortion with its crops, and the map by which they were drawn."""
         drawn = self.config.evaluation.sampling
         maps = None if drawn == "uniform" else sampling.maps(self.dataset, drawn)

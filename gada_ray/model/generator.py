@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from gada_ray.config import ModelConfig
 from gada_ray.model.layers import BLOCK_PX, SLOPE, activation, convolution, cosines, gaussian, normalised
+from gada_ray.system import devices
 
 
 class Condition(nn.Module):
@@ -64,9 +65,9 @@ class PlainGenerator(nn.Module):
         return nn.Sequential(nn.Upsample(scale_factor=2), *normalised(layer_3x3, outputs, norm), *end)
 
     def draw_noise(self, n: int, crop_px: int, generator: torch.Generator) -> Tensor:
-        """Gaussian noise `[n, z, 1, 1]`, or `[n, z, h/8, w/8]` with `noise_map`, drawn on the CPU."""
+        """Gaussian noise `[n, z, 1, 1]`, or `[n, z, h/8, w/8]` with `noise_map`, drawn on the generator's device."""
         side = crop_px // 8 if self.config.noise_map else 1
-        return torch.randn(n, self.config.noise_dim, side, side, generator=generator)
+        return torch.randn(n, self.config.noise_dim, side, side, generator=generator, device=generator.device)
 
     def forward(self, noise: Tensor, reference: Tensor, distortion: Tensor, quality: Tensor) -> Tensor:
         """Distorted images `[n, 3, h, w]` in [0, 1] from references `[n, 3, h, w]` in [0, 1]; sides multiples of 8."""
@@ -141,6 +142,10 @@ class Quantisation(nn.Module):
 
     def forward(self, images: Tensor, condition: Tensor) -> Tensor:
         """Images `[n, 3, h, w]` of a condition `[n, e]`."""
+        with devices.float32(images.device):  # coefficients are small differences of large numbers
+            return self._quantised(images, condition.float())
+
+    def _quantised(self, images: Tensor, condition: Tensor) -> Tensor:
         found = F.conv2d(_folded(images - MIDDLE, BLOCK_PX), self.transform)
         step = LARGEST_STEP * torch.sigmoid(KEEN * self.linear(condition))[:, :, None, None] + 1e-6
         # Rounding has no gradient. That of what it resembles: small coefficients go to nothing, large ones stay.
@@ -215,8 +220,8 @@ class ModulatedGenerator(nn.Module):
                 nn.init.zeros_(parameter)
 
     def draw_noise(self, n: int, crop_px: int, generator: torch.Generator) -> Tensor:
-        """Gaussian noise `[n, 3, h, w]`, drawn on the CPU; empty where noise is left out."""
-        return torch.randn(n, 3 if self.noisy else 0, crop_px, crop_px, generator=generator)
+        """Gaussian noise `[n, 3, h, w]`, drawn on the generator's device; empty where noise is left out."""
+        return torch.randn(n, 3 if self.noisy else 0, crop_px, crop_px, generator=generator, device=generator.device)
 
     def forward(self, noise: Tensor, reference: Tensor, distortion: Tensor, quality: Tensor) -> Tensor:
         """Distorted images `[n, 3, h, w]` in [0, 1] from references `[n, 3, h, w]` in [0, 1]; sides multiples of 8."""
@@ -238,7 +243,7 @@ class ModulatedGenerator(nn.Module):
         pixels, gains = self.to_pixels(y).float().split([12, self.bands], dim=1)
 
         gains = KEEN * (gains + self.gains(condition).float()[:, :, None, None])
-        with torch.autocast(reference.device.type, enabled=False):
+        with devices.float32(reference.device):
             image = self.quantise(reference, condition.float())
             image = image + F.pixel_shuffle(pixels.float(), 2)
             image = self._attenuated(image, F.interpolate(gains, scale_factor=2))

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
+from gada_ray.system import devices
+
 SLOPE = 0.2
 """Of LeakyReLU, everywhere."""
 
@@ -103,7 +105,7 @@ class Views:
     @functools.cached_property
     def detail(self) -> Tensor:
         """The crops without their local mean, in float32: a contrast is a small difference of large numbers."""
-        with torch.autocast(self.images.device.type, enabled=False):
+        with devices.float32(self.images.device):
             images = self.images.float().contiguous()
             return images - local_mean(images)
 
@@ -112,7 +114,7 @@ class Views:
         """Their detail divided by its local contrast (MSCN coefficients), in memory pixel by pixel."""
         # The contrast of the centred image differs from the textbook's by second-order terms and has no cancellation;
         # the small constant keeps the square root differentiable on flat patches.
-        with torch.autocast(self.images.device.type, enabled=False):
+        with devices.float32(self.images.device):
             contrast = (local_mean(self.detail.square()) + 1e-6).sqrt()
             return (self.detail / (contrast + CONTRAST_FLOOR)).contiguous(memory_format=torch.channels_last)
 

@@ -28,11 +28,13 @@ class KangBackbone(nn.Module):
 
     features = 2 * KERNELS
     head = "gap"
+    luma: Tensor
 
     def __init__(self, normalisation: str) -> None:
         super().__init__()
         self.normalise = InputNormalisation(normalisation)
         self.convolution = nn.Conv2d(self.normalise.channels // 3, KERNELS, KERNEL_PX)
+        self.register_buffer("luma", torch.tensor(LUMA).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, images: Tensor | Views) -> Tensor:
         """Features."""
@@ -41,8 +43,7 @@ class KangBackbone(nn.Module):
     def maps(self, images: Tensor | Views) -> list[Tensor]:
         """The maps of the one convolution; `pooled` takes them."""
         colours = viewed(images).images
-        luma = torch.tensor(LUMA, device=colours.device).view(1, 3, 1, 1)
-        return [self.convolution(self.normalise((colours * luma).sum(dim=1, keepdim=True)))]
+        return [self.convolution(self.normalise((colours * self.luma).sum(dim=1, keepdim=True)))]
 
     def pooled(self, maps: Tensor) -> Tensor:
         """Features of the maps `[n, 50, h', w']`."""

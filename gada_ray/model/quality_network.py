@@ -1,4 +1,4 @@
-"""The discriminator branch of section 3.3: one backbone; source, classifier and evaluator heads.
+"""The discriminator branch of section 3.3: one backbone with source, classifier and evaluator heads.
 
 Letters in shapes: n images, h and w their sides, f feature maps, k distortion classes.
 """
@@ -15,22 +15,23 @@ from torch import Tensor, nn
 from gada_ray.config import ModelConfig
 from gada_ray.model import peers
 from gada_ray.model.layers import InputNormalisation, Views, activation, convolution
+from gada_ray.system import devices
 
-LEAST_WEIGHT = 1e-6
-"""Of a crop, so that an image always has some (Bosse et al. 2018)."""
+MIN_WEIGHT = 1e-6
+"""Smallest weight of a crop, so that the weights of an image never sum to 0 (Bosse et al. 2018)."""
 
 
 class Outputs(NamedTuple):
-    """What the three heads say of a batch."""
+    """Outputs of the three heads for a batch."""
 
     source: Tensor
-    """Logit [n] of being real (D)."""
+    """Logits [n] of being real (D)."""
     distortion: Tensor
     """Logits [n, k] of the distortion classes (C)."""
     quality: Tensor
     """Quality [n], trained on [0, 1], not clipped (E)."""
     weight: Tensor
-    """How much a crop counts among those of its image [n], above 0; 1 unless the evaluator weighs crops."""
+    """Weight [n] of a crop among those of its image, above 0; 1 unless the evaluator weighs crops."""
 
 
 class Backbone(nn.Module):
@@ -57,7 +58,7 @@ class Backbone(nn.Module):
         return self.pooled(self.last(self.convolutions(self.normalise(images))))
 
     def maps(self, images: Tensor | Views) -> list[Tensor]:
-        """What the backbone makes of images, layer by layer, `[n, channels, h', w']` each; `pooled` takes the last."""
+        """Feature maps of every layer, `[n, channels, h', w']` each; `pooled` takes the last ones."""
         maps = [self.normalise(images)]
         for layer in (*self.convolutions, self.last):
             maps.append(layer(maps[-1]))
@@ -110,29 +111,37 @@ class QualityNetwork(nn.Module):
         nn.init.constant_(last.bias, 0.5)  # the middle of the quality scale
 
     def forward(self, images: Tensor | Views) -> Outputs:
-        """All three judgements of images `[n, 3, h, w]` in [0, 1], or of their views, in float32."""
+        """Outputs of all heads for images `[n, 3, h, w]` in [0, 1], or for their views, in float32."""
         return self.heads(self.backbone(images))
 
     def heads(self, features: Tensor) -> Outputs:
-        """All three judgements of the backbone's features."""
+        """Outputs of all heads for the backbone's features."""
         source, distortion, evaluation = (
-            self._at_once(head(features)) for head in (self.discriminator, self.classifier, self.evaluator)
+            self._output(head, features) for head in (self.discriminator, self.classifier, self.evaluator)
         )
         return Outputs(source.squeeze(1), distortion, *_quality_and_weight(evaluation))
 
     def evaluate(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Quality `[n]` and weight `[n]` alone."""
-        return _quality_and_weight(self._at_once(self.evaluator(self.backbone(images))))
+        """Quality `[n]` and weight `[n]` alone, in float32."""
+        return _quality_and_weight(self._output(self.evaluator, self.backbone(images)))
 
-    def _at_once(self, output: Tensor) -> Tensor:
-        """A head's output `[n, ...]` in float32; dense heads' is the mean over places."""
-        return output.float().mean(dim=1) if self.backbone.head == "dense" else output.float()
+    def _output(self, head: nn.Module, features: Tensor) -> Tensor:
+        """A head's output `[n, ...]`, its last layer in float32; of dense heads the mean over locations.
+
+        Quality lies in [0, 1], where bfloat16 has 256 values at most: it would give many images the same prediction.
+        """
+        *hidden, last = head if isinstance(head, nn.Sequential) else (head,)
+        for layer in hidden:
+            features = layer(features)
+        with devices.float32(features.device):
+            output: Tensor = last(features.float())
+        return output.mean(dim=1) if self.backbone.head == "dense" else output
 
 
 def _quality_and_weight(evaluation: Tensor) -> tuple[Tensor, Tensor]:
-    """What an evaluator's output `[n, 1]` or `[n, 2]` means."""
+    """Quality and weight `[n]` from an evaluator's output `[n, 1]` or `[n, 2]`."""
     quality = evaluation[:, 0]
-    weight = F.softplus(evaluation[:, 1]) + LEAST_WEIGHT if evaluation.shape[1] > 1 else torch.ones_like(quality)
+    weight = F.softplus(evaluation[:, 1]) + MIN_WEIGHT if evaluation.shape[1] > 1 else torch.ones_like(quality)
     return quality, weight
 
 

@@ -171,9 +171,9 @@ def aggregate(trials: Sequence[tuple[str, Mapping[str, float], float]]) -> dict[
     are a standard deviation and the 95 % interval of `interval`.
     """
     finished = [(metrics, ratio) for status, metrics, ratio in trials if status == "finished"]
-    counts = {status: float(sum(given == status for given, _, _ in trials)) for status in ("diverged", "oom")}
+    diverged = float(sum(status == "diverged" for status, _, _ in trials))
     hours = sum(metrics.get("seconds", 0.0) for _, metrics, _ in trials) / 3600
-    costs = {"n": float(len(finished)), **counts, "device_hours": hours}
+    costs = {"n": float(len(finished)), "diverged": diverged, "device_hours": hours}
     if not finished:
         return costs
     ratio = float(np.mean([ratio for _, ratio in finished]))

@@ -1,16 +1,17 @@
-"""All that a run on a GPU does differently. Everything else is the same code on both.
+"""What a run on a GPU does differently. All other code is the same on both devices.
 
-Where a machine has no GPU: pinning is left out, and nothing is waited for; autocast is the CPU's own. torch is loaded
-when it is needed, so that a machine without a GPU's driver is known without it.
+torch is imported where it is needed, so that a machine without a GPU driver is recognised without it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import math
 import resource
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,15 +19,15 @@ if TYPE_CHECKING:
     import torch
 
 CONTEXT_MB = 600.0
-"""What a process takes of a GPU besides its tensors."""
+"""MiB of a GPU that a process takes besides its tensors."""
 SPARE = 0.1
-"""Share of a GPU's memory that trials leave free."""
+"""Fraction of a GPU's memory that trials leave free."""
 MAX_SHARING = 8
 """Trials on one GPU; more only wait for each other."""
 
 
 def count() -> int:
-    """GPUs that torch can use here. Neither `nvidia-smi` nor any other program is asked."""
+    """Number of GPUs that torch can use here. No other program, such as `nvidia-smi`, is run."""
     if "torch" not in sys.modules and not _driver():
         return 0
     import torch
@@ -52,18 +53,21 @@ def default() -> str:
 
 
 def images_at_once(device: torch.device) -> int | None:
-    """Images to quality network in one batch where none was asked for: enough to fill a GPU; None, one a core, on a CPU."""
+    """Default number of images in a scoring batch: 8 on a GPU; None, one image a core, on a CPU."""
     return None if device.type == "cpu" else 8
 
 
 def configure_backend(device: torch.device) -> None:
-    """Choose what a training on a device computes with, and count its memory from here on."""
+    """Set the arithmetic of a training on a device, and measure its peak memory from here on."""
     import torch
 
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-        # TF32 is what GPUs have for float32 convolutions; shapes are fixed, so the fastest kernel can be searched.
-        torch.set_float32_matmul_precision("high")
+        # Convolutions take TF32. Matrix products do not: local means and spectra are small differences of large
+        # numbers, and linear layers take a negligible part of a step.
+        torch.backends.cudnn.conv.fp32_precision = "tf32"
+        torch.backends.cuda.matmul.fp32_precision = "ieee"
+        # Shapes are fixed, so that the fastest kernel can be searched.
         torch.backends.cudnn.benchmark = True
 
 
@@ -84,8 +88,35 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16")
 
 
+@contextlib.contextmanager
+def float32(device: torch.device) -> Iterator[None]:
+    """Full float32 arithmetic for what follows: neither autocast nor TF32."""
+    import torch
+
+    with torch.autocast(device.type, enabled=False):
+        if device.type != "cuda":
+            yield
+            return
+        before = torch.backends.cudnn.conv.fp32_precision
+        torch.backends.cudnn.conv.fp32_precision = "ieee"
+        try:
+            yield
+        finally:
+            torch.backends.cudnn.conv.fp32_precision = before
+
+
+def noise_generator(cpu: torch.Generator, device: torch.device, seed: int) -> torch.Generator:
+    """A generator of noise on a device: the CPU's own, or one on a GPU with a seed of its own.
+
+    A step draws millions of normal numbers. Drawn on the CPU and copied, they would take longer than the step.
+    """
+    import torch
+
+    return cpu if device.type == "cpu" else torch.Generator(device).manual_seed(seed)
+
+
 def synchronize(device: torch.device) -> None:
-    """Wait until a device has done what it was given, so that its time can be taken."""
+    """Wait until a device has finished its work, so that it can be timed."""
     import torch
 
     if device.type == "cuda":
@@ -93,14 +124,14 @@ def synchronize(device: torch.device) -> None:
 
 
 def name(device: torch.device) -> str:
-    """What a result says of its device."""
+    """Name of a device in results: the GPU's model, or "cpu"."""
     import torch
 
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
 def peak_mb(device: torch.device) -> float:
-    """MiB that tensors took at most: of a GPU since `settle`; on a CPU, of all the process."""
+    """Peak memory in MiB: of tensors on a GPU since `configure_backend`; of the whole process on a CPU."""
     import torch
 
     if device.type == "cuda":
@@ -110,14 +141,14 @@ def peak_mb(device: torch.device) -> float:
 
 
 def reserved_mb(device: torch.device) -> float:
-    """MiB of a GPU that this process took at most for tensors, with what its allocator keeps; 0 on a CPU."""
+    """Peak MiB of a GPU that this process reserved for tensors, with what its allocator keeps; 0 on a CPU."""
     import torch
 
     return torch.cuda.max_memory_reserved(device) / 2**20 if device.type == "cuda" else 0.0
 
 
 def free(device: torch.device) -> None:
-    """Give back memory that the allocator keeps."""
+    """Release the memory that a GPU's allocator keeps."""
     import torch
 
     if device.type == "cuda":
@@ -125,14 +156,14 @@ def free(device: torch.device) -> None:
 
 
 def total_mb() -> float:
-    """MiB of the first GPU."""
+    """Memory of the first GPU in MiB."""
     import torch
 
     return float(torch.cuda.get_device_properties(0).total_memory / 2**20)
 
 
 def share(peak_mb: float, total_mb: float) -> float:
-    """The fraction of a GPU to ask for, so that as many trials share it as fit with a tenth to spare; at most eight.
+    """The fraction of a GPU to request, so that as many trials share it as fit with a tenth to spare; at most eight.
 
     Ray counts in steps of 0.0001, and k shares of 1/k must not add up to more than 1.
     """

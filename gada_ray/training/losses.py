@@ -16,6 +16,7 @@ from torch import Tensor
 
 from gada_ray.evaluation.pooling import weighted_mean
 from gada_ray.model.layers import BLOCK_PX, cosines
+from gada_ray.system import devices
 
 GREY_LEVEL = 1 / 255
 
@@ -129,8 +130,9 @@ def _spectrum(images: Tensor) -> Tensor:
     images = images - images.detach().mean((2, 3), keepdim=True)
     squares = images.reshape(n, c, height // BLOCK_PX, BLOCK_PX, width // BLOCK_PX, BLOCK_PX)
     squares = squares.permute(0, 1, 2, 4, 3, 5).reshape(n, c, -1, BLOCK_PX**2)
-    found = squares @ cosines(images.device).T
-    return (found.square().mean(2) - found.mean(2).square()).clamp(min=0)
+    with devices.float32(images.device):  # a small difference of large numbers
+        found = squares.float() @ cosines(images.device).T
+        return (found.square().mean(2) - found.mean(2).square()).clamp(min=0)
 
 
 def weighted(terms: Sequence[Tensor], shares: Sequence[float]) -> Tensor:

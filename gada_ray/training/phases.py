@@ -169,8 +169,9 @@ class Phase:
             return replace(asked, images=made)
         generator = (self.network if self.trains_generator else self.ema.network).generator
         assert isinstance(generator, Generator)
+        seed_here = seed_for(seed, self.number, number, "noise")
+        random = devices.noise_generator(random, self.source.device, seed_here)
         noise = generator.draw_noise(len(asked.images), self.config.data.crop_px, random)
-        noise = devices.to_device(noise, self.source.device)
         with torch.set_grad_enabled(self.trains_generator), self._autocast():
             images = generator(noise, asked.images, asked.distortion, asked.quality)
         return replace(asked, images=images)

@@ -1,4 +1,4 @@
-"""One configuration on one split, end to end: train every phase, test, and leave the result in the store.
+"""Run one trial: train every phase of a configuration on one split, test it, and store the result.
 
 A trial is idempotent: run again, it returns its result if it is done, continues from its checkpoint if it is half done,
 starts from another trial's weights if that trial was its first phases, and else starts from nothing. The numbers are
@@ -7,19 +7,16 @@ the same in all four cases: bit for bit on a CPU with the same number of threads
 
 from __future__ import annotations
 
+import contextlib
 import datetime
-import hashlib
-import platform
-import socket
 import sys
 import time
-from dataclasses import asdict
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import torch
 
-from gada_ray.config import CODE_VERSION
 from gada_ray.data.crops import CropSource, seed_for
 from gada_ray.data.dataset import IqaDataset
 from gada_ray.data.labelled import labelled_rows
@@ -36,8 +33,9 @@ from gada_ray.training.memory import keep_freed_memory
 from gada_ray.training.phases import DivergedError, Phase, build
 from gada_ray.trials import state
 from gada_ray.trials.identity import ON_CPU, EndedError, Execution, Progress, Report, Trial, independent_evaluator
+from gada_ray.trials.record import commit
 from gada_ray.trials.state import CURVES, WEIGHTS, Sums, TrainingState
-from gada_ray.trials.store import DatasetRecord, FoldRecord, PhaseResult, Result, RunRecord, Store
+from gada_ray.trials.store import Result, Store
 
 __all__ = ["EndedError", "Execution", "Progress", "Report", "Trial", "independent_evaluator", "run_trial"]
 
@@ -52,38 +50,42 @@ def run_trial(
 
     `report` gets a dict at every point of the loss curves: phase, steps_done, steps, and the latest losses and
     correlations; and at the start "warning", a sentence for people, if the trial's checkpoint cannot be used. A
-    training whose loss is no longer finite, or whose device runs out of memory, ends in a result with status
-    "diverged" or "oom" and the cause.
+    training whose loss is no longer finite ends in a result with status "diverged" and the cause.
 
     Raises:
-        ValueError: if the dataset, or the photographs that it has besides, are not those that the trial names.
-        DataError: for fewer images of the training part than shall be labelled.
+        ValueError: if the dataset, or its unlabelled photographs, are not those that the trial names.
+        DataError: if the training part has fewer images than the configuration wants labelled.
         StoreError: if the trial's stored result cannot be trusted.
-        EndedError: if `execution` asks for the end; the trial goes on from its checkpoint when it is run again.
+        EndedError: if `execution` asks for the end; the trial continues from its checkpoint when it is run again.
+        torch.OutOfMemoryError: if the device has too little memory. Nothing is stored, since the signature knows no
+            device: the same trial may fit another one.
     """
-    if dataset.fingerprint != trial.fingerprint:
-        raise ValueError(f"the trial is on data {trial.fingerprint[:12]}, {dataset.name} is {dataset.fingerprint[:12]}")
+    _check_data(trial, dataset)
     result = store.result(trial.signature)
     if result is not None:
         return result
-    here = dataset.extra.fingerprint if dataset.extra and trial.config.uses_extra else None
-    for phase in trial.config.phases:
-        if phase.generated_from == "extra" and (here is None or phase.extra_fingerprint != here):
-            wanted = (phase.extra_fingerprint or "none")[:12]
-            raise ValueError(f"phase '{phase.name}' distorts photographs {wanted}, given are {(here or 'none')[:12]}")
     torch.set_num_threads(execution.threads)
     keep_freed_memory()
     training = _Training(trial, dataset, store, execution, report)
     try:
         return training.run()
     except DivergedError as error:
-        return training.record_failure("diverged", str(error))
-    except torch.OutOfMemoryError as error:
-        return training.record_failure("oom", str(error).splitlines()[0])
+        return training.record_divergence(str(error))
+
+
+def _check_data(trial: Trial, dataset: IqaDataset) -> None:
+    """Make sure that a dataset and its unlabelled photographs are those that a trial names."""
+    if dataset.fingerprint != trial.fingerprint:
+        raise ValueError(f"the trial is on data {trial.fingerprint[:12]}, {dataset.name} is {dataset.fingerprint[:12]}")
+    given = dataset.extra.fingerprint if dataset.extra and trial.config.uses_extra else None
+    for phase in trial.config.phases:
+        if phase.generated_from == "extra" and (given is None or phase.extra_fingerprint != given):
+            named = (phase.extra_fingerprint or "none")[:12]
+            raise ValueError(f"phase '{phase.name}' distorts photographs {named}, given are {(given or 'none')[:12]}")
 
 
 class _Training:
-    """One attempt at a trial."""
+    """One attempt at a trial: `run` lists its steps in order."""
 
     def __init__(self, trial: Trial, dataset: IqaDataset, store: Store, execution: Execution, report: Report) -> None:
         self.trial, self.dataset, self.store, self.execution, self.report = trial, dataset, store, execution, report
@@ -95,30 +97,40 @@ class _Training:
         self.state, self.sums = TrainingState(started=self.started), Sums()
 
     def run(self) -> Result:
-        """Everything from the first step, or the last checkpoint, to the result."""
-        trial, config = self.trial, self.config
-        self.source = CropSource(self.dataset, self.device)
-        labelled = labelled_rows(self.dataset, trial.fold.train, config.data, trial.seed, trial.fold.split)
-        self.train_rows = torch.from_numpy(labelled)
-        self.references = torch.from_numpy(np.flatnonzero(np.isin(self.dataset.references, trial.fold.train)))
-        self.held_out = HeldOut(self.dataset, self.source, trial.fold.held_out, config)
-        # Equal for all configurations on a split, so that comparisons are paired.
-        self.seed = seed_for("training", trial.seed, trial.fold.split)
-        self.network = build(config, len(self.dataset.distortions), self.seed)
-        self.network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.ema = ExponentialMovingAverage(self.network, config.ema_decay)
-        optimisers = self._resume()
+        """Select images, build the network, restore, train the phases that are left, test, and store the result."""
+        self._select_images()
+        self._build_network()
+        optimisers = self._restore()
         scores = None
-        while self.state.phase < len(config.phases):
-            scores = self._run_phase(optimisers)
+        while self.state.phase < len(self.config.phases):
+            phase = self._start_phase(optimisers)
+            self._train(phase)
+            scores = self._evaluate_phase(phase)
             optimisers = {}
         if scores is None:  # trained to the end by an attempt that was interrupted, or by another trial
             scores = self._predict()
             self.state.phases[-1]["metrics"] |= self.held_out.agreement(scores)[1]
         return self._finish(scores)
 
-    def _resume(self) -> dict[str, Any]:
-        """Go on from the checkpoint, or from a trial that was the first phases of this one; the optimisers' states."""
+    def _select_images(self) -> None:
+        """Training rows and references, and the held-out images with their test crops."""
+        trial, config = self.trial, self.config
+        self.source = CropSource(self.dataset, self.device)
+        labelled = labelled_rows(self.dataset, trial.fold.train, config.data, trial.seed, trial.fold.split)
+        self.train_rows = torch.from_numpy(labelled)
+        self.references = torch.from_numpy(np.flatnonzero(np.isin(self.dataset.references, trial.fold.train)))
+        self.held_out = HeldOut(self.dataset, self.source, trial.fold.held_out, config)
+
+    def _build_network(self) -> None:
+        """The untrained network and its moving average."""
+        # The seed is equal for all configurations on a split, so that comparisons are paired.
+        self.seed = seed_for("training", self.trial.seed, self.trial.fold.split)
+        self.network = build(self.config, len(self.dataset.distortions), self.seed)
+        self.network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.ema = ExponentialMovingAverage(self.network, self.config.ema_decay)
+
+    def _restore(self) -> dict[str, Any]:
+        """Continue from the checkpoint, or from a trial that was the first phases of this one; optimiser states."""
         try:
             found = state.resume(self.store, self.trial, self.network, self.ema, self.device)
         except checkpoint.CheckpointError as error:
@@ -129,93 +141,108 @@ class _Training:
         if found is not None:
             self.state, self.sums, optimisers = found
             return optimisers
-        taken = state.warm_start(self.store, self.trial, self.network, self.ema)
-        if taken is not None:
-            self.state = taken
+        warm = state.warm_start(self.store, self.trial, self.network, self.ema)
+        if warm is not None:
+            self.state = warm
             self.state.started = self.started
         return {}
 
-    def _run_phase(self, optimisers: dict[str, Any]) -> CropScores:
-        """Train the current phase to its end, test, and move on to the next; what the test's crops were judged."""
-        state, config = self.state, self.config
-        number, settings = state.phase, config.phases[state.phase]
-        phase = Phase(self.network, self.source, self.train_rows, config, number, self.ema, self.references)
+    def _start_phase(self, optimisers: dict[str, Any]) -> Phase:
+        """The current phase, its optimisers in the states that a checkpoint kept."""
+        number = self.state.phase
+        phase = Phase(self.network, self.source, self.train_rows, self.config, number, self.ema, self.references)
         for name, saved in optimisers.items():
             phase.optimisers[name].load_state_dict(saved)
-        self.before = sum(p.steps for p in config.phases[:number])
-        self._train(phase)
+        self.steps_before = sum(earlier.steps for earlier in self.config.phases[:number])
+        return phase
+
+    def _train(self, phase: Phase) -> None:
+        """The remaining steps of a phase, in stretches that end at points of its curves."""
+        steps, curve_points = phase.phase.steps, self.config.evaluation.curve_points
+        loss_every = max(1, steps // LOSS_POINTS)
+        curve_steps = _curve_steps(steps, curve_points)
+        while self.state.step < steps:
+            try:
+                with self._timed(phase.phase.name):
+                    at_loss_point = self._train_until(phase, loss_every, curve_steps)
+            except EndedError:
+                self._save(phase)
+                raise
+            latest = self._record_losses(phase.phase.name) if at_loss_point else {}
+            if self.state.step in curve_steps:
+                latest |= self._record_scores(self._predict(self.config.evaluation.curve_crops))
+            self.report(
+                {
+                    "phase": phase.phase.name,
+                    "steps_done": self.steps_before + self.state.step,
+                    "steps": self.config.steps,
+                    **latest,
+                }
+            )
+            due = time.monotonic() - self.saved > self.execution.checkpoint_every_s
+            if at_loss_point and due and self.state.step < steps:
+                self._save(phase)
+
+    def _train_until(self, phase: Phase, loss_every: int, curve_steps: set[int]) -> bool:
+        """Train to the next point of a curve; whether it is one of the loss curves.
+
+        Raises:
+            EndedError: if the trial is asked to end.
+        """
+        phase.prepare()
+        while True:
+            if self.execution.ending():
+                raise EndedError
+            self.sums.add(phase.step(self.state.step, self.seed))
+            self.state.step += 1
+            at_loss_point = self.state.step % loss_every == 0 or self.state.step == phase.phase.steps
+            if at_loss_point or self.state.step in curve_steps:
+                return at_loss_point
+
+    def _evaluate_phase(self, phase: Phase) -> CropScores:
+        """Test a phase that has ended, measure its generator, and move on to the next phase."""
+        config, current = self.config, self.state
         if phase.trains_generator and config.evaluation.independent_evaluator_steps:
-            self._save(phase)  # the quality network may have to be trained first, which may be ended
+            self._save(phase)  # the independent evaluator may have to be trained first, which may be interrupted
         scores = self._predict()
         if config.evaluation.curve_points:
-            self._look(scores.first(config.evaluation.curve_crops))
+            self._record_scores(scores.first(config.evaluation.curve_crops))
         _, metrics = self.held_out.agreement(scores)
         if phase.trains_generator:
-            metrics |= generated.measure(
-                self._generator,
-                self._independent_evaluator(),
-                self.source,
-                self.train_rows,
-                self.held_out.rows,
-                config.data,
-            )
-        state.phases.append({"name": settings.name, "steps": settings.steps, "metrics": metrics})
-        state.phase, state.step, self.sums = number + 1, 0, Sums()
-        if state.phase < len(config.phases):
+            evaluator, rows = self._independent_evaluator(), (self.train_rows, self.held_out.rows)
+            metrics |= generated.measure(self._generator, evaluator, self.source, *rows, config.data)
+        current.phases.append({"name": phase.phase.name, "steps": phase.phase.steps, "metrics": metrics})
+        current.phase, current.step, self.sums = current.phase + 1, 0, Sums()
+        if current.phase < len(config.phases):
             self._save(None)
         return scores
 
-    def _train(self, phase: Phase) -> None:
-        """The steps of a phase that are still to do, with points of its curves and checkpoints on the way."""
-        state, settings, test = self.state, phase.phase, self.config.evaluation
-        loss_every = max(1, settings.steps // LOSS_POINTS)
-        curve_at = _curve_steps(settings.steps, test.curve_points)
-        phase.prepare()
-        since = time.monotonic()
-        while state.step < settings.steps:
-            if self.execution.ending():
-                self._add_seconds(settings.name, since)
-                self._save(phase)
-                raise EndedError
-            self.sums.add(phase.step(state.step, self.seed))
-            state.step += 1
-            latest: dict[str, float] = {}
-            at_point = state.step % loss_every == 0 or state.step == settings.steps
-            if at_point:
-                latest = self._losses(settings.name)
-            if state.step in curve_at:
-                self._add_seconds(settings.name, since)
-                latest |= self._look(self._predict(test.curve_crops))
-                phase.prepare()
-                since = time.monotonic()
-            if latest:
-                done = self.before + state.step
-                self.report({"phase": settings.name, "steps_done": done, "steps": self.config.steps, **latest})
-            due = time.monotonic() - self.saved > self.execution.checkpoint_every_s
-            if at_point and due and state.step < settings.steps:
-                self._add_seconds(settings.name, since)
-                since = time.monotonic()
-                self._save(phase)
-        self._add_seconds(settings.name, since)
+    def _record_losses(self, phase: str) -> dict[str, float]:
+        """Add a point to the loss curves, and return it.
 
-    def _losses(self, phase: str) -> dict[str, float]:
-        """Note a point of the loss curves, and return it."""
+        Raises:
+            DivergedError: if a loss is no longer finite.
+        """
         means, self.sums = self.sums.means(), Sums()
         wrong = [name for name, value in means.items() if not np.isfinite(value)]
         if wrong:
             raise DivergedError(f"{', '.join(wrong)} no longer finite in phase '{phase}' before step {self.state.step}")
-        self.state.note(phase, self.before, means)
+        self.state.note(phase, self.steps_before, means)
         return means
 
-    def _look(self, crops: CropScores) -> dict[str, float]:
-        """Note a point of the learning curve, and return it."""
+    def _record_scores(self, crops: CropScores) -> dict[str, float]:
+        """Add a point to the learning curve, and return it."""
         _, metrics = self.held_out.agreement(crops)
         scores = {name: metrics[name] for name in ("srocc", "plcc")}
-        self.state.note(self.config.phases[self.state.phase].name, self.before, scores)
+        self.state.note(self.config.phases[self.state.phase].name, self.steps_before, scores)
         return scores
 
     def _predict(self, crops: int | None = None) -> CropScores:
-        """What the network that is tested says of the held-out images."""
+        """Predictions of the tested network for the held-out images.
+
+        Raises:
+            DivergedError: if a prediction is not finite.
+        """
         since = time.monotonic()
         scores = self.held_out.predict(self._tested.quality_network, crops)
         if not torch.isfinite(torch.stack(scores)).all():
@@ -225,7 +252,7 @@ class _Training:
 
     @property
     def _tested(self) -> Gada:
-        """The network that is tested, looked at and handed on."""
+        """The network that is tested and published: the moving average, or the weights of the final step."""
         return self.network if self.config.evaluation.weights == "final" else self.ema.network
 
     @property
@@ -236,25 +263,32 @@ class _Training:
 
     def _independent_evaluator(self) -> QualityNetwork | None:
         """A quality network that never met the generator; a trial of its own, which all trials on the split share."""
-        steps = self.config.evaluation.independent_evaluator_steps
-        if not steps:
+        if not self.config.evaluation.independent_evaluator_steps:
             return None
         trial, since = independent_evaluator(self.trial), time.monotonic()
         result = run_trial(trial, self.dataset, self.store, self.execution)
-        self.state.phase_seconds["quality_network"] = time.monotonic() - since
+        self.state.phase_seconds["independent_evaluator"] = time.monotonic() - since
         weights = self.store.read(trial.signature, WEIGHTS)
         if result.status != "finished" or weights is None:
-            raise DivergedError(f"the quality network of generated images could not be trained: {result.cause}")
-        quality_network = build(trial.config, len(self.dataset.distortions), 0).quality_network
-        Gada(None, quality_network).load_state_dict(checkpoint.from_bytes(weights, WEIGHTS)["ema"]["network"])
-        quality_network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        return quality_network.eval()
+            raise DivergedError(f"the independent evaluator of generated images could not be trained: {result.cause}")
+        evaluator = build(trial.config, len(self.dataset.distortions), 0).quality_network
+        Gada(None, evaluator).load_state_dict(checkpoint.from_bytes(weights, WEIGHTS)["ema"]["network"])
+        evaluator.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return evaluator.eval()
 
-    def _add_seconds(self, phase: str, since: float) -> None:
-        devices.synchronize(self.device)
-        self.state.phase_seconds[phase] = self.state.phase_seconds.get(phase, 0.0) + time.monotonic() - since
+    @contextlib.contextmanager
+    def _timed(self, phase: str) -> Iterator[None]:
+        """Add the seconds of a stretch of training to those of its phase."""
+        since = time.monotonic()
+        try:
+            yield
+        finally:
+            devices.synchronize(self.device)
+            seconds = self.state.phase_seconds
+            seconds[phase] = seconds.get(phase, 0.0) + time.monotonic() - since
 
     def _save(self, phase: Phase | None) -> None:
+        """Write the checkpoint; between phases there is no phase."""
         now = time.monotonic()
         self.state.seconds += now - self.since
         self.since = self.saved = now
@@ -262,6 +296,7 @@ class _Training:
         state.save(self.store, self.trial, self.state, self.sums, self.network, self.ema, optimisers)
 
     def _finish(self, scores: CropScores) -> Result:
+        """Store predictions, curves, weights, pictures and, last, the result."""
         predictions, _ = self.held_out.agreement(scores)
         files = {
             "predictions.csv": predictions.to_csv(index=False).encode(),
@@ -269,60 +304,30 @@ class _Training:
             WEIGHTS: checkpoint.to_bytes({"network": self.network.state_dict(), "ema": self.ema.state_dict()}),
         }
         if any("generator" in phase.trains for phase in self.config.phases):
+            rows = self.train_rows, self.held_out.rows
             files["patches.npz"] = generated.patches(
-                self._generator, self.source, self.dataset, self.train_rows, self.held_out.rows, self.config.data
+                self._generator, self.source, self.dataset, *rows, self.config.data
             )
         if self.trial.fold.scored_on == "test":
-            files["worst.npz"] = self.held_out.looked(scores, predictions)
-        known = self.dataset.frame().iloc[torch.cat([self.train_rows, self.held_out.rows]).sort().values.numpy()]
-        floor = image_blind(known, self.trial.fold.train, self.trial.fold.held_out)
-        metrics = self.state.phases[-1]["metrics"] | {f"image_blind_{name}": floor[name] for name in ("srocc", "plcc")}
+            files["worst.npz"] = self.held_out.worst_images(scores, predictions)
+        metrics = self.state.phases[-1]["metrics"] | self._image_blind()
         return self._commit("finished", None, metrics, files)
 
-    def record_failure(self, status: str, cause: str) -> Result:
-        """Record a training that cannot be finished."""
-        return self._commit(status, cause, {}, {CURVES: self.state.curves_csv()})
+    def _image_blind(self) -> dict[str, float]:
+        """Agreement of the image-blind baseline, which knows the distortion class alone, on the same images."""
+        rows = torch.cat([self.train_rows, self.held_out.rows]).sort().values.numpy()
+        fold = self.trial.fold
+        baseline = image_blind(self.dataset.frame().iloc[rows], fold.train, fold.held_out)
+        return {f"image_blind_{name}": baseline[name] for name in ("srocc", "plcc")}
+
+    def record_divergence(self, cause: str) -> Result:
+        """Store that the training diverged."""
+        return self._commit("diverged", cause, {}, {CURVES: self.state.curves_csv()})
 
     def _commit(self, status: str, cause: str | None, metrics: dict[str, float], files: dict[str, bytes]) -> Result:
-        trial, state = self.trial, self.state
-        # A worker that was cut off from its cluster and replaced, or another study's, may have been as fast.
-        first = self.store.result(trial.signature)
-        if first is not None:
-            self.store.forget(trial.signature)
-            return first
-        for name, data in files.items():
-            self.store.write(trial.signature, name, data)
-        result = Result.model_validate(
-            {
-                "signature": trial.signature,
-                "status": status,
-                "cause": cause,
-                "config": trial.config,
-                "fold": FoldRecord(**asdict(trial.fold)),
-                "seed": trial.seed,
-                "dataset": DatasetRecord.of(self.dataset),
-                "code_version": CODE_VERSION,
-                "metrics": metrics,
-                "phases": [PhaseResult(**phase) for phase in state.phases],
-                "run": RunRecord(
-                    device=devices.name(self.device),
-                    threads=self.execution.threads,
-                    host=socket.gethostname(),
-                    node=self.execution.node,
-                    started=state.started,
-                    seconds=state.seconds + time.monotonic() - self.since,
-                    phase_seconds=state.phase_seconds,
-                    evaluation_seconds=state.evaluation_seconds,
-                    peak_memory_mb=devices.peak_mb(self.device),
-                    reused=state.reused,
-                    study=self.execution.study,
-                    versions={"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__},
-                ),
-                "files": {name: hashlib.sha256(data).hexdigest() for name, data in files.items()},
-            }
-        )
-        self.store.commit(result)
-        return result
+        self.state.seconds += time.monotonic() - self.since
+        context = self.trial, self.dataset, self.execution, self.device
+        return commit(self.store, *context, self.state, status, cause, metrics, files)
 
 
 def _curve_steps(steps: int, points: int) -> set[int]:

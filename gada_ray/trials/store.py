@@ -4,7 +4,7 @@
                                  predictions.csv   image, reference, distortion, target, prediction
                                  curves.csv        phase, step, global_step, name, value
                                  patches.npz       reference, generated and distorted patches, if a generator trained
-                                 worst.npz        the worst-predicted image of each distortion with its test crops
+                                 worst.npz         the worst-predicted image of each distortion with its test crops
                                  weights.pt        the trained network
                                  checkpoint.pt     only until the trial is done
 
@@ -109,7 +109,8 @@ class RunRecord(Frozen):
     seconds: float
     """Wall time of all attempts, as far as checkpoints know it."""
     phase_seconds: dict[str, float]
-    """Training alone; a phase taken over from another trial is missing. "quality_network" is what the independent evaluator took."""
+    """Training alone, by phase; phases of another trial that this one started from are missing. "independent_evaluator" is
+    the training of that network."""
     evaluation_seconds: float
     peak_memory_mb: float
     """Of the device for a GPU, else of the process."""
@@ -125,7 +126,7 @@ class Result(Frozen):
 
     format: int = FORMAT
     signature: str = Field(pattern=r"^[0-9a-f]{64}$")
-    status: Literal["finished", "diverged", "oom"]
+    status: Literal["finished", "diverged"]
     cause: str | None = None
     config: TrainingConfig
     fold: FoldRecord
@@ -133,7 +134,7 @@ class Result(Frozen):
     dataset: DatasetRecord
     code_version: int
     metrics: dict[str, float]
-    """After the last phase, and the floor under them, which no image decides; empty unless finished."""
+    """After the last phase, and those of the image-blind baseline; empty unless finished."""
     phases: tuple[PhaseResult, ...]
     run: RunRecord
     files: dict[str, str]

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pytest
 import torch
@@ -16,7 +18,7 @@ from tests.toy import DISTORTIONS, tiny, toy_dataset, toy_source
 DATA = DataConfig(crop_px=32)
 
 
-class Obedient(PlainGenerator):
+class Following(PlainGenerator):
     """Adds structure that fades with the asked quality, with the class in its colour; an amount of z."""
 
     def __init__(self, z: float, sign: float = 1.0):
@@ -29,8 +31,8 @@ class Obedient(PlainGenerator):
         return (reference + 0.3 * worse * pattern + self.z * noise[:, :1]).clamp(0, 1)
 
 
-class Knowing(QualityNetwork):
-    """Says of a crop what stands in its first pixels."""
+class Reading(QualityNetwork):
+    """Predicts the class and quality that are written into a crop's first pixels."""
 
     def __init__(self):
         super().__init__(tiny().model, len(DISTORTIONS), 32)
@@ -42,17 +44,17 @@ class Knowing(QualityNetwork):
         return Outputs(quality, -(distortion[:, None] - classes).abs(), quality, torch.ones_like(quality))
 
 
-class Writing(Obedient):
+class Writing(Following):
     """Writes class and quality into the first pixels of its crops, of some classes only."""
 
-    def __init__(self, obeyed: int):
+    def __init__(self, followed: int):
         super().__init__(0.0)
-        self.obeyed = obeyed
+        self.followed = followed
 
     def forward(self, noise, reference, distortion, quality):
         made = reference.clone()
-        made[:, 0, 0, 0] = torch.where(distortion < self.obeyed, distortion, 0) / 10
-        made[:, 1, 0, 0] = torch.where(distortion < self.obeyed, quality, 1 - quality)
+        made[:, 0, 0, 0] = torch.where(distortion < self.followed, distortion, 0) / 10
+        made[:, 1, 0, 0] = torch.where(distortion < self.followed, quality, 1 - quality)
         return made
 
 
@@ -66,24 +68,24 @@ def measured(dataset, generator, quality_network=None):
     return generated.measure(generator, quality_network, toy_source(dataset), rows[9:], rows[:9], DATA)
 
 
-def test_a_generator_that_does_as_it_is_asked_has_a_rank_correlation_of_nearly_1_and_one_that_does_the_opposite_not(
+def test_mdsi_srocc_is_nearly_1_for_a_generator_that_follows_quality_and_nearly_minus_1_for_its_opposite(
     dataset,
 ):
-    assert measured(dataset, Obedient(0.0))["generator_mdsi_srocc"] > 0.95
-    assert measured(dataset, Obedient(0.0, sign=-1.0))["generator_mdsi_srocc"] < -0.95
+    assert measured(dataset, Following(0.0))["generator_mdsi_srocc"] > 0.95
+    assert measured(dataset, Following(0.0, sign=-1.0))["generator_mdsi_srocc"] < -0.95
 
 
-def test_the_effect_of_noise_is_0_for_a_generator_that_ignores_it_and_its_size_for_one_that_adds_it(dataset):
-    assert measured(dataset, Obedient(0.0))["generator_noise_sd"] == 0
-    assert measured(dataset, Obedient(0.02))["generator_noise_sd"] == pytest.approx(0.02, rel=0.5)
+def test_noise_sd_is_0_for_a_generator_that_ignores_z_and_the_sd_of_what_it_adds_otherwise(dataset):
+    assert measured(dataset, Following(0.0))["generator_noise_sd"] == 0
+    assert measured(dataset, Following(0.02))["generator_noise_sd"] == pytest.approx(0.02, rel=0.5)
 
 
-class Copying(Obedient):
+class Copying(Following):
     def forward(self, noise, reference, distortion, quality):
         return reference
 
 
-def test_a_generator_that_does_nothing_is_as_far_from_the_truth_as_the_reference_and_changes_nothing(dataset):
+def test_a_generator_that_returns_the_reference_has_distances_of_1_and_changes_nothing(dataset):
     found = measured(dataset, Copying(0.0))
     for name in ("", *(f"/{distortion}" for distortion in DISTORTIONS)):
         assert found[f"generator_distance_l1{name}"] == pytest.approx(1)
@@ -91,14 +93,14 @@ def test_a_generator_that_does_nothing_is_as_far_from_the_truth_as_the_reference
         assert found[f"generator_change_sd{name}"] == 0
 
 
-def test_a_judge_of_its_own_sees_which_classes_show_what_was_asked(dataset):
-    found = measured(dataset, Writing(2), Knowing())
+def test_an_independent_evaluator_finds_the_classes_that_follow_the_condition(dataset):
+    found = measured(dataset, Writing(2), Reading())
     shown = [found[f"generator_class_accuracy/{distortion}"] for distortion in DISTORTIONS]
     order = [found[f"generator_quality_srocc/{distortion}"] for distortion in DISTORTIONS]
     assert shown == [1, 1, 0] and order == pytest.approx([1, 1, -1])
     assert 0 < found["generator_class_accuracy"] < 1
-    # What it says of true crops does not depend on the generator.
-    other = measured(dataset, Writing(0), Knowing())
+    # Its predictions for truly distorted crops do not depend on the generator.
+    other = measured(dataset, Writing(0), Reading())
     assert all(found[name] == other[name] for name in found if "real" in name)
 
 
@@ -106,13 +108,15 @@ def test_a_class_with_one_image_has_measures_that_are_numbers(dataset):
     rows = torch.arange(len(dataset))
     one_each = torch.tensor([int((toy_source(dataset).distortion == c).nonzero()[0]) for c in range(len(DISTORTIONS))])
     rest = rows[~torch.isin(rows, one_each)]
-    found = generated.measure(Writing(2), Knowing(), toy_source(dataset), rest, one_each, DATA)
+    found = generated.measure(Writing(2), Reading(), toy_source(dataset), rest, one_each, DATA)
     assert np.isfinite(list(found.values())).all()
     assert found[f"generator_quality_srocc/{DISTORTIONS[0]}"] == 0.0, "one quality has no rank"
 
 
-def test_without_a_judge_of_its_own_nothing_is_said_of_what_crops_show(dataset):
-    assert not [name for name in measured(dataset, Obedient(0.0)) if "shows" in name or "real" in name]
+def test_without_an_independent_evaluator_there_is_no_class_accuracy_and_no_quality_srocc(dataset):
+    assert not [
+        name for name in measured(dataset, Following(0.0)) if "class_accuracy" in name or "quality_srocc" in name
+    ]
 
 
 def test_every_measure_of_a_real_network_is_within_its_range_and_the_same_twice(dataset):
@@ -120,5 +124,15 @@ def test_every_measure_of_a_real_network_is_within_its_range_and_the_same_twice(
     quality_network = build(tiny(), len(DISTORTIONS), 4).quality_network.eval()
     first, second = (measured(dataset, network.generator, quality_network) for _ in range(2))
     assert first == second
-    assert all(-1 <= first[name] <= 1 for name in first if "quality" in name or "follows the condition" in name)
+    assert all(-1 <= first[name] <= 1 for name in first if "quality" in name or "mdsi_srocc" in name)
     assert all(0 <= first[name] <= 1 for name in first if "class" in name)
+
+
+@pytest.mark.parametrize("rows", [[0], [0, 1]], ids=["one image", "one class"])
+def test_patches_of_a_test_part_with_one_class_hold_one_image(dataset, rows):
+    held_out = torch.tensor(rows)
+    train = torch.arange(len(dataset))[9:]
+    network = build(tiny(), len(DISTORTIONS), 3)
+    file = generated.patches(network.generator, toy_source(dataset), dataset, train, held_out, DATA)
+    arrays = np.load(io.BytesIO(file))
+    assert arrays["reference"].shape[0] == arrays["distortion"].shape[0] == arrays["quality"].shape[0] == 1

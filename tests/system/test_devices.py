@@ -43,17 +43,39 @@ def test_autocast_computes_layers_as_asked_on_a_cpu_too(precision: str, expected
         assert torch.nn.Linear(2, 2)(torch.rand(1, 2)).dtype == expected
 
 
-def test_settling_on_a_gpu_allows_tf32_and_counts_memory_from_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    reset, chosen = MagicMock(), MagicMock()
-    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", reset)
-    monkeypatch.setattr(torch, "set_float32_matmul_precision", chosen)
-    monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)
+@pytest.fixture
+def backends(monkeypatch: pytest.MonkeyPatch) -> MagicMock:
+    """Stands in for torch's settings and counters of a GPU."""
+    made = MagicMock()
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", made.reset)
+    monkeypatch.setattr(
+        torch.backends, "cudnn", SimpleNamespace(benchmark=False, conv=SimpleNamespace(fp32_precision="none"))
+    )
+    monkeypatch.setattr(torch.backends.cuda, "matmul", SimpleNamespace(fp32_precision="none"))
+    return made
+
+
+def test_on_a_gpu_convolutions_take_tf32_matrix_products_do_not_and_memory_is_counted(backends: MagicMock) -> None:
     devices.configure_backend(CPU)
-    assert not reset.called and not chosen.called and not torch.backends.cudnn.benchmark
+    assert not backends.reset.called and not torch.backends.cudnn.benchmark
     devices.configure_backend(torch.device("cuda"))
-    reset.assert_called_once()
-    chosen.assert_called_once_with("high")
+    backends.reset.assert_called_once()
     assert torch.backends.cudnn.benchmark
+    assert torch.backends.cudnn.conv.fp32_precision == "tf32"
+    assert torch.backends.cuda.matmul.fp32_precision == "ieee"
+
+
+def test_float32_takes_tf32_from_convolutions_and_gives_it_back(backends: MagicMock) -> None:
+    devices.configure_backend(torch.device("cuda"))
+    with pytest.raises(ZeroDivisionError), devices.float32(torch.device("cuda")):
+        assert torch.backends.cudnn.conv.fp32_precision == "ieee"
+        raise ZeroDivisionError
+    assert torch.backends.cudnn.conv.fp32_precision == "tf32"
+
+
+def test_noise_is_drawn_on_a_cpu_from_the_generator_of_the_step() -> None:
+    steps = torch.Generator().manual_seed(3)
+    assert devices.noise_generator(steps, CPU, 5) is steps
 
 
 @pytest.mark.parametrize(("total_mb", "peak_mb"), [(80_000, 900), (24_000, 3_000), (11_000, 9_000), (8_000, 30_000)])

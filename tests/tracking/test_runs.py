@@ -312,13 +312,13 @@ def test_splits_of_a_duplicated_configuration_move_to_the_one_that_stays(store, 
 
 def test_a_trial_whose_result_has_changed_is_written_anew(store, client, study, tmp_path):
     run = configuration(study)
-    sync(store, study, [(run, write_trial(tmp_path, status="oom", cause="out of memory"))])
-    assert runs_of(client, study).configurations[0].data.metrics["oom"] == 1
+    sync(store, study, [(run, write_trial(tmp_path, status="diverged", cause="loss no longer finite"))])
+    assert runs_of(client, study).configurations[0].data.metrics["diverged"] == 1
     sync(store, study, [(run, write_trial(tmp_path, srocc=0.6))])
     runs = runs_of(client, study)
     assert [split.info.status for split in runs.splits] == ["FINISHED"]
     assert runs.configurations[0].data.metrics["srocc_mean"] == 0.6
-    assert runs.configurations[0].data.metrics["oom"] == 0
+    assert runs.configurations[0].data.metrics["diverged"] == 0
 
 
 def test_a_diverged_trial_is_a_failed_run_with_its_cause_and_counts_in_no_mean(store, client, study, tmp_path):

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from gada_ray.training.ema import WARM_UP, ExponentialMovingAverage
@@ -7,9 +9,9 @@ from gada_ray.training.phases import Phase, build
 from tests.toy import DISTORTIONS, tiny, toy_dataset, toy_source
 
 
-def trained(decay: float, steps: int = 4):
-    """A network after some steps of phase 1, its ema, and the states on the way."""
-    config = tiny({"ema_decay": decay})
+def trained(decay: float, values: dict[str, Any] | None = None, steps: int = 4):
+    """A network after some steps of phase 1, its moving average, and the states on the way."""
+    config = tiny({"ema_decay": decay, **(values or {})})
     dataset = toy_dataset()
     network = build(config, len(DISTORTIONS), 7)
     ema = ExponentialMovingAverage(network, decay)
@@ -39,6 +41,15 @@ def test_a_decay_of_0_follows_the_last_weights_to_the_bit():
     network, ema, _ = trained(0.0)
     latest = network.state_dict()
     assert all(torch.equal(value, latest[name]) for name, value in ema.network.state_dict().items())
+
+
+def test_the_vectors_of_spectral_normalisation_are_copied_so_that_their_norm_is_1():
+    network, ema, _ = trained(0.9, {"model.norm": "spectral"})
+    latest = network.quality_network.state_dict()
+    vectors = [name for name in latest if name.endswith(("_u", "_v"))]
+    assert vectors
+    for name in vectors:
+        assert torch.equal(ema.network.quality_network.state_dict()[name], latest[name])
 
 
 def test_an_average_does_not_touch_the_training_it_watches():

@@ -11,12 +11,14 @@ import signal
 import time
 from multiprocessing.connection import Connection
 
+import numpy as np
 import pytest
 import torch
 
 import gada_ray.trials.store
 from gada_ray import TrainingConfig, gada, gan, with_values
 from gada_ray.config import flatten
+from gada_ray.data.dataset import IqaDataset
 from gada_ray.data.splits import Fold
 from gada_ray.evaluation.metrics import image_blind
 from gada_ray.training.phases import Phase
@@ -222,17 +224,41 @@ def test_what_is_left_of_files_that_were_cut_off_in_being_written_goes_when_the_
     assert {path.name for path in folder.iterdir()} == {RESULT, *NUMBERS, "weights.pt", "patches.npz"}
 
 
-def test_a_device_that_runs_out_of_memory_is_a_result_with_its_cause_which_stands(dataset, tmp_path, monkeypatch):
+def test_a_training_that_runs_out_of_memory_stores_no_result_and_is_tried_again(dataset, tmp_path, monkeypatch):
     def step(*_: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nmore")
 
     monkeypatch.setattr(Phase, "step", step)
     store, trial = Store(tmp_path), toy_trial(dataset)
-    result = run_trial(trial, dataset, store)
-    assert (result.status, result.metrics) == ("oom", {})
-    assert result.cause == "CUDA out of memory. Tried to allocate 2.00 GiB."
+    with pytest.raises(torch.OutOfMemoryError):
+        run_trial(trial, dataset, store)
+    assert store.result(trial.signature) is None
     monkeypatch.undo()
-    assert run_trial(trial, dataset, store) == result
+    assert run_trial(trial, dataset, store).status == "finished"
+
+
+def test_a_test_part_with_one_class_is_tested(dataset, tmp_path):
+    one_class = single_class(dataset)
+    result = run_trial(toy_trial(one_class), one_class, Store(tmp_path))
+    assert result.status == "finished" and np.isfinite(result.metrics["srocc"])
+
+
+def single_class(dataset: IqaDataset) -> IqaDataset:
+    """The images of a dataset's first class alone."""
+    rows = np.flatnonzero(dataset.distortion == 0)
+    numbers = [*range(len(dataset.references)), *(dataset.first + rows)]
+    sizes = [dataset.offsets[n + 1] - dataset.offsets[n] for n in numbers]
+    return dataclasses.replace(
+        dataset,
+        pixels=np.concatenate([dataset.image(n).ravel() for n in numbers]),
+        offsets=np.concatenate([[0], np.cumsum(sizes)]),
+        shapes=dataset.shapes[numbers],
+        images=tuple(dataset.images[row] for row in rows),
+        reference=dataset.reference[rows],
+        distortions=dataset.distortions[:1],
+        distortion=dataset.distortion[rows],
+        score=dataset.score[rows],
+    )
 
 
 def test_a_diverged_training_is_a_result_with_its_cause(dataset, tmp_path):
