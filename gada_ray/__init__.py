@@ -14,9 +14,9 @@ from gada_ray.config import (
     with_values,
 )
 from gada_ray.recipes import (
-    LITERAL,
     MEDIUM,
     NARROW,
+    RECIPES,
     SHORT,
     SMOKE,
     augmentation,
@@ -25,17 +25,18 @@ from gada_ray.recipes import (
     finetuning,
     gada,
     gan,
-    literal,
     real_only,
+    recipe,
+    with_recipe,
 )
 from gada_ray.study.contrasts import Contrast
 from gada_ray.study.definition import Preset, Study
 from gada_ray.study.space import Choice, LogUniform, Uniform
 
 __all__ = [
-    "LITERAL",
     "MEDIUM",
     "NARROW",
+    "RECIPES",
     "SHORT",
     "SMOKE",
     "Choice",
@@ -57,7 +58,8 @@ __all__ = [
     "finetuning",
     "gada",
     "gan",
-    "literal",
     "real_only",
+    "recipe",
+    "with_recipe",
     "with_values",
 ]

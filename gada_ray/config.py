@@ -109,15 +109,23 @@ class ModelConfig(Frozen):
     """Decoder: 4x4 transposed convolutions, or nearest-neighbour resizing followed by 3x3 convolutions."""
     output: Literal["image", "residual"] = "image"
     """What the decoder ends in: the distorted image, or a change that is added to the reference, at first none."""
+    colour_transform: bool = True
+    """Of a modulated generator: class and quality also choose a matrix and an offset of RGB, which can shift the mean
+    and change contrast or saturation."""
+    discriminator: Literal["patch", "backbone"] = "patch"
+    """The adversary: a small network of its own that sees the reference beside the crop; or, as in the paper, a source
+    head on the shared backbone."""
 
 
 class LossConfig(Frozen):
     """Weights and forms of the losses (Eqs. 1-3 and the L1 term); the paper gives none."""
 
-    adversarial: Literal["bce", "hinge", "lsgan"] = "bce"
+    adversarial: Literal["bce", "hinge", "lsgan"] = "hinge"
     """Form of L_S (Eq. 1)."""
-    adversarial_weight: NonNegativeFloat = 0.0
-    """Weight of L_S in both players' losses; 0 leaves the adversary out."""
+    adversarial_weight: NonNegativeFloat = 0.1
+    """Weight of L_S in both players' losses; 0 leaves the adversary out. A patch discriminator has no other loss."""
+    reduction: Literal["mean", "sum"] = "mean"
+    """Over real and generated crops, of the two terms of L_S, L_C and L_E: their mean, or their sum as in the paper."""
     l1_weight: NonNegativeFloat = 6.0
     """Weight of |y - G(z, x, c, q)| for images in [0, 1]."""
     statistics_weight: NonNegativeFloat = 1.0
@@ -149,7 +157,9 @@ class RateConfig(Frozen):
     beta1: float = Field(default=0.5, ge=0, lt=1)
     beta2: float = Field(default=0.999, ge=0, lt=1)
     generator_beta2: float = Field(default=0.99, ge=0, lt=1)
-    """The generator's beta2."""
+    """Beta2 of the generator and of a patch discriminator."""
+    patch_discriminator: float = Field(default=4e-4, gt=0)
+    """A patch discriminator, in the place of the source head."""
 
 
 class PhaseConfig(Frozen):
@@ -310,6 +320,11 @@ class TrainingConfig(Frozen):
                         f"phase '{phase.name}' trains the generator without the discriminator, its adversary; "
                         f"name it in trains or set losses.adversarial_weight to 0"
                     )
+                if self.uses_critic and "discriminator" in phase.trains and "generator" not in phase.trains:
+                    raise ValueError(
+                        f"phase '{phase.name}' trains a patch discriminator without the generator, its adversary; "
+                        f"leave it out of trains or set model.discriminator to 'backbone'"
+                    )
         generator_halvings = len(self.model.generator_widths)
         if self.uses_generator and crop % 2**generator_halvings:
             raise ValueError(
@@ -340,6 +355,12 @@ class TrainingConfig(Frozen):
     def uses_generator(self) -> bool:
         """Whether any phase needs the generator."""
         return any(phase.uses_generator for phase in self.phases)
+
+    @property
+    def uses_critic(self) -> bool:
+        """Whether any phase trains a patch discriminator."""
+        trained = any("discriminator" in phase.trains for phase in self.phases)
+        return trained and self.model.discriminator == "patch" and self.losses.adversarial_weight > 0
 
     @property
     def steps(self) -> int:

@@ -1,17 +1,18 @@
-"""The paper's phases (section 3.1) and its direct baseline (section 4.3), as values to build configurations from."""
+"""Recipes by name, the phases of section 3.1 and the direct baseline of section 4.3, to build configurations from."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from gada_ray.config import PhaseConfig, TrainingConfig, with_values
+from gada_ray.config import ConfigError, PhaseConfig, TrainingConfig, with_values
 
 LATER_PHASES_FACTOR = 0.1
 """Section 4.2: "During the second and third phases we divide the learning rate by 10"."""
 
 
 def gan(steps: int) -> PhaseConfig:
-    """Phase 1: train the AC-GAN, all parts. The heads learn from real images alone, so that they can teach."""
+    """Phase 1: train all parts of the AC-GAN. The heads learn from real images alone, since they teach the generator."""
     return PhaseConfig(
         name="gan",
         steps=steps,
@@ -22,7 +23,7 @@ def gan(steps: int) -> PhaseConfig:
 
 
 def augmentation(steps: int) -> PhaseConfig:
-    """Phase 2: the generator stops; backbone, classifier and evaluator go on with real and generated images."""
+    """Phase 2: the generator is frozen; backbone, classifier and evaluator train on real and generated images."""
     return PhaseConfig(
         name="augmentation",
         steps=steps,
@@ -57,22 +58,20 @@ def continued(steps: int) -> PhaseConfig:
 
 
 def real_only(phases: Sequence[PhaseConfig]) -> tuple[PhaseConfig, ...]:
-    """The control that the paper lacks: the steps and rates of its three phases, on real images alone."""
+    """A control that the paper does not report: the steps and learning rates of its three phases, on real images alone."""
     made = zip((direct, continued, finetuning), phases, strict=True)
     return tuple(make(phase.steps).model_copy(update={"rate_factor": phase.rate_factor}) for make, phase in made)
 
 
-def gada(gan_steps: int, augmentation_steps: int, finetuning_steps: int) -> TrainingConfig:
-    """The full training of section 3.1 with our defaults."""
-    return TrainingConfig(phases=(gan(gan_steps), augmentation(augmentation_steps), finetuning(finetuning_steps)))
-
-
-LITERAL = {
+PAPER: Mapping[str, Any] = {
     "data.crop_px": 128,
     "data.crop_grid": 1,
     "data.batch": 64,
+    "data.include_reference_copies": True,
     "model.normalisation": "none",
     "model.generator": "plain",
+    "model.discriminator": "backbone",
+    "losses.adversarial": "bce",
     "losses.adversarial_weight": 1.0,
     "losses.l1_weight": 100.0,
     "losses.statistics_weight": 0.0,
@@ -80,18 +79,54 @@ LITERAL = {
     "losses.generator_class_weight": 1.0,
     "losses.generator_quality_weight": 1.0,
     "losses.generator_teacher": "online",
+    "losses.reduction": "sum",
     "rates.discriminator": 1e-4,
     "rates.generator": 5e-4,
     "rates.generator_beta2": 0.999,
     "phases.gan.generated_weight": 1.0,
+    "ema_decay": 0.0,
+    "evaluation.weights": "final",
 }
-"""Values of sections 3.2 to 4.2 taken at their word: an auto-encoder against an adversary, heads that learn from both
-kinds of images, raw input, 128-pixel crops anywhere, batches of 64."""
+"""Values of the recipe "paper", which takes sections 3.2 to 4.2 at their word: an auto-encoder against a source head on
+the shared backbone with a strong L1 term, heads that learn from both kinds of images, sums over the two kinds, raw
+input, unaligned 128-pixel crops, batches of 64, final-step weights in tests and in phase 2, and on LIVE the 982 images
+with copies of the references. docs/protocol.md gives the section of each."""
+
+REGRESSION: Mapping[str, Any] = {"losses.adversarial_weight": 0.0}
+"""Values of the recipe "regression", which has no adversary: its generator learns from L1, statistics, spectra, L_C and
+L_E, and so regresses on the distorted image."""
+
+RECIPES: Mapping[str, Mapping[str, Any]] = {"gada": {}, "paper": PAPER, "regression": REGRESSION}
+"""Values of a training by its recipe's name. "gada", the defaults of the configuration, is our AC-GAN: L_S, L_C, L_E and
+L1 are all in phase 1's losses; ours are the patch discriminator, the terms on statistics and spectra, the EMA teacher,
+and the modulated generator."""
 
 
-def literal(config: TrainingConfig) -> TrainingConfig:
-    """A configuration whose first phase is `gan`, with the paper's protocol, network and losses taken at their word."""
-    return with_values(config, LITERAL)
+def gada(gan_steps: int, augmentation_steps: int, finetuning_steps: int) -> TrainingConfig:
+    """The full training of section 3.1 by the recipe "gada"."""
+    return TrainingConfig(phases=(gan(gan_steps), augmentation(augmentation_steps), finetuning(finetuning_steps)))
+
+
+def with_recipe(config: TrainingConfig, name: str) -> TrainingConfig:
+    """A configuration with the values of a recipe; those of a phase `gan` are left out where it has none.
+
+    Raises:
+        ConfigError: for an unknown recipe; names the known ones.
+    """
+    if name not in RECIPES:
+        raise ConfigError(f"unknown recipe '{name}'; available: {', '.join(RECIPES)}")
+    has_gan = any(phase.name == "gan" for phase in config.phases)
+    values = {path: value for path, value in RECIPES[name].items() if has_gan or not path.startswith("phases.gan.")}
+    return with_values(config, values)
+
+
+def recipe(name: str, gan_steps: int, augmentation_steps: int, finetuning_steps: int) -> TrainingConfig:
+    """The full training of section 3.1 by a recipe: "gada", "paper" or "regression".
+
+    Raises:
+        ConfigError: for an unknown recipe; names the known ones.
+    """
+    return with_recipe(gada(gan_steps, augmentation_steps, finetuning_steps), name)
 
 
 NARROW = {"model.backbone_widths": (32, 64, 64), "model.feature_maps": 256, "model.generator_widths": (32, 64, 64)}

@@ -8,21 +8,23 @@ these two what the heads say, an adversary, or both. Expected: without statistic
 the heads help class and quality a little, and cost closeness to the truth.
 """
 
-from gada_ray import LITERAL, NARROW, SMOKE, Contrast, Preset, Study, TrainingConfig, gan
+from gada_ray import NARROW, RECIPES, SMOKE, Contrast, Preset, Study, TrainingConfig, gan
 
 HEADS_OFF = {"losses.generator_class_weight": 0.0, "losses.generator_quality_weight": 0.0}
-ADVERSARY = {"losses.adversarial_weight": 0.05}
+NO_ADVERSARY = {"losses.adversarial_weight": 0.0}
 QUALITY = "generator_quality_srocc"
-PAPER = {path: value for path, value in LITERAL.items() if not path.startswith(("data.", "model.normalisation"))}
+PAPER = {
+    path: value for path, value in RECIPES["paper"].items() if not path.startswith(("data.", "model.normalisation"))
+}
 
 STUDY = Study(
     question="Does the generator distort as it is asked, and which of its losses makes it?",
     base=TrainingConfig(phases=(gan(30_000),)),
     variants={
-        "statistics": HEADS_OFF,
-        "statistics, heads": {},
-        "statistics, adversary": {**HEADS_OFF, **ADVERSARY},
-        "statistics, heads, adversary": ADVERSARY,
+        "statistics": {**HEADS_OFF, **NO_ADVERSARY},
+        "statistics, heads": NO_ADVERSARY,
+        "statistics, adversary": HEADS_OFF,
+        "statistics, heads, adversary": {},
         "the paper's network and losses": PAPER,
     },
     contrasts=(

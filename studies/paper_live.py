@@ -8,11 +8,11 @@ runs the control that the paper lacks: the same steps and rates on real images o
     python tune.py --study paper_live --preset paper --dataset live --data-root FOLDER
 """
 
-from gada_ray import SMOKE, Contrast, Preset, Study, gada, literal, real_only
+from gada_ray import SMOKE, Contrast, Preset, Study, real_only, recipe
 
 STUDY = Study(
     question="Does GADA reach the paper's numbers on LIVE, with the paper's protocol?",
-    base=literal(gada(gan_steps=30_000, augmentation_steps=10_000, finetuning_steps=5_000)),
+    base=recipe("paper", gan_steps=30_000, augmentation_steps=10_000, finetuning_steps=5_000),
     variants=lambda base: {"GADA": {}, "baseline, all steps": {"phases": real_only(base.phases)}},
     contrasts=(
         Contrast("GADA", "baseline, all steps", "Does GADA beat the same steps and rates on real images alone?"),

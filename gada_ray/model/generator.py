@@ -157,14 +157,38 @@ class Quantisation(nn.Module):
         return F.pixel_shuffle(F.conv2d(torch.lerp(found, rounded, share), self.inverse), BLOCK_PX) + MIDDLE
 
 
+class ColourTransform(nn.Module):
+    """A matrix and an offset of RGB that a condition chooses; at first the identity.
+
+    Shifts of the mean, changes of contrast and of saturation are such transforms.
+    """
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(size, 12)
+        for parameter in self.linear.parameters():
+            nn.init.zeros_(parameter)
+
+    def forward(self, images: Tensor, condition: Tensor) -> Tensor:
+        """Images `[n, 3, h, w]` of a condition `[n, e]`; the matrix acts around the middle of the scale of pixels."""
+        change = self.linear(condition)
+        matrix, offset = change[:, :9].view(-1, 3, 3, 1, 1), change[:, 9:, None, None]
+        pixels = images - MIDDLE
+        changed: Tensor = images + offset
+        # Products of 3x3 matrices, one colour after another: many times as fast as a batch of them on a CPU.
+        for colour in range(3):
+            changed = torch.addcmul(changed, matrix[:, :, colour], pixels[:, colour : colour + 1])
+        return changed
+
+
 class ModulatedGenerator(nn.Module):
     """G(z, x, c, q) as a change of the reference, in which class and quality modulate every skip and resolution.
 
     The cosine coefficients of the reference's 8x8 squares are rounded as class and quality say. Encoder and decoder
     halve and double the image three times, as the paper's; at half the resolution a place holds four pixels, so that no
-    convolution runs on all of them. What they make is added. Then the bands of the sum, from the finest detail to the
-    coarsest, are weakened as class, quality and place say, which blurs, and takes away what the convolutions left
-    behind. A normal number for every pixel and colour enters at every resolution, and at the end. The output is rounded
+    convolution runs on all of them. What they make is added. Where it is configured, class and quality choose a
+    matrix and an offset of the sum's colours. Then its bands, from the finest detail to the coarsest, are weakened as
+    class, quality and place say, which blurs, and takes away what the convolutions left behind. A normal number for every pixel and colour enters at every resolution, and at the end. The output is rounded
     to the 256 levels of a file: less than one of them, on what is flat, a quality network takes for structure. At first it is the
     reference, but for a grey level.
     """
@@ -215,6 +239,7 @@ class ModulatedGenerator(nn.Module):
         if self.noisy:
             self.strength["at_image"] = nn.Linear(units, 3)
             last += (self.strength["at_image"],)
+        self.colours = ColourTransform(units) if config.colour_transform else None
         for layer in last:  # training starts at the reference
             for parameter in layer.parameters():
                 nn.init.zeros_(parameter)
@@ -246,6 +271,8 @@ class ModulatedGenerator(nn.Module):
         with devices.float32(reference.device):
             image = self.quantise(reference, condition.float())
             image = image + F.pixel_shuffle(pixels.float(), 2)
+            if self.colours is not None:
+                image = self.colours(image, condition.float())
             image = self._attenuated(image, F.interpolate(gains, scale_factor=2))
         if self.noisy:
             image = torch.addcmul(image, self.strength["at_image"](condition).float()[:, :, None, None], noise)

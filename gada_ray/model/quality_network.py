@@ -146,12 +146,18 @@ def _quality_and_weight(evaluation: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class Gada(nn.Module):
-    """The whole network; `generator` is missing where no phase needs generated images."""
+    """The whole network; `generator` is missing where no phase needs generated images.
 
-    def __init__(self, generator: nn.Module | None, quality_network: QualityNetwork) -> None:
+    A `critic` takes the place of the source head, which then stays untrained.
+    """
+
+    def __init__(
+        self, generator: nn.Module | None, quality_network: QualityNetwork, critic: nn.Module | None = None
+    ) -> None:
         super().__init__()
         self.generator = generator
         self.quality_network = quality_network
+        self.critic = critic
 
     def part(self, name: str) -> nn.Module:
         """A part by the name that phases use.
@@ -159,6 +165,8 @@ class Gada(nn.Module):
         Raises:
             ValueError: for a generator that was not built.
         """
+        if name == "discriminator" and self.critic is not None:
+            return self.critic
         part = self.generator if name == "generator" else getattr(self.quality_network, name)
         if part is None:
             raise ValueError("this network was built without a generator, since no phase uses generated images")

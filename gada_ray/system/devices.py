@@ -13,7 +13,7 @@ import resource
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
@@ -65,7 +65,7 @@ def configure_backend(device: torch.device) -> None:
         torch.cuda.reset_peak_memory_stats(device)
         # Convolutions take TF32. Matrix products do not: local means and spectra are small differences of large
         # numbers, and linear layers take a negligible part of a step.
-        torch.backends.cudnn.conv.fp32_precision = "tf32"
+        _convolutions().fp32_precision = "tf32"
         torch.backends.cuda.matmul.fp32_precision = "ieee"
         # Shapes are fixed, so that the fastest kernel can be searched.
         torch.backends.cudnn.benchmark = True
@@ -97,12 +97,19 @@ def float32(device: torch.device) -> Iterator[None]:
         if device.type != "cuda":
             yield
             return
-        before = torch.backends.cudnn.conv.fp32_precision
-        torch.backends.cudnn.conv.fp32_precision = "ieee"
+        settings = _convolutions()
+        before, settings.fp32_precision = settings.fp32_precision, "ieee"
         try:
             yield
         finally:
-            torch.backends.cudnn.conv.fp32_precision = before
+            settings.fp32_precision = before
+
+
+def _convolutions() -> Any:
+    """The settings of cuDNN's convolutions, which torch makes too late for a type checker to know."""
+    import torch
+
+    return torch.backends.cudnn.conv  # type: ignore[attr-defined]
 
 
 def noise_generator(cpu: torch.Generator, device: torch.device, seed: int) -> torch.Generator:

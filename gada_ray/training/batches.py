@@ -36,6 +36,8 @@ class Batch:
     quality: Tensor
     references: CropCorners | None = None
     """Of real crops, where the same windows of their references are."""
+    undistorted: Tensor | None = None
+    """Of generated crops, the references `[n, 3, c, c]` in [0, 1] that they distort."""
 
     @functools.cached_property
     def views(self) -> Views:

@@ -26,7 +26,10 @@ class ExponentialMovingAverage:
 
     def __init__(self, network: Gada, decay: float) -> None:
         """Begin at a network's weights. A decay of 0 follows them."""
-        self.network: Gada = copy.deepcopy(network).eval().requires_grad_(False)
+        averaged = Gada(
+            network.generator, network.quality_network
+        )  # a patch discriminator is neither tested nor published
+        self.network: Gada = copy.deepcopy(averaged).eval().requires_grad_(False)
         self.decay = decay
         self.updates = {"quality_network": 0, "generator": 0}
 

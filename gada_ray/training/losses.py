@@ -21,18 +21,19 @@ from gada_ray.system import devices
 GREY_LEVEL = 1 / 255
 
 
-def source_loss(form: str, real: Tensor, generated: Tensor) -> Tensor:
+def source_loss(form: str, real: Tensor, generated: Tensor, reduction: str = "mean") -> Tensor:
     """-L_S (Eq. 1) for the discriminator, from its logits of real `[n]` and generated `[m]` images.
 
-    The mean of the two expectations, so that its size does not depend on the form's convention.
+    The "mean" of the two expectations, so that its size does not depend on the form's convention; or their "sum".
     """
     match form:
         case "bce":
-            return (F.softplus(-real).mean() + F.softplus(generated).mean()) / 2
+            total = F.softplus(-real).mean() + F.softplus(generated).mean()
         case "hinge":
-            return (F.relu(1 - real).mean() + F.relu(1 + generated).mean()) / 2
+            total = F.relu(1 - real).mean() + F.relu(1 + generated).mean()
         case _:  # lsgan
-            return ((real - 1).square().mean() + generated.square().mean()) / 2
+            total = (real - 1).square().mean() + generated.square().mean()
+    return total if reduction == "sum" else total / 2
 
 
 def generator_source_loss(form: str, generated: Tensor) -> Tensor:
@@ -135,10 +136,10 @@ def _spectrum(images: Tensor) -> Tensor:
         return (found.square().mean(2) - found.mean(2).square()).clamp(min=0)
 
 
-def weighted(terms: Sequence[Tensor], shares: Sequence[float]) -> Tensor:
-    """The mean of a loss over kinds of crops, each with its share.
+def weighted(terms: Sequence[Tensor], shares: Sequence[float], reduction: str = "mean") -> Tensor:
+    """A loss over kinds of crops, each with its share: their "mean", or their "sum" as in the paper.
 
-    A mean, not the paper's sum, so that a share does not act as a learning rate.
+    With the mean a share does not act as a learning rate.
     """
     total = torch.stack([share * term for term, share in zip(terms, shares, strict=True)]).sum()
-    return total / sum(shares)
+    return total if reduction == "sum" else total / sum(shares)

@@ -11,15 +11,20 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from gada_ray.config import PARTS, PhaseConfig, RateConfig, TrainingConfig
 from gada_ray.data.crops import CropSource, generator_for, seed_for
+from gada_ray.model.critic import PatchDiscriminator
 from gada_ray.model.generator import Generator, make_generator
 from gada_ray.model.quality_network import Gada, Outputs, QualityNetwork
 from gada_ray.system import devices
 from gada_ray.training import losses, procedures
 from gada_ray.training.batches import Batch, Batches
 from gada_ray.training.ema import ExponentialMovingAverage
+
+CRITIC_SEES_ONE_OF = 2
+"""Of the crops of a step, for a patch discriminator: half of them teach as much in half of its time."""
 
 
 class DivergedError(ArithmeticError):
@@ -33,7 +38,8 @@ def build(config: TrainingConfig, distortions: int, seed: int) -> Gada:
         torch.manual_seed(seed)
         quality_network = QualityNetwork(config.model, distortions, config.data.crop_px)
         generator = make_generator(config.model, distortions) if config.uses_generator else None
-    return Gada(generator, quality_network)
+        critic = PatchDiscriminator(distortions) if config.uses_critic else None
+    return Gada(generator, quality_network, critic)
 
 
 @contextlib.contextmanager
@@ -76,16 +82,23 @@ class Phase:
         self.number = number
         self.phase: PhaseConfig = config.phases[number]
         rates = config.rates
-        self.quality_optimiser = _adam(network, rates, rates.beta2, self.phase, [p for p in PARTS if p != "generator"])
+        critic = ["discriminator"] if network.critic is not None else []
+        quality_network = [part for part in PARTS if part not in ("generator", *critic)]
+        self.quality_optimiser = _adam(network, rates, rates.beta2, self.phase, quality_network)
         self.generator_optimiser = _adam(network, rates, rates.generator_beta2, self.phase, ["generator"])
+        self.critic_optimiser = _adam(network, rates, rates.generator_beta2, self.phase, critic)
         self.batches = Batches(source, rows, config, number, references)
         self.drops = any(isinstance(part, nn.Dropout) for part in network.quality_network.modules())
 
     @property
     def optimisers(self) -> dict[str, torch.optim.Adam]:
         """Optimisers by name; those of parts that the phase does not train are missing."""
-        both = {"quality_network": self.quality_optimiser, "generator": self.generator_optimiser}
-        return {name: optimiser for name, optimiser in both.items() if optimiser is not None}
+        known = {
+            "quality_network": self.quality_optimiser,
+            "generator": self.generator_optimiser,
+            "critic": self.critic_optimiser,
+        }
+        return {name: optimiser for name, optimiser in known.items() if optimiser is not None}
 
     def prepare(self) -> None:
         """Set training and evaluation modes; to be called again after an evaluation."""
@@ -98,8 +111,8 @@ class Phase:
     def step(self, number: int, seed: int) -> dict[str, Tensor]:
         """Optimiser step `number` of the phase: the losses, as scalars on the device, by name.
 
-        Every draw comes from `seed` and the step's number, so a step can be repeated alone. Judge and generator both
-        answer the other as it was before the step, so that generated crops are judged once for both.
+        Every draw comes from `seed` and the step's number, so a step can be repeated alone. Judge, patch discriminator
+        and generator answer each other as they were before the step, so that generated crops are judged once for all.
         """
         phase, quality_network = self.phase, self.network.quality_network
         random = generator_for(seed, self.number, number)
@@ -121,15 +134,21 @@ class Phase:
                 keep = _frozen_statistics(quality_network) if on_real is not None else contextlib.nullcontext()
                 with keep:
                     on_generated = quality_network(seen.views)
+        sources = self._sources(real, seen)
         if self.quality_optimiser is not None:
             self.quality_optimiser.zero_grad(set_to_none=True)
             weights = [weight for group in self.quality_optimiser.param_groups for weight in group["params"]]
             loss = self._quality_network_loss([(on_real, real), (on_generated, seen)], terms)
             if loss.requires_grad:
                 loss.backward(inputs=weights, retain_graph=self.trains_generator)
+        if self.critic_optimiser is not None:
+            assert sources is not None
+            self._critic_gradients(sources, terms)
         if self.generator_optimiser is not None:
             assert generated is not None and seen is not None
-            (gradient,) = torch.autograd.grad(self._generator_loss(real, seen, on_generated, terms), seen.images)
+            source = sources[1] if sources else on_generated.source if on_generated else None
+            aims = self._generator_loss(real, seen, on_generated, source, terms)
+            (gradient,) = torch.autograd.grad(aims, seen.images)
             self.generator_optimiser.zero_grad(set_to_none=True)
             generated.images.backward(gradient)
             self.generator_optimiser.step()
@@ -137,6 +156,8 @@ class Phase:
         if self.quality_optimiser is not None:
             self.quality_optimiser.step()
             self.ema.update(self.network, "quality_network")
+        if self.critic_optimiser is not None:
+            self.critic_optimiser.step()
         return terms
 
     @property
@@ -151,7 +172,13 @@ class Phase:
         learns = bool(self.phase.generated_weight) or self.phase.images == "generated"
         learns = learns and bool({"backbone", "classifier", "evaluator"} & set(self.phase.trains))
         teaches = self.trains_generator and losses.generator_teacher == "online"
-        return learns or teaches or ("discriminator" in self.phase.trains and losses.adversarial_weight > 0)
+        return learns or teaches or self._trains_source_head
+
+    @property
+    def _trains_source_head(self) -> bool:
+        """Whether the source head on the backbone learns to tell real from generated crops."""
+        adversary = self.config.losses.adversarial_weight > 0 and self.critic_optimiser is None
+        return adversary and "discriminator" in self.phase.trains
 
     def _autocast(self) -> torch.autocast:
         return devices.autocast(self.source.device, self.config.precision)
@@ -174,7 +201,30 @@ class Phase:
         noise = generator.draw_noise(len(asked.images), self.config.data.crop_px, random)
         with torch.set_grad_enabled(self.trains_generator), self._autocast():
             images = generator(noise, asked.images, asked.distortion, asked.quality)
-        return replace(asked, images=images)
+        return replace(asked, images=images, undistorted=asked.images)
+
+    def _sources(self, real: Batch, seen: Batch | None) -> tuple[Tensor, Tensor] | None:
+        """A patch discriminator's logits of real and of generated crops `[n]`; None where the phase trains none."""
+        if self.critic_optimiser is None:
+            return None
+        assert seen is not None and seen.undistorted is not None and self.network.critic is not None
+        # Cached, so that both kinds of crops meet the same weights and the spectral norm is estimated once.
+        with parametrize.cached(), self._autocast():
+            n = -(-len(real.images) // CRITIC_SEES_ONE_OF)
+            on_real, on_generated = (
+                self.network.critic(seen.undistorted[:n], batch.images[:n], batch.distortion[:n], batch.quality[:n])
+                for batch in (real, seen)
+            )
+        return on_real, on_generated
+
+    def _critic_gradients(self, sources: tuple[Tensor, Tensor], terms: dict[str, Tensor]) -> None:
+        """The gradients of -L_S for the patch discriminator, of its logits of real and generated crops."""
+        assert self.critic_optimiser is not None and self.network.critic is not None
+        weights = self.config.losses
+        loss = losses.source_loss(weights.adversarial, *sources, weights.reduction)
+        self.critic_optimiser.zero_grad(set_to_none=True)
+        loss.backward(inputs=list(self.network.critic.parameters()), retain_graph=True)
+        terms["source"] = loss.detach()
 
     def _quality_network_loss(
         self, of_kinds: Sequence[tuple[Outputs | None, Batch | None]], terms: dict[str, Tensor]
@@ -189,16 +239,17 @@ class Phase:
         # A head that is not trained must not steer the backbone either.
         if "classifier" in phase.trains:
             by_class = [losses.class_loss(outputs.distortion, batch.distortion) for outputs, batch in pairs]
-            terms["class"] = losses.weighted(by_class, shares)
+            terms["class"] = losses.weighted(by_class, shares, weights.reduction)
             total = total + weights.class_weight * terms["class"]
         if "evaluator" in phase.trains:
             by_quality = [self._quality_loss(outputs, batch, of_kinds[0][1]) for outputs, batch in pairs]
-            terms["quality"] = losses.weighted(by_quality, shares)
+            terms["quality"] = losses.weighted(by_quality, shares, weights.reduction)
             total = total + weights.quality_weight * terms["quality"]
-        if "discriminator" in phase.trains and weights.adversarial_weight:
+        if self._trains_source_head:
             (on_real, _), (on_generated, _) = of_kinds
             assert on_real is not None and on_generated is not None
-            terms["source"] = losses.source_loss(weights.adversarial, on_real.source, on_generated.source)
+            sources = on_real.source, on_generated.source
+            terms["source"] = losses.source_loss(weights.adversarial, *sources, weights.reduction)
             total = total + weights.adversarial_weight * terms["source"]
         for name in terms:
             terms[name] = terms[name].detach()
@@ -212,13 +263,18 @@ class Phase:
             predicted, quality = losses.weighted_quality(predicted, outputs.weight, crops), quality[::crops]
         return losses.quality_loss(self.config.losses.quality, predicted, quality)
 
-    def _generator_loss(self, real: Batch, seen: Batch, outputs: Outputs | None, terms: dict[str, Tensor]) -> Tensor:
-        """The weighted sum for the generator, of its crops beside real ones, and what the quality network says of them."""
+    def _generator_loss(
+        self, real: Batch, seen: Batch, outputs: Outputs | None, source: Tensor | None, terms: dict[str, Tensor]
+    ) -> Tensor:
+        """The weighted sum for the generator, of generated crops beside real ones and of their outputs.
+
+        `source` are logits `[n]` of generated crops being real.
+        """
         weights, teacher = self.config.losses, self.ema.network.quality_network
         parts = {"reconstruction": (weights.l1_weight, losses.reconstruction_loss(real.images, seen.images))}
         if weights.adversarial_weight:
-            assert outputs is not None
-            fooled = losses.generator_source_loss(weights.adversarial, outputs.source)
+            assert source is not None
+            fooled = losses.generator_source_loss(weights.adversarial, source)
             parts["generator_source"] = (weights.adversarial_weight, fooled)
         asked = weights.generator_class_weight or weights.generator_quality_weight
         if weights.statistics_weight or (asked and weights.generator_teacher == "ema"):
@@ -256,6 +312,8 @@ def _adam(
     for part in parts:
         if part in phase.trains:
             rate = rates.discriminator if part == "backbone" else getattr(rates, part)
+            if part == "discriminator" and network.critic is not None:
+                rate = rates.patch_discriminator
             groups.append({"params": list(network.part(part).parameters()), "lr": rate * phase.rate_factor})
     if not groups:
         return None

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from gada_ray.config import DataConfig
 from gada_ray.evaluation import generated
-from gada_ray.model.generator import PlainGenerator
+from gada_ray.model.generator import ModulatedGenerator, PlainGenerator
 from gada_ray.model.layers import Views, viewed
 from gada_ray.model.quality_network import Outputs, QualityNetwork
 from gada_ray.training.phases import build
@@ -133,6 +133,7 @@ def test_patches_of_a_test_part_with_one_class_hold_one_image(dataset, rows):
     held_out = torch.tensor(rows)
     train = torch.arange(len(dataset))[9:]
     network = build(tiny(), len(DISTORTIONS), 3)
+    assert isinstance(network.generator, ModulatedGenerator)
     file = generated.patches(network.generator, toy_source(dataset), dataset, train, held_out, DATA)
     arrays = np.load(io.BytesIO(file))
     assert arrays["reference"].shape[0] == arrays["distortion"].shape[0] == arrays["quality"].shape[0] == 1

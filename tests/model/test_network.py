@@ -15,7 +15,15 @@ from torch import Tensor, nn
 
 from gada_ray import ModelConfig
 from gada_ray.model import layers
-from gada_ray.model.generator import KEEN, LARGEST_STEP, ModulatedGenerator, Quantisation, make_generator
+from gada_ray.model.generator import (
+    KEEN,
+    LARGEST_STEP,
+    MIDDLE,
+    ColourTransform,
+    ModulatedGenerator,
+    Quantisation,
+    make_generator,
+)
 from gada_ray.model.layers import InputNormalisation, Views, gaussian, local_mean
 from gada_ray.model.quality_network import QualityNetwork
 
@@ -167,6 +175,37 @@ def test_rounding_that_does_harm_is_given_up_and_rounding_that_helps_is_kept():
         (quantise(images, torch.zeros(2, 4)) - wanted).abs().mean().backward()
         gradient = quantise.share.bias.grad
         assert gradient is not None and -sign * gradient.item() > 0
+
+
+def test_a_colour_transform_starts_as_none_and_is_a_matrix_and_an_offset_of_rgb():
+    transform, images, condition = ColourTransform(4), torch.rand(2, 3, 8, 16), torch.rand(2, 4)
+    assert torch.equal(transform(images, condition), images)
+    nn.init.normal_(transform.linear.weight)
+    change = transform.linear(condition)
+    matrix, offset = change[:, :9].view(2, 3, 3), change[:, 9:]
+    expected = images + torch.einsum("nij,njhw->nihw", matrix, images - MIDDLE) + offset[:, :, None, None]
+    torch.testing.assert_close(transform(images, condition), expected)
+
+
+@pytest.mark.parametrize("kind", ["mean shift", "contrast", "saturation"])
+def test_a_generator_with_a_colour_transform_learns_a_change_of_colours_in_some_steps(kind):
+    torch.manual_seed(0)
+    generator = make_generator(ModelConfig(**SMALL, colour_transform=True), 3)
+    optimiser = torch.optim.Adam(generator.parameters(), lr=0.01, betas=(0.5, 0.99))
+    x, classes, quality = 0.3 + 0.4 * torch.rand(4, 3, 16, 16), torch.zeros(4).long(), torch.full((4,), 0.5)
+    wanted = {
+        "mean shift": x + 0.2,
+        "contrast": MIDDLE + 0.5 * (x - MIDDLE),
+        "saturation": x.mean(1, keepdim=True) + 0.2 * (x - x.mean(1, keepdim=True)),
+    }[kind]
+    losses = []
+    for _ in range(120):
+        loss = (generator(torch.randn(4, 3, 16, 16), x, classes, quality) - wanted).abs().mean()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(loss.item())
+    assert min(losses) < 0.2 * (x - wanted).abs().mean().item()
 
 
 def test_gains_that_fall_take_the_bands_and_all_finer_ones_from_an_image_down_to_its_widest_average():

@@ -182,7 +182,10 @@ def test_variants_that_distort_photographs_take_part_where_there_are_some_and_na
             {"extra": None, "only": ["with photographs"]},
             "variant 'with photographs' of study 'toy' distorts unlabelled photographs",
         ),
-        ({"extra": "f", "only": ["a"]}, "--extra-references: no variant of study 'toy' distorts unlabelled photographs"),
+        (
+            {"extra": "f", "only": ["a"]},
+            "--extra-references: no variant of study 'toy' distorts unlabelled photographs",
+        ),
         ({"extra": None, "variants": EXTRA}, "all variants of study 'toy' distort unlabelled photographs; give"),
     ],
 )

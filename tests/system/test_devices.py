@@ -48,29 +48,28 @@ def backends(monkeypatch: pytest.MonkeyPatch) -> MagicMock:
     """Stands in for torch's settings and counters of a GPU."""
     made = MagicMock()
     monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", made.reset)
-    monkeypatch.setattr(
-        torch.backends, "cudnn", SimpleNamespace(benchmark=False, conv=SimpleNamespace(fp32_precision="none"))
-    )
+    made.cudnn = SimpleNamespace(benchmark=False, conv=SimpleNamespace(fp32_precision="none"))
+    monkeypatch.setattr(torch.backends, "cudnn", made.cudnn)
     monkeypatch.setattr(torch.backends.cuda, "matmul", SimpleNamespace(fp32_precision="none"))
     return made
 
 
 def test_on_a_gpu_convolutions_take_tf32_matrix_products_do_not_and_memory_is_counted(backends: MagicMock) -> None:
     devices.configure_backend(CPU)
-    assert not backends.reset.called and not torch.backends.cudnn.benchmark
+    assert not backends.reset.called and not backends.cudnn.benchmark
     devices.configure_backend(torch.device("cuda"))
     backends.reset.assert_called_once()
-    assert torch.backends.cudnn.benchmark
-    assert torch.backends.cudnn.conv.fp32_precision == "tf32"
+    assert backends.cudnn.benchmark
+    assert backends.cudnn.conv.fp32_precision == "tf32"
     assert torch.backends.cuda.matmul.fp32_precision == "ieee"
 
 
 def test_float32_takes_tf32_from_convolutions_and_gives_it_back(backends: MagicMock) -> None:
     devices.configure_backend(torch.device("cuda"))
     with pytest.raises(ZeroDivisionError), devices.float32(torch.device("cuda")):
-        assert torch.backends.cudnn.conv.fp32_precision == "ieee"
+        assert backends.cudnn.conv.fp32_precision == "ieee"
         raise ZeroDivisionError
-    assert torch.backends.cudnn.conv.fp32_precision == "tf32"
+    assert backends.cudnn.conv.fp32_precision == "tf32"
 
 
 def test_noise_is_drawn_on_a_cpu_from_the_generator_of_the_step() -> None:

@@ -52,6 +52,18 @@ def test_the_generator_wants_its_images_judged_real(form):
     assert logit.grad is not None and logit.grad < 0
 
 
+@pytest.mark.parametrize("form", ["bce", "hinge", "lsgan"])
+def test_the_sum_over_real_and_generated_crops_is_twice_their_mean(form):
+    mean, total = (losses.source_loss(form, REAL, GENERATED, reduction) for reduction in ("mean", "sum"))
+    torch.testing.assert_close(total, 2 * mean)
+
+
+def test_shares_weigh_the_sum_over_kinds_of_crops_and_the_mean_is_over_their_sum():
+    terms = [torch.tensor(2.0), torch.tensor(4.0)]
+    assert losses.weighted(terms, [1.0, 0.5], "sum") == pytest.approx(4.0)
+    assert losses.weighted(terms, [1.0, 0.5]) == pytest.approx(4.0 / 1.5)
+
+
 def test_an_undecided_discriminator_costs_log_2():
     zero = torch.zeros(4)
     assert losses.source_loss("bce", zero, zero) == pytest.approx(math.log(2))

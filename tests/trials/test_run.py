@@ -309,7 +309,8 @@ def test_the_signature_depends_on_everything_that_changes_the_numbers_and_on_not
         "model.backbone_widths": (4, 8, 9), "model.feature_maps": 17, "model.head": "dense", "model.head_units": 9,
         "model.norm": "none", "model.generator_widths": (4, 8, 9), "model.condition_at": "both",
         "model.embedding": 5, "model.noise_dim": 5, "model.noise_map": True, "model.skips": False,
-        "model.upsampling": "resize", "losses.adversarial": "hinge", "losses.quality": "l1", "precision": "bfloat16",
+        "model.upsampling": "resize", "losses.adversarial": "bce", "losses.quality": "l1", "precision": "bfloat16",
+        "losses.reduction": "sum", "model.colour_transform": False, "model.discriminator": "backbone",
         "model.output": "residual", "evaluation.placement": "even", "evaluation.crop_grid": 8,
         "evaluation.pooling": "median", "evaluation.weights": "final", "model.generator": "plain",
         "losses.generator_teacher": "online", "phases.gan.images": None, "phases.gan.conditions": None,
@@ -337,9 +338,8 @@ def test_the_signature_of_one_trial_is_kept():
 
 LONGER = tiny(config=gada(50, 50, 50))
 CHILDREN = multiprocessing.get_context("forkserver")
-CHILDREN.set_forkserver_preload(
-    ["gada_ray.trials.run", "tests.toy"]
-)  # which take seconds; each child is a fork of that
+# Imports take seconds; each child is a fork of a process that has made them.
+CHILDREN.set_forkserver_preload(["gada_ray.trials.run", "tests.toy"])
 
 
 def train_and_tell(root: str, told: Connection) -> None:
