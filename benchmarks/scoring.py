@@ -171,7 +171,7 @@ def main(
     scorer, network = load(fetch(model, tracking_uri)), Kang2014().eval()
     config = scorer.card.config
     px, crops = config.data.crop_px, config.evaluation.crops
-    found = [path for path in find_photos([folder]) if isinstance(path, Path)]
+    found = [Path(path) for path in find_photos([folder]) if isinstance(path, str)]
     usable = [path for path in found if fits(scorer, path)]
     paths = list(itertools.islice(itertools.cycle(usable), images))
     as_many = crops * px * px // PATCH_PX**2

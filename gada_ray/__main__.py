@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import io
 import itertools
 import os
 import queue
+import signal
 import statistics
 import sys
 import threading
@@ -22,6 +24,7 @@ from rich.table import Table
 
 from gada_ray.config import DataConfig
 from gada_ray.data import DATASETS, DataError, IqaDataset, check_place, choose_splits, load_dataset, memory, save_splits
+from gada_ray.data.words import SHOWN, counted
 from gada_ray.errors import UserError
 from gada_ray.inference.card import SCENES, Card, ModelError, Score, place_of, read_card
 from gada_ray.system import bytecode, devices
@@ -32,7 +35,8 @@ if TYPE_CHECKING:
     from gada_ray.evaluation.scenes import Scene
 
 LISTED = 200
-"""References or groups, at most, that `check` counts one by one."""
+"""Largest number of references or groups that `check` lists one by one."""
+MODEL_HELP = "The model: a runs:/ or models:/ URI in MLflow, or a folder."
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -53,8 +57,11 @@ def check(
     dmos: Annotated[Literal["original", "realigned"], typer.Option(help="LIVE: which scores.")] = "original",
     drop_artificial_reference: Annotated[bool, typer.Option(help="TID2013: leave out i25.")] = False,
     demo_local: Annotated[bool, typer.Option(help="Demo: add two local distortions.")] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="List all files, lines and names of a kind, not the first three.")
+    ] = False,
 ) -> None:
-    """Examine a dataset: files, sizes, scores and their direction, copies, splits. Exit code 2 with problems."""
+    """Check a dataset: files, sizes, scores and their direction, copies, splits. Exit code 2 with problems."""
     config = DataConfig(
         crop_px=crop_px,
         shorter_side=shorter_side,
@@ -65,15 +72,15 @@ def check(
     )
     from gada_ray.data.doctor import examine
 
-    console = Console()
+    console = Terminal()
     with console.status(f"examining {dataset}"):
-        report = examine(dataset, data_root, config, splits)
+        report = examine(dataset, data_root, config, splits, None if everything else SHOWN)
     if report.dataset:
         describe(console, report.dataset, report)
     for warning in report.warnings:
-        console.print(f"warning: {warning}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+        say(console, f"warning: {warning}", style="yellow")
     for problem in report.problems:
-        console.print(f"problem: {problem}", style="red", markup=False, highlight=False, soft_wrap=True)
+        say(console, f"problem: {problem}", style="red")
     if report.problems:
         raise typer.Exit(2)
     console.print("no problems found", style="green")
@@ -85,19 +92,19 @@ def splits(
     dataset: Annotated[str, typer.Option(help=f"One of {', '.join(DATASETS)}.")] = "demo",
     data_root: Annotated[Path | None, typer.Option(help="Folder that holds the dataset.")] = None,
     count: Annotated[int, typer.Option(min=1, help="Random splits, or permutations of a .mat file to take.")] = 10,
-    seed: Annotated[int, typer.Option(min=0, help="Of random splits, as tune.py's.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of random splits, as in tune.py.")] = 0,
     source: Annotated[
-        str | None, typer.Option("--from", help="A file in another form (.txt, .csv, .mat, .json), or published.")
+        str | None, typer.Option("--from", help="A file in another form (.txt, .csv, .mat, .npy, .json), or published.")
     ] = None,
     inside_training: Annotated[
-        bool, typer.Option("--inside-training", help="Divide the training parts: their validation part is the test.")
+        bool, typer.Option("--inside-training", help="Divide the training parts, and test on their validation parts.")
     ] = False,
     shorter_side: Annotated[
         int | None, typer.Option(min=1, help="Shrink images while they are read, to save memory; splits are the same.")
     ] = None,
     drop_artificial_reference: Annotated[bool, typer.Option(help="TID2013: leave out i25.")] = False,
 ) -> None:
-    """Write the splits that `tune.py --splits COUNT --seed SEED` trains on, or somebody else's, to share them."""
+    """Write the splits that `tune.py --splits COUNT --seed SEED` uses, or those of another file, as JSON."""
     config = DataConfig(drop_artificial_reference=drop_artificial_reference, shorter_side=shorter_side)
     loaded = load_dataset(dataset, data_root, config)
     chosen = choose_splits(loaded, source, count, seed)
@@ -107,18 +114,18 @@ def splits(
         save_splits(chosen, out, loaded)
     except OSError as error:
         raise DataError(f"--out {out} cannot be written ({error.strerror})") from None
-    first = chosen[0]
+    first, kind = chosen[0], "references" if loaded.has_references else "groups"
     say(
-        Console(),
-        f"{len(chosen)} splits of {loaded.name} in {out}; the first: {len(first.train)} to train on, "
-        f"{len(first.validation)} to validate, {len(first.test)} to test",
+        Terminal(),
+        f"{counted(len(chosen), 'split')} of {loaded.name} in {out}; the first has {len(first.train)} {kind} to train "
+        f"on, {len(first.validation)} to validate and {len(first.test)} to test",
     )
 
 
 @app.command()
 def score(
-    paths: Annotated[list[Path] | None, typer.Argument(help="Image files, and folders that are read in full.")] = None,
-    model: Annotated[str, typer.Option(help="runs:/ or models:/ address in MLflow, or a model's folder.")] = "",
+    model: Annotated[str, typer.Option(help=f"{MODEL_HELP} 'tune.py --study NAME --best' prints a study's.")],
+    paths: Annotated[list[str] | None, typer.Argument(help="Image files, and folders that are read in full.")] = None,
     listed: Annotated[
         Path | None,
         typer.Option("--list", help="File with a path on every line; - for standard input, scored line by line."),
@@ -129,19 +136,23 @@ def score(
     out: Annotated[Path | None, typer.Option(help="CSV file to write; standard output without it.")] = None,
     device: Annotated[str | None, typer.Option(help="A torch device; by default a GPU where there is one.")] = None,
     batch: Annotated[
-        int | None, typer.Option(min=1, help="Images judged at once; by default 8 on a GPU, one a core on a CPU.")
+        int | None, typer.Option(min=1, help="Images in one batch; by default 8 on a GPU, one for each core on a CPU.")
     ] = None,
     crops: Annotated[
         int | None,
-        typer.Option(min=1, help="Crops of an image, not the model's own number; fewer are faster and less sure."),
+        typer.Option(
+            min=1, help="Crops of an image, instead of the model's number; fewer are faster and less precise."
+        ),
     ] = None,
     maps: Annotated[
-        Path | None, typer.Option(help="Folder for a picture of every image beside its quality by place.")
+        Path | None, typer.Option(help="Folder for a picture of every image beside its quality by location.")
     ] = None,
+    max_megapixels: Annotated[
+        float,
+        typer.Option(min=0.001, help="Larger images are refused. Reading takes about 7 MB of memory a megapixel."),
+    ] = 250,
 ) -> None:
-    """Score images to CSV. What cannot be scored is named and left out; the exit code is 1 then."""
-    if not model:
-        raise ModelError("--model is missing; 'python tune.py --study NAME --best' prints a study's")
+    """Score images to CSV. Images that cannot be scored are named and left out; the exit code is 1 then."""
     if not paths and listed is None:
         raise ModelError("nothing to score; name files, folders or --list FILE")
     piped = str(listed) == "-"
@@ -149,41 +160,56 @@ def score(
     folder = fetch(model, tracking_uri)
     card = read_card(place_of(folder))
     bytecode.enable_cache()
-    # PIL warns of odd files; those that matter are named with their reason.
-    warnings.filterwarnings("ignore", module="PIL")
-    console = Console(stderr=True)
+    from gada_ray.data.images import TOO_LARGE
+    from gada_ray.data.photos import find_photos
+
+    set_image_limit(max_megapixels)
+    named = list(find_photos(wanted))
+    if not piped and not any(isinstance(one, str) for one in named):
+        raise DataError("\n".join(map(str, named)) or f"nothing to score; --list {listed} names no file")
+    console = Terminal(stderr=True)
     say(console, f"{card.variant} of study {card.study}; score: {card.scale}")
     usual = card.config.evaluation.crops
-    if crops not in (None, usual):
-        say(console, f"{crops} crops instead of {usual}: the chance of where they lie counts {growth(crops, usual)}")
-    from gada_ray.data.photos import find_photos
+    used = crops or usual
+    if used != usual:
+        factor = (usual / used) ** 0.5
+        say(
+            console,
+            f"{counted(used, 'crop')} instead of {usual}: the standard error of a quality is {factor:.2f} times",
+        )
     from gada_ray.inference import scoring
 
     scorer = scoring.load(folder, device or devices.default(), crops)
     together = batch or devices.images_at_once(scorer.device)
-    named = list(find_photos(wanted))
     found = itertools.chain(named, find_photos(lines_of(sys.stdin.buffer))) if piped else named
-    problems, spreads = 0, []
+    problems: list[str] = []
+    spreads: list[float] = []
 
-    def files() -> Iterator[Path | None]:
-        nonlocal problems
+    def complain(problem: DataError) -> None:
+        problems.append(str(problem))
+        remedy = " or raise --max-megapixels" if problem.kind == TOO_LARGE else ""
+        say(console, f"{problem}{remedy}", style="red")
+
+    def files() -> Iterator[str | None]:
         for one in found:
             if isinstance(one, DataError):
-                problems += 1
-                say(console, str(one), style="red")
+                complain(one)
             else:
                 yield one
 
-    with ExitStack() as stack:
-        file = stack.enter_context(out_file(out))
-        writer = csv.writer(file)
-        writer.writerow(("path", *Score._fields))
-        if piped:
-            file.flush()
-        done = scorer.score_files(files(), together, workers=os.cpu_count() or 1)
-        expected = None if piped else len(named)
-        for path, result in track(done, "scoring", total=expected, console=console, transient=True, disable=piped):
-            if isinstance(result, Score):
+    try:
+        with ExitStack() as stack:
+            file = stack.enter_context(out_file(out))
+            writer = csv.writer(file)
+            writer.writerow(("path", *Score._fields))
+            if piped:
+                file.flush()
+            done = scorer.score_files(files(), together, workers=os.cpu_count() or 1)
+            expected = None if piped else len(named)
+            for path, result in track(done, "scoring", total=expected, console=console, transient=True, disable=piped):
+                if isinstance(result, DataError):
+                    complain(result)
+                    continue
                 writer.writerow((path, *(f"{value:.6f}" if isinstance(value, float) else value for value in result)))
                 spreads.append(result.spread)
                 if piped:
@@ -192,35 +218,41 @@ def score(
                     from gada_ray.inference.maps import write_map
 
                     write_map(scorer, path, result, maps)
-            else:
-                problems += 1
-                say(console, str(result), style="red")
-    used = crops or usual
+    except BrokenPipeError:
+        end_by_closed_pipe()
+    except OSError as error:
+        place = f"--out {out}" if out else "standard output"
+        raise DataError(f"{place} cannot be written ({error.strerror})") from None
     if spreads and used > 1:
         say(console, uncertainty(spreads, used, usual))
     if maps is not None and spreads:
-        say(console, f"pictures of quality by place are in {maps}")
+        say(console, f"pictures of quality by location are in {maps}")
     if problems:
-        say(console, f"{problems} of {problems + len(spreads)} were not scored", style="red")
+        images = counted(len(problems) + len(spreads), "image")
+        say(console, f"{len(problems)} of {images} {'was' if len(problems) == 1 else 'were'} not scored", style="red")
         raise typer.Exit(1)
 
 
-def growth(crops: int, usual: int) -> str:
-    """How much more, or less, the chance of where crops lie counts with another number of them."""
-    factor = (usual / crops) ** 0.5
-    return f"{factor:.2f} times as much in a quality"
+def set_image_limit(megapixels: float) -> None:
+    """Let PIL read images up to a size, in this process, and keep its warnings of odd files to itself."""
+    from PIL import Image
+
+    Image.MAX_IMAGE_PIXELS = int(megapixels * 1e6)
+    # Files that cannot be read are named with their reason.
+    warnings.filterwarnings("ignore", module="PIL")
 
 
 def uncertainty(spreads: Sequence[float], crops: int, usual: int) -> str:
-    """What qualities are uncertain by, since crops are drawn: the standard error over an image's crops, as a median."""
+    """The standard error of a quality over an image's crops, as a median over images."""
     spread = statistics.median(spreads)
-    here = f"quality is sure to ±{spread / crops**0.5:.4f} with {crops} crops, by the spread over them (median image)"
+    number = counted(crops, "crop")
+    here = f"standard error of a quality over its {number}: ±{spread / crops**0.5:.4f} (median of the images)"
     return here if crops == usual else f"{here}; ±{spread / usual**0.5:.4f} with the model's {usual}"
 
 
 @app.command()
 def test(
-    model: Annotated[str, typer.Option(help="runs:/ or models:/ address in MLflow, or a model's folder.")],
+    model: Annotated[str, typer.Option(help=MODEL_HELP)],
     dataset: Annotated[str, typer.Option(help=f"The database to test on: one of {', '.join(DATASETS)}.")],
     data_root: Annotated[Path | None, typer.Option(help="Folder that holds it.")] = None,
     trained_on: Annotated[
@@ -246,7 +278,7 @@ def test(
     from gada_ray.evaluation import scenes
     from gada_ray.inference import cross_dataset, pictures, scoring
 
-    console = Console()
+    console = Terminal()
     scorer = scoring.load(folder, device or devices.default())
     if shorter_side is None and dataset != "demo":  # which is small, and takes none
         shorter_side = scorer.card.config.data.shorter_side
@@ -330,8 +362,8 @@ def scenes_line(known: list[Scene] | None, present: list[Scene], shared: dict[st
     return f"{len(shared)} scenes of it are also in the training{how}, with the training's name: {pairs}"
 
 
-def read_list(path: Path) -> list[Path]:
-    """The paths on the lines of a file.
+def read_list(path: Path) -> list[str]:
+    """Read the paths on the lines of a file.
 
     Raises:
         DataError: for a file that cannot be read.
@@ -341,11 +373,11 @@ def read_list(path: Path) -> list[Path]:
         data = path.read_bytes()
     except OSError as error:
         raise DataError(f"--list {path} cannot be read ({error.strerror})") from None
-    return [Path(os.fsdecode(line)) for line in data.splitlines() if line.strip()]
+    return [os.fsdecode(line) for line in data.splitlines() if line.strip()]
 
 
-def lines_of(stream: BinaryIO) -> Iterator[Path | None]:
-    """The paths on the lines of a pipe as they come in, and None wherever there is none yet."""
+def lines_of(stream: BinaryIO) -> Iterator[str | None]:
+    """The paths on the lines of a pipe as they arrive, and None whenever none is waiting."""
     lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
 
     def read() -> None:
@@ -361,14 +393,14 @@ def lines_of(stream: BinaryIO) -> Iterator[Path | None]:
         if not line:
             return
         if line.strip():
-            yield Path(os.fsdecode(line.rstrip(b"\r\n")))
+            yield os.fsdecode(line.rstrip(b"\r\n"))
 
 
 def out_file(path: Path | None) -> IO[str]:
-    """A file to write CSV into, or standard output; takes names of files that are not text.
+    """Open a CSV file, or standard output, for writing; names of files that are not text can be written.
 
     Raises:
-        DataError: for a place that cannot be written to.
+        DataError: for a file that cannot be written.
     """
     try:
         target = sys.stdout.fileno() if path is None else path
@@ -378,7 +410,7 @@ def out_file(path: Path | None) -> IO[str]:
 
 
 def say(console: Console, text: str, style: str | None = None) -> None:
-    """One line as it is."""
+    """Print one line as it is: not wrapped, and without markup."""
     console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
@@ -403,7 +435,7 @@ def describe(console: Console, dataset: IqaDataset, report: Report) -> None:
     if report.splits:
         first = report.splits[0]
         facts["splits"] = (
-            f"{len(report.splits)}, the first with {len(first.train)} {kind} to train on, "
+            f"{len(report.splits)}; the first with {len(first.train)} {kind} to train on, "
             f"{len(first.validation)} to validate and {len(first.test)} to test"
         )
     table = Table(show_header=False)
@@ -421,16 +453,33 @@ def describe(console: Console, dataset: IqaDataset, report: Report) -> None:
             table.add_row(str(row[0]), str(row[1]), *(f"{score:.4g}" for score in row[2:]))
         console.print(table)
     for note in dataset.notes:
-        console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
+        say(console, f"note: {note}")
 
 
 def run() -> None:
-    """The command: bad input is one message and exit code 2."""
+    """Run the command: bad input is one message and exit code 2, a closed pipe ends it as it ends other programs."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
         app()
     except UserError as error:
-        say(Console(stderr=True), f"error: {error}", style="red")
+        say(Terminal(stderr=True), f"error: {error}", style="red")
         sys.exit(2)
+
+
+class Terminal(Console):
+    """A console that ends the command by SIGPIPE where nobody reads its output any more."""
+
+    def on_broken_pipe(self) -> None:
+        """End the command."""
+        end_by_closed_pipe()
+
+
+def end_by_closed_pipe() -> None:
+    """End this process by SIGPIPE, without a message, as other commands end whose reader is gone."""
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    os.kill(os.getpid(), signal.SIGPIPE)
 
 
 if __name__ == "__main__":

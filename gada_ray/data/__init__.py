@@ -1,7 +1,8 @@
-"""Databases of image quality, each as one `IqaDataset`, and splits of them by reference or group."""
+"""Image-quality databases, each loaded as one `IqaDataset`, and their splits by reference or group."""
 
 from __future__ import annotations
 
+import difflib
 from pathlib import Path
 
 from gada_ray.config import DataConfig
@@ -48,35 +49,37 @@ _ON_DISK = {
     "manifest": load_manifest,
 }
 DATASETS = ("demo", *_ON_DISK)
-"""Names that `load_dataset` knows."""
+"""Names that `load_dataset` accepts."""
 
 
 def load_dataset(name: str, root: Path | None, config: DataConfig) -> IqaDataset:
-    """A database by name.
+    """Load a database by its name.
 
     Args:
         root: the folder that holds it, or its parent; for `demo` the folder of its cache file, or None.
 
     Raises:
-        DataError: for an unknown name, a missing root, and whatever is wrong with the files, a line a problem.
+        DataError: for an unknown name, a missing root, and whatever is wrong with the files, one problem a line.
     """
     check_place(name, root)
     if name == "demo":
         if config.shorter_side is not None:
-            raise DataError("data.shorter_side does not apply to demo, whose images are small as they are")
+            raise DataError("data.shorter_side does not apply to demo, whose images are small")
         return load_demo(root, config.demo_local)
     assert root is not None
     return _ON_DISK[name](root, config)
 
 
 def check_place(name: str, root: Path | None) -> None:
-    """Make sure that a database is known by its name, and that its folder is named, before anything is read.
+    """Make sure that a database's name is known and that its folder is given, before anything is read.
 
     Raises:
-        DataError: for an unknown name, or a root that is missing.
+        DataError: for an unknown name, or a missing root.
     """
     if name not in DATASETS:
-        raise DataError(f"unknown dataset '{name}'; available: {', '.join(DATASETS)}")
+        similar = difflib.get_close_matches(name.lower(), DATASETS, n=1, cutoff=0.5)
+        hint = f"did you mean {similar[0]}? " if similar else ""
+        raise DataError(f"unknown dataset '{name}'; {hint}available: {', '.join(DATASETS)}")
     if name != "demo" and root is None:
         raise DataError(f"dataset '{name}' needs --data-root: the folder that holds it; only demo needs none")
     if name != "demo" and root is not None and not root.exists():
@@ -84,10 +87,10 @@ def check_place(name: str, root: Path | None) -> None:
 
 
 def choose_splits(dataset: IqaDataset, requested: str | None, count: int = 10, seed: int = 0) -> tuple[Split, ...]:
-    """Splits as they are asked for: "published", a file's, or `count` random ones.
+    """The requested splits: "published", those of a file, or, where `requested` is None, `count` random ones.
 
     Raises:
-        DataError: for too few references, no published parts, or a file that is wrong; see `load_splits`.
+        DataError: for too few references, no published parts, or a faulty file; see `load_splits`.
     """
     if requested == "published":
         return (published_split(dataset),)

@@ -19,10 +19,11 @@ _CODES = {"noise": "awgn", "jpeg 2000": "jpeg2000"}
 
 
 def load_csiq(root: Path, config: DataConfig) -> IqaDataset:
-    """CSIQ: 866 distorted images; of `config`, `shorter_side` applies.
+    """Load CSIQ: 866 distorted images; of `config`, `shorter_side` applies.
 
-    Scores are read from the authors' workbook or, without one, from `csiq_label.txt` (a name and a score a line); both
-    hold DMOS from 0 to 1, lower is better. The distorted images may lie in a folder a type or in `dst_imgs` itself.
+    Scores are read from the authors' workbook or, without one, from `csiq_label.txt` (a name and a score on each line);
+    both hold DMOS from 0 to 1, lower is better. The distorted images may lie in a folder for each type or in `dst_imgs`
+    itself.
 
     Raises:
         DataError: for missing, damaged or inconsistent files; see `load_images`.
@@ -36,13 +37,14 @@ def load_csiq(root: Path, config: DataConfig) -> IqaDataset:
     for name, score in entries:
         match = _NAME.fullmatch(name.lower())
         if not match:
-            problems.append(f"{path}: {name!r} is no name of CSIQ, such as 1600.AWGN.1.png")
+            text = f"{path}: {name!r} is not a name of CSIQ, such as 1600.AWGN.1.png"
+            problems.append(DataError(text, "names that are not CSIQ's"))
             continue
         images.append(Labelled(match[0], _file(index, match[2], match[0]), match[1], match[2], score))
     if len(entries) != ENTRIES:
-        problems.append(f"{path}: {len(entries)} entries, CSIQ has {ENTRIES}")
+        problems.append(DataError(f"{path}: {len(entries)} entries, CSIQ has {ENTRIES}"))
     if problems:
-        raise DataError("\n".join(problems))
+        raise DataError.of(problems)
     return load_images(
         name="CSIQ",
         labels=f"DMOS of {path.name}",
@@ -62,7 +64,8 @@ def _file(index: FileIndex, distortion: str, name: str) -> Path:
 
 def _list(path: Path) -> list[tuple[str, float]]:
     """Names and scores of `csiq_label.txt`."""
-    entries = []
+    entries: list[tuple[str, float]] = []
+    problems = []
     for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
         if not line.strip():
             continue
@@ -70,7 +73,10 @@ def _list(path: Path) -> list[tuple[str, float]]:
             name, score = line.split()
             entries.append((name, float(score)))
         except ValueError:
-            raise DataError(f"{path}: line {number} is {line!r}; a name and a score are expected") from None
+            text = f"{path}: line {number} is {line!r}; a name and a score are expected"
+            problems.append(DataError(text, "lines without a name and a score"))
+    if problems:
+        raise DataError.of(problems)
     return entries
 
 

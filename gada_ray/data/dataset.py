@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from gada_ray.data.words import SHOWN, some
 from gada_ray.errors import UserError
 
 if TYPE_CHECKING:
@@ -22,18 +23,43 @@ Direction = Literal["higher_is_better", "lower_is_better"]
 
 
 class DataError(UserError, ValueError):
-    """Data that cannot be used. One problem a line; each names the file, the rule and what to do."""
+    """Data that cannot be used. The message has one problem a line; each names the file, the rule and what to do.
+
+    Attributes:
+        kind: what problems of other files or lines may have in common with this one, such as "no such file".
+        everything: the message with all problems of each kind, where the message itself shows only the first ones.
+    """
+
+    def __init__(self, text: str, kind: str = "", everything: str = "") -> None:
+        super().__init__(text)
+        self.kind = kind
+        self.everything = everything or text
+
+    @classmethod
+    def of(cls, problems: Sequence[DataError]) -> DataError:
+        """One error from many: of each kind the first problems, and how many others there are."""
+        kinds: dict[str, list[str]] = {}
+        for number, problem in enumerate(problems):
+            kinds.setdefault(problem.kind or f"#{number}", []).append(str(problem))
+        lines = []
+        for kind, texts in kinds.items():
+            shown = texts if len(texts) <= SHOWN + 1 else texts[:SHOWN]
+            lines += shown
+            if len(texts) > len(shown):
+                lines.append(f"... and {len(texts) - len(shown)} more: {kind} (check --all lists every one)")
+        everything = "\n".join(text for texts in kinds.values() for text in texts)
+        return cls("\n".join(lines), everything=everything)
 
 
 def raw_score(quality: float, score_range: tuple[float, float], direction: str) -> float:
-    """Quality, higher is better, on a raw scale whose ends are the qualities 0 and 1."""
+    """A quality (0 to 1, higher is better) on the raw scale whose worst and best ends are the qualities 0 and 1."""
     low, high = score_range
     return low + (high - low) * (quality if direction == "higher_is_better" else 1 - quality)
 
 
 @dataclass(frozen=True, eq=False)
 class Photographs:
-    """Unlabelled photographs, to be distorted; laid out as in `IqaDataset`."""
+    """Unlabelled photographs that training distorts, in the layout of `IqaDataset`."""
 
     names: tuple[str, ...]
     pixels: np.ndarray
@@ -66,14 +92,14 @@ class IqaDataset:
     Images are numbered 0..r-1 for the references, in the order of `references`, and r..r+n-1 for the distorted images,
     in the order of `images`. Image i is `pixels[offsets[i] : offsets[i + 1]]`, RGB, row by row, of `shapes[i]`.
 
-    A database without references names groups in their place, which splits keep together just the same: images of one
-    scene, or every image by itself. It has no pixels of references then: distorted images are numbered 0..n-1.
+    In a database without references, `references` are names of groups, which splits keep together in the same way: the
+    images of one scene, or a single image. There are no pixels of references, and images are numbered 0..n-1.
     """
 
     name: str
     """Name for people, such as "LIVE release 2"."""
     labels: str
-    """What the scores are, such as "DMOS of dmos.mat"; says so when they are no human scores."""
+    """What the scores are, such as "DMOS of dmos.mat"; it says so when they are not human scores."""
     direction: Direction
     score_range: tuple[float, float]
     """Nominal ends of the raw scale; scores may lie outside."""
@@ -98,13 +124,13 @@ class IqaDataset:
     notes: tuple[str, ...] = ()
     """What was left out or repaired on loading, for people."""
     has_references: bool = True
-    """Whether `references` are images, or names of groups alone."""
+    """Whether `references` are images; otherwise they are only names of groups."""
     published: tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]] | None = None
-    """Training, validation and test part of its authors, by names in `references`, where they published them."""
+    """The authors' training, validation and test parts, as names in `references`; None where they published none."""
     extra: Photographs | None = None
-    """Photographs that a study distorts besides; no part of the database, nor of its fingerprint."""
+    """Unlabelled photographs that a study also distorts; not part of the database or of its fingerprint."""
     maps: dict[str, np.ndarray] = field(default_factory=dict, init=False)
-    """By kind, where crops are rather taken: uint8, flat, image after image; `sampling.maps` fills and reads it."""
+    """Sampling maps by kind: uint8, flat, image after image; `sampling.maps` fills and reads them."""
 
     def __len__(self) -> int:
         return len(self.images)
@@ -170,7 +196,7 @@ class IqaDataset:
         unknown = sorted(set(references) - set(self.references))
         if unknown:
             raise DataError(
-                f"{self.name} has no reference named {', '.join(unknown)}; available: {', '.join(self.references[:99])}"
+                f"{self.name} has no reference named {some(unknown)}; available: {some(self.references, 20)}"
             )
         numbers = {name: number for number, name in enumerate(self.references)}
         wanted = [numbers[name] for name in references]

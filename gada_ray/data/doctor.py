@@ -1,31 +1,46 @@
-"""The dataset doctor: whether images, labels and splits are what they are declared to be, before hours are spent."""
+"""Checks of a dataset before hours are spent on it: whether images, labels and splits are what they are declared to be.
+
+`examine` reports everything that `python -m gada_ray check` prints; a study calls `check_usable`, which refuses the
+same problems with the same sentences.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import json
 import math
 import os
+import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gada_ray.config import DataConfig
+from gada_ray.config import DataConfig, digest
 from gada_ray.data import check_crops, choose_splits, load_dataset, memory
 from gada_ray.data.dataset import DataError, IqaDataset
-from gada_ray.data.splits import Split
+from gada_ray.data.files import cache_folder
+from gada_ray.data.splits import Split, splits_hash
+from gada_ray.data.words import SHOWN, counted, some
 
 if TYPE_CHECKING:
     import pandas as pd
 
+VERSION = 1
+"""Raised when a check changes; part of the name under which the result of `check_usable` is kept."""
 SAMPLE = 200
-"""Images, at most, on which the direction of the scores is checked."""
+"""Largest number of images on which the direction of the scores is checked."""
 WEAK = 0.2
 """SROCC with SSIM that human scores of any database exceed by far (TID2013, the hardest here: above 0.6)."""
+OPPOSITE = -0.4
+"""SROCC with SSIM below which the declared direction is certainly wrong; enhanced images may lie somewhat below 0."""
+SCENE = re.compile(r"(?P<scene>.+)[-_ .](?:\d{1,3}|[a-z])")
+"""A file's stem that ends in a short number or a letter, as the images of one scene are often named."""
 
 
 @dataclass(frozen=True)
@@ -41,39 +56,77 @@ class Report:
     """SROCC of quality with SSIM; NaN when there is too little to compute it from."""
 
 
-def examine(name: str, root: Path | None, config: DataConfig, splits: str | None = None) -> Report:
+@dataclass(frozen=True)
+class Finding:
+    """One sentence about a dataset."""
+
+    text: str
+    problem: bool = False
+    """Whether a study refuses the dataset for it; otherwise it is a warning."""
+
+
+def examine(
+    name: str, root: Path | None, config: DataConfig, splits: str | None = None, most: int | None = SHOWN
+) -> Report:
     """Read a dataset and check files, sizes against `config.crop_px`, scores, copies and splits.
 
     Args:
         splits: a split file to check, or "published"; None for ten random splits.
+        most: names of one kind that a sentence lists before it counts the others; None lists all.
     """
+
+    def lines(error: DataError) -> list[str]:
+        return (error.everything if most is None else str(error)).splitlines()
+
     try:
         dataset = load_dataset(name, root, config)
     except DataError as error:
-        return Report(problems=tuple(str(error).splitlines()))
+        return Report(problems=tuple(lines(error)))
     problems: list[str] = []
-    warnings: list[str] = []
     try:
         check_crops(dataset, config.crop_px)
     except DataError as error:
-        problems.append(str(error))
+        problems += lines(error)
     parts: tuple[Split, ...] = ()
     try:
         parts = choose_splits(dataset, splits)
     except DataError as error:
-        problems += str(error).splitlines()
+        problems += lines(error)
     agreement = agreement_with_ssim(dataset) if dataset.has_references else math.nan
-    checks = (
-        _scores(dataset),
-        _direction(dataset, agreement),
-        _same_pixels(dataset),
-        _classes(dataset, parts),
-        _memory(dataset),
-    )
-    for found in checks:
-        for serious, text in found:
-            (problems if serious else warnings).append(text)
+    findings = [
+        *_findings(dataset, parts, agreement, most),
+        *_classes(dataset, parts),
+        *_scenes(dataset),
+        *_memory(dataset),
+    ]
+    problems += [found.text for found in findings if found.problem]
+    warnings = [found.text for found in findings if not found.problem]
     return Report(tuple(problems), tuple(warnings), dataset, parts, agreement)
+
+
+def check_usable(dataset: IqaDataset, splits: Sequence[Split]) -> None:
+    """Refuse what `examine` calls a problem of a dataset and its splits, and let its warnings pass.
+
+    The outcome depends on the data and the splits alone and is kept in the cache folder, so that a study that is run
+    again does not repeat the checks.
+
+    Raises:
+        DataError: a line for every problem.
+    """
+    key = digest([VERSION, dataset.fingerprint, splits_hash(splits)])
+    kept = cache_folder() / f"checked-{key[:32]}.json"
+    try:
+        problems = json.loads(kept.read_text())
+    except (OSError, ValueError):
+        agreement = agreement_with_ssim(dataset) if dataset.has_references else math.nan
+        problems = [found.text for found in _findings(dataset, splits, agreement, SHOWN) if found.problem]
+        with contextlib.suppress(OSError):
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            partial = kept.with_suffix(f".{os.getpid()}.partial")
+            partial.write_text(json.dumps(problems))
+            os.replace(partial, kept)
+    if problems:
+        raise DataError("\n".join(f"{dataset.name}: {problem}" for problem in problems))
 
 
 def counts(dataset: IqaDataset, column: str) -> pd.DataFrame:
@@ -88,11 +141,12 @@ def agreement_with_ssim(dataset: IqaDataset, sample: int = SAMPLE) -> float:
 
     Computed on a seeded sample of the images. NaN for fewer than ten images, equal scores, or images below 7 pixels.
     """
-    from skimage.metrics import structural_similarity
-
     rows = np.sort(np.random.default_rng(0).permutation(len(dataset))[:sample])
     if len(rows) < 10 or np.ptp(dataset.quality[rows]) == 0 or dataset.shapes.min() < 7:
         return math.nan
+    from scipy.stats import spearmanr
+    from skimage.metrics import structural_similarity
+
     luminance = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 
     def similarity_of(row: int) -> float:
@@ -106,79 +160,146 @@ def agreement_with_ssim(dataset: IqaDataset, sample: int = SAMPLE) -> float:
         similarity = list(pool.map(similarity_of, rows.tolist()))
     if np.ptp(similarity) == 0:
         return math.nan
-    from scipy.stats import spearmanr
-
     return float(spearmanr(similarity, dataset.quality[rows]).statistic)
 
 
-# Each check yields (is it a problem, text).
-Findings = Iterator[tuple[bool, str]]
+def _findings(dataset: IqaDataset, splits: Sequence[Split], agreement: float, most: int | None) -> Iterator[Finding]:
+    """The checks that may find a problem."""
+    yield from _scores(dataset)
+    yield from _direction(dataset, agreement)
+    yield from _same_pixels(dataset, splits, most)
 
 
-def _scores(dataset: IqaDataset) -> Findings:
+def _scores(dataset: IqaDataset) -> Iterator[Finding]:
     low, high = dataset.score_range
-    least, most = dataset.score.min(), dataset.score.max()
-    scores = f"scores reach from {least:.4g} to {most:.4g}, the declared range is {low:g} to {high:g}"
+    least, greatest = dataset.score.min(), dataset.score.max()
+    scores = f"scores reach from {least:.4g} to {greatest:.4g}, the declared range is {low:g} to {high:g}"
     outside = int(np.sum((dataset.score < low) | (dataset.score > high)))
-    if least == most:
-        yield True, f"all scores are {least:.4g}: there is nothing to learn"
-    elif max(low - least, most - high) > (high - low) / 2 or most - least < (high - low) / 20:
-        yield True, f"{scores}: it cannot be the range of these scores"
+    if least == greatest:
+        yield Finding(f"all scores are {least:.4g}: there is nothing to learn", problem=True)
+    elif max(low - least, greatest - high) > (high - low) / 2 or greatest - least < (high - low) / 20:
+        yield Finding(f"{scores}: it cannot be the range of these scores; correct the declared range", problem=True)
     elif outside:
-        yield False, f"{scores}; {outside} of {len(dataset)} lie outside and are not clipped"
+        yield Finding(f"{scores}; {outside} of {len(dataset)} lie outside and are not clipped")
 
 
-def _direction(dataset: IqaDataset, agreement: float) -> Findings:
+def _direction(dataset: IqaDataset, agreement: float) -> Iterator[Finding]:
     measured = f"SROCC of quality with SSIM is {agreement:.2f}"
     if not dataset.has_references:
-        yield False, "without references the scores' direction cannot be checked; see that the declaration is right"
+        yield Finding("without references the direction of the scores cannot be checked; make sure that it is right")
     elif math.isnan(agreement):
-        yield False, "the scores' direction could not be checked: too few, tiny or undistorted images, or equal scores"
-    elif agreement < -WEAK:
-        yield True, f"{measured}: the scores go the other way than the declared {dataset.direction}"
+        yield Finding(
+            "the direction of the scores could not be checked: too few, tiny or undistorted images, or equal scores"
+        )
+    elif agreement < OPPOSITE:
+        yield Finding(
+            f"{measured}: the scores have the opposite direction to the declared {dataset.direction}", problem=True
+        )
     elif agreement < WEAK:
-        yield False, f"{measured}, near none: do the scores belong to these files?"
+        yield Finding(f"{measured}, which is low: do the scores belong to these files, and is their direction right?")
 
 
-def _same_pixels(dataset: IqaDataset) -> Findings:
-    n_references, names = dataset.first, dataset.names
-    contents = [*range(n_references), *dataset.reference.tolist()]
+def _same_pixels(dataset: IqaDataset, splits: Sequence[Split], most: int | None) -> Iterator[Finding]:
+    """Pictures with equal pixels: on both sides of a split they are a problem."""
+    first, names = dataset.first, dataset.names
+    contents = [*range(first), *dataset.reference.tolist()]
     kind = "references" if dataset.has_references else "groups"
-    groups: dict[str, list[int]] = defaultdict(list)
-    for number in range(len(names)):
-        image = dataset.image(number)
-        groups[hashlib.sha256(str(image.shape).encode() + image.data).hexdigest()].append(number)
-    copies, twice = [], []
-    for group in groups.values():
-        if len({contents[number] for number in group}) > 1:
-            same = ", ".join(names[number] for number in group)
-            yield True, f"{same} are one picture under several {kind}, so splits would share it"
-        elif group[0] < n_references:
+    blank: list[int] = []
+    blank_divided = False
+    copies: list[int] = []
+    twice: list[list[int]] = []
+    for group in _equal_images(dataset):
+        shared = {dataset.references[contents[number]] for number in group}
+        divided = len(shared) > 1 and (not splits or any(_parts_of(split, shared) > 1 for split in splits))
+        if _is_blank(dataset.image(group[0])):
+            blank += group
+            blank_divided |= divided
+        elif len(shared) > 1:
+            text = f"{some([names[number] for number in group], most)} have the same pixels under several {kind}"
+            both_sides = f", so that a split has them on both sides; {_remedy(dataset)}"
+            yield Finding(text + (both_sides if divided else "; no split divides them"), problem=divided)
+        elif group[0] < first:
             copies += group[1:]
         elif len(group) > 1:
             twice.append(group)
+    if blank:
+        listed = some([names[number] for number in sorted(blank)], most)
+        yield Finding(
+            f"{counted(len(blank), 'picture is', 'pictures are')} of one colour ({listed}) and show nothing; "
+            "export them again, or leave them out of the table",
+            problem=blank_divided,
+        )
     if copies:
-        yield False, f"{len(copies)} images are undistorted copies of their references, such as {names[copies[0]]}"
+        listed = some([names[number] for number in copies], most)
+        are = counted(len(copies), "image is an undistorted copy", "images are undistorted copies")
+        yield Finding(f"{are} of a reference: {listed}")
     if twice:
-        example = " and ".join(names[number] for number in twice[0])
-        yield False, f"{len(twice)} pictures are in it more than once, such as {example}"
+        pairs = some([" and ".join(names[number] for number in group) for group in twice], most)
+        yield Finding(f"{counted(len(twice), 'picture occurs', 'pictures occur')} more than once: {pairs}")
 
 
-def _classes(dataset: IqaDataset, splits: tuple[Split, ...]) -> Findings:
+def _equal_images(dataset: IqaDataset) -> list[list[int]]:
+    """The numbers of all images, those with equal pixels together; in the order of their first."""
+
+    def hashed(number: int) -> str:
+        image = dataset.image(number)
+        return hashlib.sha256(str(image.shape).encode() + image.tobytes()).hexdigest()
+
+    groups: dict[str, list[int]] = defaultdict(list)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for number, key in enumerate(pool.map(hashed, range(len(dataset.names)))):
+            groups[key].append(number)
+    return list(groups.values())
+
+
+def _is_blank(image: np.ndarray) -> bool:
+    return bool((image == image[0, 0]).all())
+
+
+def _parts_of(split: Split, names: Iterable[str]) -> int:
+    """In how many parts of a split some references lie."""
+    return sum(not set(part).isdisjoint(names) for part in (split.train, split.validation, split.test))
+
+
+def _remedy(dataset: IqaDataset) -> str:
+    if dataset.has_references:
+        return "leave out all but one of them, or correct the table"
+    return "leave out all but one of them, or give them one name in a column 'group' of the table"
+
+
+def _classes(dataset: IqaDataset, splits: Sequence[Split]) -> Iterator[Finding]:
     for name, rows in dataset.frame().groupby("distortion"):
         having = set(rows["reference"])
         without = [split.index for split in splits if not having & set(split.train)]
         if without:
-            yield False, f"splits {without} train without any image of distortion '{name}'"
+            word = "split" if len(without) == 1 else "splits"
+            yield Finding(f"{word} {some(without, 10)}: the training part has no image of distortion '{name}'")
 
 
-def _memory(dataset: IqaDataset) -> Findings:
+def _scenes(dataset: IqaDataset) -> Iterator[Finding]:
+    """Names that look as if several images showed one scene, where each image is a group of its own."""
+    if dataset.has_references or len(dataset.references) < len(dataset):
+        return
+    matches = ((name, SCENE.fullmatch(PurePosixPath(name).stem)) for name in dataset.images)
+    scenes: dict[str, list[str]] = defaultdict(list)
+    for name, match in matches:
+        if match:
+            scenes[match["scene"]].append(name)
+    several = [names for names in scenes.values() if len(names) > 1]
+    if len(several) < 2 or sum(map(len, several)) < len(dataset) / 2:
+        return
+    yield Finding(
+        f"names such as {' and '.join(several[0][:2])} look like images of one scene ({len(several)} such scenes); if "
+        "they are, name the scenes in a column 'group' of the table, or a split has a scene on both sides"
+    )
+
+
+def _memory(dataset: IqaDataset) -> Iterator[Finding]:
     """A study on this machine holds the pixels more than once, on top of what was just read."""
     taken = memory.size(dataset.shapes)
     room = memory.free() + taken
     if memory.COPIES * taken > memory.SPARE * room:
-        yield (
-            False,
+        yield Finding(
             f"a study on this machine holds {memory.COPIES} copies of the pixels, {memory.gib(memory.COPIES * taken)}, "
-            f"and {memory.gib(room)} are free; {memory.advice(dataset.shapes, memory.COPIES, room)}",
+            f"and {memory.gib(room)} are free; {memory.advice(dataset.shapes, memory.COPIES, room)}"
         )

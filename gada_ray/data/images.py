@@ -1,14 +1,14 @@
-"""Image files to pixels: the rules of decoding, and many files into the one flat array of a dataset.
+"""Decoding of image files: which kinds are accepted, and how many files become the one flat array of a dataset.
 
-What is accepted, always as 8-bit RGB, and without resampling unless a `shorter_side` is asked for:
+Every image becomes 8-bit RGB, without resampling unless a `shorter_side` is requested. Accepted are:
 
 - RGB and palette images as they are; grey and black-and-white images with three equal channels.
 - 16 bits a channel become 8 by the high byte (`>> 8`), which is also what PIL does to 16-bit colour.
-- An alpha channel only where every pixel is opaque: what lies behind a transparent pixel is part of its quality, and
-  no file says what that is.
+- An alpha channel only where every pixel is opaque: what lies behind a transparent pixel affects its quality, and the
+  file does not say what that is.
 
-Everything else is refused by name: CMYK, floating-point, 32-bit and animated images, and images of more pixels than
-PIL takes for a decompression bomb. An EXIF orientation is not applied: pixels are taken as they are stored.
+An EXIF orientation is applied, as viewers do and as scoring does. Everything else is refused by name: CMYK,
+floating-point, 32-bit and animated images, and images of more pixels than PIL's limit.
 """
 
 from __future__ import annotations
@@ -19,14 +19,16 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, TypeVar
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from gada_ray.data import memory
 from gada_ray.data.dataset import DataError, Direction, IqaDataset
+from gada_ray.data.words import counted, some
 
 # What PIL's plugins raise on damaged files.
 _DAMAGED = (
@@ -36,6 +38,10 @@ _DAMAGED = (
 _BOMB = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 EIGHT_BIT = ("1", "L", "P", "RGB", "LA", "PA", "RGBA")
 """PIL's kinds of 8-bit pixels that are accepted; each of them may have transparent ones."""
+BAND_PX = 2**23
+"""Pixels that are converted at once; larger images are converted in bands of rows."""
+TOO_LARGE = "images of more pixels than the limit"
+"""The kind of the error for images that exceed PIL's limit."""
 
 UNSPECIFIED = "unspecified"
 """The distortion class of images that are given without one."""
@@ -45,7 +51,7 @@ Out = TypeVar("Out")
 
 
 class Labelled(NamedTuple):
-    """One distorted image of a database before decoding."""
+    """A distorted image of a database before it is decoded."""
 
     name: str
     """Its path in the database, the same on every machine."""
@@ -56,12 +62,12 @@ class Labelled(NamedTuple):
 
 
 def decode(path: Path) -> np.ndarray:
-    """The image of a file, uint8 `[h, w, 3]`, by the rules above.
+    """Decode a file into an image uint8 `[h, w, 3]`, upright, by the rules above.
 
     Raises:
-        DataError: for a file that is missing, truncated or no image, or of a kind that is refused; names the file.
+        DataError: for a file that is missing, truncated or not an image, or of a kind that is refused; names the file.
     """
-    return read(path, path, _pixels)
+    return _decoded(path)[0]
 
 
 def load_images(
@@ -81,18 +87,19 @@ def load_images(
     """Decode all files of a database in threads into one dataset.
 
     The array is allocated from the files' headers and filled in place, so the peak of memory is about one copy, and one
-    image for every thread. Files are all looked at before anything is raised.
+    image for every thread. All files are read before an error is raised.
 
     Args:
-        references: files by the name of the reference; None for a database that has none, whose images name groups.
-        shorter_side: shrink images to at most this many pixels there.
-        published: groups of its authors' training, validation and test part.
-        workers: threads; as many as there are cores when None.
+        references: files by the name of the reference; None for a database without references, whose images name
+            groups.
+        shorter_side: shrink images whose shorter side has more pixels than this.
+        published: groups of the authors' training, validation and test parts.
+        workers: number of threads; the number of cores when None.
 
     Raises:
-        DataError: a line for every file that cannot be decoded, every distorted image whose size is not its
-            reference's, every name that occurs twice and every score that is no finite number; and for more pixels
-            than there is free memory, with what would fit.
+        DataError: a line for every file that cannot be decoded, every distorted image whose size differs from its
+            reference's, every name that occurs twice and every score that is not a finite number (many of one kind
+            are counted); and for more pixels than fit into free memory, with what would fit.
     """
     if not images:
         raise DataError(f"{name}: no distorted images")
@@ -100,62 +107,127 @@ def load_images(
     groups = {image.reference for image in images} if references is None else references
     numbers = {reference: number for number, reference in enumerate(sorted(groups))}
     paths = [files[reference] for reference in numbers if reference in files] + [image.path for image in images]
-    first = len(files)
-    problems = [f"{image}: listed {n} times" for image, n in Counter(image.name for image in images).items() if n > 1]
-    problems += [
-        f"{image.name}: score {image.score} is no finite number" for image in images if not np.isfinite(image.score)
-    ]
-    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
-        sizes = list(pool.map(attempt(header_size), paths))
-        for image, size in zip(images if references else (), sizes[first:], strict=bool(references)):
-            wanted = sizes[numbers[image.reference]]
-            if not isinstance(size, DataError) and not isinstance(wanted, DataError) and size != wanted:
-                problems.append(
-                    f"{image.path}: {size[1]}x{size[0]} pixels, but its reference "
-                    f"{files[image.reference]} has {wanted[1]}x{wanted[0]}; they must agree"
-                )
-        found = np.array([(0, 0) if isinstance(size, DataError) else size for size in sizes], dtype=np.int64)
-        memory.check(name, found, shorter_side)
-        shapes = memory.shrunk(found, shorter_side)
-        offsets = np.concatenate([[0], np.cumsum(shapes.prod(axis=1) * 3)])
-        pixels = np.empty(offsets[-1], dtype=np.uint8)
-
-        def fill(number: int) -> None:
-            image = decode(paths[number])
-            if image.shape[:2] != tuple(found[number]):
-                raise DataError(f"{paths[number]}: its header says {found[number]}, its pixels are {image.shape[:2]}")
-            pixels[offsets[number] : offsets[number + 1]] = shrink(image, shorter_side).ravel()
-
-        filled = pool.map(attempt(fill), range(len(paths)))
-        problems += [str(outcome) for outcome in filled if isinstance(outcome, DataError)]
+    decoded = _decode_all(name, paths, shorter_side, workers)
+    problems = _label_problems(images) + decoded.problems
+    if references:
+        problems += _size_problems(decoded, [numbers[image.reference] for image in images], paths)
     if problems:
-        raise DataError("\n".join(problems))
+        raise DataError.of(problems)
     classes = {distortion: number for number, distortion in enumerate(distortions)}
     return IqaDataset(
         name=name,
         labels=labels,
         direction=direction,
         score_range=score_range,
-        pixels=pixels,
-        offsets=offsets,
-        shapes=shapes,
+        pixels=decoded.pixels,
+        offsets=decoded.offsets,
+        shapes=memory.shrunk(decoded.sizes, shorter_side),
         references=tuple(numbers),
         images=tuple(image.name for image in images),
         reference=np.array([numbers[image.reference] for image in images], dtype=np.int64),
         distortions=tuple(distortions),
         distortion=np.array([classes[image.distortion] for image in images], dtype=np.int64),
         score=np.array([image.score for image in images], dtype=np.float64),
-        notes=(*notes, *_said(found, shapes, shorter_side)),
+        notes=(*notes, *_notes(decoded, paths, shorter_side)),
         has_references=references is not None,
         published=published and tuple(tuple(sorted(set(part))) for part in published),  # type: ignore[arg-type]
     )
 
 
-def _said(found: np.ndarray, shapes: np.ndarray, shorter_side: int | None) -> tuple[str, ...]:
-    smaller = int((found != shapes).any(axis=1).sum())
-    if not smaller:
-        return ()
-    return (f"{smaller} of {len(found)} images were shrunk to {shorter_side} pixels on their shorter side (bicubic)",)
+@dataclass
+class _Decoded:
+    """The pixels of many files, and what was found on the way."""
+
+    pixels: np.ndarray
+    """uint8, flat."""
+    offsets: np.ndarray
+    """int64 [n + 1]."""
+    sizes: np.ndarray
+    """int64 [n, 2]: height and width before shrinking, upright; 0 where the header cannot be read."""
+    turned: list[int]
+    """Numbers of the files that an EXIF orientation turned or mirrored."""
+    problems: list[DataError]
+
+
+def _decode_all(name: str, paths: Sequence[Path], shorter_side: int | None, workers: int | None) -> _Decoded:
+    """Decode files in threads into one array; what is wrong with a file is kept and hides no other.
+
+    Raises:
+        DataError: for more pixels than fit into free memory.
+    """
+    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
+        headers = pool.map(attempt(header_size), paths)
+        sizes = np.array([(0, 0) if isinstance(size, DataError) else size for size in headers], dtype=np.int64)
+        memory.check(name, sizes, shorter_side)
+        # Turning an image exchanges its sides and keeps its place in the array.
+        offsets = np.concatenate([[0], np.cumsum(memory.shrunk(sizes, shorter_side).prod(axis=1) * 3)])
+        pixels = np.empty(offsets[-1], dtype=np.uint8)
+
+        def fill(number: int) -> bool:
+            image, turned = _decoded(paths[number])
+            size = image.shape[:2]
+            if sorted(size) != sorted(sizes[number]):
+                raise DataError(f"{paths[number]}: its header says {sizes[number]}, its pixels are {size}")
+            sizes[number] = size
+            pixels[offsets[number] : offsets[number + 1]] = shrink(image, shorter_side).ravel()
+            return turned
+
+        outcomes = list(pool.map(attempt(fill), range(len(paths))))
+    problems = [outcome for outcome in outcomes if isinstance(outcome, DataError)]
+    turned = [number for number, outcome in enumerate(outcomes) if outcome is True]
+    return _Decoded(pixels, offsets, sizes, turned, problems)
+
+
+def _label_problems(images: Sequence[Labelled]) -> list[DataError]:
+    """Names that occur twice, and scores that are not finite."""
+    counts = Counter(image.name for image in images)
+    twice = [
+        DataError(f"{name}: listed {times} times", "images listed more than once")
+        for name, times in counts.items()
+        if times > 1
+    ]
+    return twice + [
+        DataError(f"{image.name}: score {image.score} is not a finite number", "scores that are not finite numbers")
+        for image in images
+        if not np.isfinite(image.score)
+    ]
+
+
+def _size_problems(decoded: _Decoded, reference: Sequence[int], paths: Sequence[Path]) -> list[DataError]:
+    """Distorted images whose size differs from their reference's; their files follow those of the references."""
+    first = len(paths) - len(reference)
+
+    def described(number: int) -> str:
+        height, width = decoded.sizes[number]
+        return f"{width}x{height}" + (" (turned by its EXIF orientation)" if number in turned else "")
+
+    problems, turned = [], set(decoded.turned)
+    for number, of in enumerate(reference, start=first):
+        sizes = decoded.sizes[[number, of]]
+        if sizes.all() and (sizes[0] != sizes[1]).any():
+            problems.append(
+                DataError(
+                    f"{paths[number]}: {described(number)} pixels, but its reference {paths[of]} has {described(of)}; "
+                    "they must agree",
+                    "images of another size than their reference",
+                )
+            )
+    return problems
+
+
+def _notes(decoded: _Decoded, paths: Sequence[Path], shorter_side: int | None) -> list[str]:
+    """Notes on images that were turned or shrunk."""
+    notes = []
+    if decoded.turned:
+        names = some([paths[number].name for number in decoded.turned])
+        images = counted(len(decoded.turned), "image is", "images are")
+        notes.append(f"{images} turned upright by an EXIF orientation: {names}")
+    smaller = int((memory.shrunk(decoded.sizes, shorter_side) != decoded.sizes).any(axis=1).sum())
+    if smaller:
+        notes.append(
+            f"{smaller} of {len(paths)} images were shrunk to {shorter_side} pixels on their shorter side (bicubic)"
+        )
+    return notes
 
 
 def attempt(function: Callable[[In], Out]) -> Callable[[In], Out | DataError]:
@@ -171,7 +243,7 @@ def attempt(function: Callable[[In], Out]) -> Callable[[In], Out | DataError]:
 
 
 def read(file: Path | BinaryIO, name: object, take: Callable[[Image.Image], Out]) -> Out:
-    """What `take` makes of an opened image file.
+    """Open an image file and return what `take` makes of it.
 
     Raises:
         DataError: for whatever is wrong with the file, and what `take` raises as such; names the file by `name`.
@@ -182,15 +254,18 @@ def read(file: Path | BinaryIO, name: object, take: Callable[[Image.Image], Out]
                 raise Image.DecompressionBombError
             return take(image)
     except FileNotFoundError:
-        raise DataError(f"{name}: no such file") from None
+        raise DataError(f"{name}: no such file", "files that do not exist") from None
     except UnidentifiedImageError:
-        raise DataError(f"{name}: not an image") from None
+        raise DataError(f"{name}: not an image", "files that are not images") from None
     except DataError as error:
-        raise DataError(f"{name}: {error}") from None
+        raise DataError(f"{name}: {error}", error.kind or str(error)) from None
     except _BOMB:
-        raise DataError(f"{name}: more than {Image.MAX_IMAGE_PIXELS} pixels, refused as a decompression bomb") from None
+        limit = (Image.MAX_IMAGE_PIXELS or 0) / 1e6
+        raise DataError(
+            f"{name}: larger than the limit of {limit:.4g} megapixels; save it smaller", TOO_LARGE
+        ) from None
     except _DAMAGED as error:
-        raise DataError(f"{name}: damaged or unreadable ({error})") from None
+        raise DataError(f"{name}: damaged or unreadable ({error})", "files that are damaged or unreadable") from None
 
 
 def shrink(image: np.ndarray, shorter_side: int | None) -> np.ndarray:
@@ -202,24 +277,54 @@ def shrink(image: np.ndarray, shorter_side: int | None) -> np.ndarray:
 
 
 def header_size(path: Path) -> tuple[int, int]:
-    """Height and width of an image file, from its header."""
+    """Height and width of an image file, from its header, without regard to its EXIF orientation."""
     return read(path, path, lambda image: (image.height, image.width))
 
 
-def _pixels(image: Image.Image) -> np.ndarray:
-    """uint8 `[h, w, 3]`; the DataErrors are without the file's name."""
+def orientation(image: Image.Image) -> int:
+    """The EXIF orientation of an image, 1 to 8; 1 where it has none or one that means nothing."""
+    image.load()  # PIL itself turns some kinds of files while it loads them, and then says so here
+    # Not ImageOps.exif_transpose, which also rewrites all metadata, and fails on some that cameras write.
+    found = image.getexif().get(ExifTags.Base.Orientation)
+    return found if isinstance(found, int) and 1 <= found <= 8 else 1
+
+
+def upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Turn or mirror pixels `[h, w, 3]` as their EXIF orientation, 1 to 8, asks for."""
+    if orientation in (5, 6, 7, 8):
+        pixels = pixels.transpose(1, 0, 2)
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    return np.ascontiguousarray(pixels)
+
+
+def _decoded(path: Path) -> tuple[np.ndarray, bool]:
+    """The upright image of a file, uint8 `[h, w, 3]`, and whether an EXIF orientation changed it."""
+    pixels, turn = read(path, path, _pixels)
+    return upright(pixels, turn), turn != 1
+
+
+def _pixels(image: Image.Image) -> tuple[np.ndarray, int]:
+    """Pixels as stored, uint8 `[h, w, 3]`, and their EXIF orientation; the DataErrors do not name the file."""
     frames = getattr(image, "n_frames", 1)
     if frames > 1:
-        raise DataError(f"{frames} frames or pages; keep the one that was judged")
+        raise DataError(
+            f"{frames} frames or pages; keep the one that has the score", "files of several frames or pages"
+        )
+    turn = orientation(image)
     if image.mode in EIGHT_BIT and image.has_transparency_data:
         image = image.convert("RGBA")
         if np.asarray(image)[..., 3].min() < 255:
             raise DataError("has transparent pixels; put it on the background that was shown, without alpha")
-    return rgb(image)
+    return rgb(image), turn
 
 
 def rgb(image: Image.Image) -> np.ndarray:
-    """uint8 `[h, w, 3]` without regard to alpha.
+    """An image as uint8 `[h, w, 3]` without regard to alpha.
+
+    Large images are converted in bands of rows, so that no second copy of them is made.
 
     Raises:
         DataError: for kinds of pixels that are refused, without the file's name.
@@ -229,4 +334,15 @@ def rgb(image: Image.Image) -> np.ndarray:
         return np.repeat(grey[..., None], 3, axis=2)
     if image.mode not in EIGHT_BIT:
         raise DataError(f"images of mode {image.mode} are refused; save it as 8-bit RGB or grey")
-    return np.asarray(image.convert("RGB"))
+    return in_bands(image, lambda band: np.asarray(band.convert("RGB")))
+
+
+def in_bands(image: Image.Image, convert: Callable[[Image.Image], np.ndarray]) -> np.ndarray:
+    """Convert an image to uint8 `[h, w, 3]`, a band of rows at a time where it is large."""
+    rows = max(1, BAND_PX // image.width)
+    if image.height <= rows:
+        return convert(image)
+    pixels = np.empty((image.height, image.width, 3), dtype=np.uint8)
+    for top in range(0, image.height, rows):
+        pixels[top : top + rows] = convert(image.crop((0, top, image.width, min(image.height, top + rows))))
+    return pixels

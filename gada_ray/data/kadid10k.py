@@ -1,6 +1,6 @@
 """KADID-10k (Lin et al.): 10,125 images, 81 references, 25 types of distortion at 5 levels.
 
-Its scores are named DMOS, but higher is better.
+Its scores are named DMOS, although higher is better.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _NAME = re.compile(r"(i\d\d)_(\d\d)_0[1-5]\.png")
 
 
 def load_kadid10k(root: Path, config: DataConfig) -> IqaDataset:
-    """KADID-10k: 10,125 distorted images; of `config`, `shorter_side` applies.
+    """Load KADID-10k: 10,125 distorted images; of `config`, `shorter_side` applies.
 
     Quality is (score - 1) / 4: the raters' scale is 1 to 5.
 
@@ -60,13 +60,14 @@ def load_kadid10k(root: Path, config: DataConfig) -> IqaDataset:
     for (name, reference), score in rows:
         match = _NAME.fullmatch(name.lower())
         if not match or not 1 <= int(match[2]) <= len(DISTORTIONS) or Path(reference).stem.lower() != match[1]:
-            problems.append(f"{path}: {name!r} of {reference!r}; IRR_TT_LL.png of IRR.png is expected")
+            text = f"{path}: {name!r} of {reference!r}; IRR_TT_LL.png of IRR.png is expected"
+            problems.append(DataError(text, "names that are not KADID-10k's"))
             continue
         images.append(Labelled(match[0], index[f"images/{match[0]}"], match[1], DISTORTIONS[int(match[2]) - 1], score))
     if len(rows) != ENTRIES:
-        problems.append(f"{path}: {len(rows)} entries, KADID-10k has {ENTRIES}")
+        problems.append(DataError(f"{path}: {len(rows)} entries, KADID-10k has {ENTRIES}"))
     if problems:
-        raise DataError("\n".join(problems))
+        raise DataError.of(problems)
     return load_images(
         name="KADID-10k",
         labels="DMOS of dmos.csv (higher is better)",

@@ -1,4 +1,4 @@
-"""One's own images: a folder with `scores.csv` and, beside it, `scores.toml` that says what the scores mean."""
+"""The user's own images: a folder with `scores.csv` and, beside it, `scores.toml`, which declares the scores."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import posixpath
 import tomllib
 from collections import Counter, defaultdict
+from functools import cached_property
 from pathlib import Path, PureWindowsPath
 from typing import NamedTuple
 
@@ -16,6 +17,7 @@ from gada_ray.data.dataset import DataError, Direction, IqaDataset
 from gada_ray.data.files import FileIndex, find_database
 from gada_ray.data.images import UNSPECIFIED, Labelled, load_images
 from gada_ray.data.tables import read_cells, read_table
+from gada_ray.data.words import some
 
 COLUMNS = ("reference", "distorted", "distortion", "score")
 EXAMPLE = """\
@@ -26,7 +28,7 @@ range = [1.0, 5.0]  # ends of the scale; scores may lie outside"""
 
 
 class Declaration(Frozen):
-    """What the scores of `scores.csv` mean."""
+    """The declaration of the scores of `scores.csv`."""
 
     name: str = Field(min_length=1)
     description: str = "scores of scores.csv"
@@ -42,12 +44,12 @@ class Declaration(Frozen):
 
 
 def load_manifest(root: Path, config: DataConfig) -> IqaDataset:
-    """The images that a table lists, a row a distorted image; of `config`, `shorter_side` applies.
+    """Load the images that a table lists, one row an image; of `config`, `shorter_side` applies.
 
     Columns: `distorted` (a path, relative to the table or absolute) and `score`; with references also `reference` (a
-    path) and `distortion` (name of the class). Without references, `distortion` may be left out, and `group` may name
-    what splits must keep together, such as a scene; every image is its own group otherwise. A reference is named by its
-    file's stem, an image by its path in the folder, both in small letters. `scores.toml`, or the file named like the
+    path) and `distortion` (name of the class). Without references, `distortion` is optional, and `group` may name what
+    splits must keep together, such as a scene; otherwise every image is its own group. A reference is named by its
+    file's stem, an image by its path in the folder, both in lower case. `scores.toml`, or the file named like the
     table, declares name, direction and range.
 
     Args:
@@ -55,7 +57,7 @@ def load_manifest(root: Path, config: DataConfig) -> IqaDataset:
 
     Raises:
         DataError: for a missing or wrong declaration (with what to write), missing columns, references that share a
-            name, scores that are no numbers; and see `load_images`.
+            name, scores that are not numbers; and see `load_images`.
     """
     path, declaration = _find(root)
     rows = _read(path)
@@ -65,12 +67,15 @@ def load_manifest(root: Path, config: DataConfig) -> IqaDataset:
         if row.reference:
             files[_key(row.reference)].add(names.of(row.reference))
     shared = [
-        f"{path}: references {', '.join(sorted(found))} share the name '{key}'; splits go by it, so rename files"
+        DataError(
+            f"{path}: references {some(sorted(found))} share the name '{key}'; splits go by it, so rename files",
+            "names that several references share",
+        )
         for key, found in files.items()
         if len(found) > 1
     ]
     if shared:
-        raise DataError("\n".join(shared))
+        raise DataError.of(shared)
     images = []
     for row in rows:
         name = names.of(row.distorted)
@@ -98,7 +103,7 @@ class _Row(NamedTuple):
 
 
 def _find(root: Path) -> tuple[Path, Declaration]:
-    """The table and what is declared of it."""
+    """The table and its declaration."""
     if root.is_file() and root.suffix.lower() != ".toml":
         index, path = FileIndex(root.parent), root
     else:
@@ -121,14 +126,14 @@ def _read(path: Path) -> list[_Row]:
     if len(references) == len(rows) > len(distorted):
         name = Counter(row.distorted for row in rows).most_common(1)[0][0]
         raise DataError(
-            f"{path}: its columns look swapped: '{name}' and others occur several times as distorted, and every "
-            "reference is another one; exchange 'reference' and 'distorted' in the first line"
+            f"{path}: its columns look swapped: '{name}' and others occur several times as distorted, and no reference "
+            "occurs twice; exchange 'reference' and 'distorted' in the first line"
         )
     return rows
 
 
 class _Names:
-    """Files of a table, and their names: the same wherever the folder lies, and however paths to it are written."""
+    """Files of a table, and their names, which do not depend on where the folder lies or how its path is written."""
 
     def __init__(self, root: Path) -> None:
         self._root = os.path.abspath(root)
@@ -147,13 +152,33 @@ class _Names:
         if not (path.startswith("/") or PureWindowsPath(path).drive):
             return posixpath.normpath(path)
         if os.path.exists(path):
-            real = os.path.realpath(self._root)
-            here = real if os.path.realpath(path).startswith(real + os.sep) else self._root
-            return Path(os.path.relpath(os.path.realpath(path) if here == real else path, here)).as_posix()
-        # Written on another machine, or before the folder was moved: what of it lies in this folder.
+            return self._below_root(path) or Path(os.path.relpath(path, self._root)).as_posix()
+        # Written on another machine, or before the folder was moved: take the part of it that lies in this folder.
         parts = path.split("/")
         tails = ("/".join(parts[at:]) for at in range(1, len(parts)))
         return next((tail for tail in tails if tail and tail in self._index), path)
+
+    def _below_root(self, path: str) -> str | None:
+        """The part of an existing absolute path below the root, whatever symbolic links it goes through; or None."""
+        path = os.path.abspath(path)
+        if path.startswith(self._root + os.sep):
+            return Path(path).relative_to(self._root).as_posix()
+        real = os.path.realpath(path)
+        for start in (path, real):
+            for folder in map(str, Path(start).parents):
+                if folder in self._links:
+                    return (self._links[folder] / Path(start).relative_to(folder)).as_posix()
+        return self._links[real].as_posix() if real in self._links else None
+
+    @cached_property
+    def _links(self) -> dict[str, Path]:
+        """Where the root, and the symbolic links in it, lead to: by real path, the path from the root."""
+        links = {os.path.realpath(self._root): Path()}
+        for folder, folders, files in os.walk(self._root):
+            for path in (os.path.join(folder, name) for name in (*folders, *files)):
+                if os.path.islink(path):
+                    links[os.path.realpath(path)] = Path(path).relative_to(self._root)
+        return links
 
 
 def _key(reference: str) -> str:
@@ -162,15 +187,15 @@ def _key(reference: str) -> str:
 
 
 def read_declaration(path: Path) -> Declaration:
-    """The declaration in a `scores.toml`.
+    """Read the declaration in a `scores.toml`.
 
     Raises:
-        DataError: when there is none or it breaks a rule; shows what to write.
+        DataError: when it is missing or breaks a rule; shows what to write.
     """
     try:
         return Declaration.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
-        problem = "no such file; it must say what the scores mean"
+        problem = "no such file; it must declare what the scores mean"
     except ValidationError as error:
         problem = explain(error)
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""Image files as people look at them, for scoring: more kinds than a database may hold, each by a rule.
+"""Decoding of photographs for scoring: more kinds of files are accepted than in a database, each by a stated rule.
 
 - Any size; grey, palette and black-and-white images get three channels, 16 bits become 8 by the high byte, all as in
   databases.
@@ -7,82 +7,84 @@
 - CMYK becomes RGB by PIL's plain formula. Colour profiles are not used, here as in databases.
 - Of a camera's multi-picture file (MPO) the main picture is taken.
 
-Refused by name are animations and several pages, floating-point and 32-bit pixels, and images of more pixels than PIL
-takes for a decompression bomb.
+Animations, files of several pages, floating-point and 32-bit pixels, and images of more pixels than PIL's limit
+(`Image.MAX_IMAGE_PIXELS`, which the command `score` raises) are refused by name.
 """
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
-from collections.abc import Iterable, Iterator, Mapping
+import re
+import threading
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image
+from PIL import Image
 
 from gada_ray.data import memory
 from gada_ray.data.dataset import DataError, Photographs
-from gada_ray.data.images import EIGHT_BIT, attempt, header_size, read, rgb
+from gada_ray.data.images import EIGHT_BIT, attempt, header_size, in_bands, orientation, read, rgb, upright
+from gada_ray.data.words import counted
 
-TURNS: Mapping[object, Image.Transpose] = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-"""What makes a picture upright, by its EXIF orientation."""
+ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+"""What an address on the network begins with."""
+LARGE_PX = 2**25
+"""Photographs of more pixels are decoded one at a time, since each may take gigabytes of memory."""
+_one_large = threading.Lock()
 
 
-def decode_photo(file: Path | bytes, name: object | None = None) -> np.ndarray:
-    """The image of a file, or of a file's bytes, uint8 `[h, w, 3]`, by the rules above.
+def decode_photo(file: str | Path | bytes, name: object | None = None) -> np.ndarray:
+    """Decode a file, or the bytes of one, into an image uint8 `[h, w, 3]`, upright, by the rules above.
 
     Raises:
-        DataError: for a file that is missing, truncated or no image, or of a kind that is refused; names the file, or
-            bytes by `name`.
+        DataError: for a file that is missing, truncated or not an image, or of a kind that is refused; names the file,
+            or bytes by `name`.
     """
     if isinstance(file, bytes):
-        return read(io.BytesIO(file), name, _upright)
+        return upright(*read(io.BytesIO(file), name, _pixels))
     # Opening a pipe would wait for somebody to write to it.
     if os.path.exists(file) and not os.path.isfile(file):
-        raise DataError(f"{file}: no regular file")
-    return read(file, file, _upright)
+        raise DataError(f"{file}: not a regular file")
+    return upright(*read(Path(file), file, _pixels))
 
 
-def _upright(image: Image.Image) -> np.ndarray:
-    """uint8 `[h, w, 3]`; the DataErrors are without the file's name."""
+def _pixels(image: Image.Image) -> tuple[np.ndarray, int]:
+    """Pixels as stored, uint8 `[h, w, 3]`, and their EXIF orientation; the DataErrors do not name the file."""
     frames = getattr(image, "n_frames", 1)
     if frames > 1 and image.format != "MPO":
-        raise DataError(f"{frames} frames or pages; save the one to be scored")
-    # Not ImageOps.exif_transpose, which also rewrites all metadata, and fails on some that cameras write.
-    turn = TURNS.get(image.getexif().get(ExifTags.Base.Orientation))
-    if turn is not None:
-        image = image.transpose(turn)
-    if image.mode == "CMYK":
-        image = image.convert("RGB")
-    if image.mode in EIGHT_BIT and image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return rgb(image)
+        raise DataError(f"{frames} frames or pages; save the one to be scored", "files of several frames or pages")
+    with _one_large if image.width * image.height > LARGE_PX else contextlib.nullcontext():
+        turn = orientation(image)
+        if image.mode == "CMYK":
+            return in_bands(image, lambda band: np.asarray(band.convert("RGB"))), turn
+        if image.mode in EIGHT_BIT and image.has_transparency_data:
+            return in_bands(image, _on_white), turn
+        return rgb(image), turn
+
+
+def _on_white(image: Image.Image) -> np.ndarray:
+    """An image with transparent pixels on a white background, uint8 `[h, w, 3]`."""
+    image = image.convert("RGBA")
+    return np.asarray(Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB"))
 
 
 def load_photographs(folder: Path, workers: int | None = None) -> Photographs:
-    """All images below a folder, as `decode_photo` reads them, in the order of their names; other files are left alone.
+    """Decode all images below a folder as `decode_photo` does, in the order of their names; skip other files.
 
     Raises:
-        DataError: for no folder, one without images, more than there is memory for, or a line for every image that
-            cannot be read.
+        DataError: for a missing folder, one without images, more images than fit into memory, or a line for every image
+            that cannot be read (many of one kind are counted).
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: no folder; --extra-references takes a folder of photographs")
-    found = list(find_photos([folder]))
-    problems = [str(one) for one in found if isinstance(one, DataError)]
+    found = list(_below(str(folder), set()))
+    problems = [one for one in found if isinstance(one, DataError)]
     known = Image.registered_extensions()
-    files = [one for one in found if isinstance(one, Path) and one.suffix.lower() in known]
+    files = [Path(one) for one in found if isinstance(one, str) and Path(one).suffix.lower() in known]
     if not files and not problems:
         raise DataError(f"{folder}: no images in it; --extra-references takes a folder of photographs")
     with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
@@ -91,13 +93,13 @@ def load_photographs(folder: Path, workers: int | None = None) -> Photographs:
         needed, room = 2 * memory.size(np.array(sizes or [(0, 0)])), memory.free()
         if needed > memory.SPARE * room:
             raise DataError(
-                f"{folder}: {len(sizes)} photographs take {memory.gib(needed)} of memory, {memory.gib(room)} are free "
-                f"here; give fewer or smaller ones"
+                f"{folder}: {counted(len(sizes), 'photograph')} need {memory.gib(needed)} of memory, "
+                f"{memory.gib(room)} are free here; give fewer or smaller ones"
             )
         images = list(pool.map(attempt(decode_photo), files))
-    problems += [str(image) for image in images if isinstance(image, DataError)]
+    problems += [image for image in images if isinstance(image, DataError)]
     if problems:
-        raise DataError("\n".join(problems))
+        raise DataError.of(problems)
     pictures = [image for image in images if not isinstance(image, DataError)]
     return Photographs(
         names=tuple(file.relative_to(folder).as_posix() for file in files),
@@ -107,29 +109,38 @@ def load_photographs(folder: Path, workers: int | None = None) -> Photographs:
     )
 
 
-def find_photos(paths: Iterable[Path | None]) -> Iterator[Path | DataError | None]:
-    """Every file of some files and folders, folders in full and in the order of names; None is passed on.
+def find_photos(paths: Iterable[str | Path | None]) -> Iterator[str | DataError | None]:
+    """Every file of some files and folders, with its path as it was written; None is passed on.
 
-    Files and folders whose names begin with a dot are left out. Links are followed, but no folder is read twice. What
-    cannot be listed comes as a DataError that names it.
+    Folders are read with all folders below them, in the order of names. Files and folders whose names begin with a dot
+    are left out. Links are followed, but no folder is read twice. A DataError names what cannot be listed, a folder
+    without files, and an address such as https://.
     """
     seen: set[tuple[int, int]] = set()
     for path in paths:
-        yield from _below(path, seen) if path is not None and os.path.isdir(path) else (path,)
+        if path is None:
+            yield None
+        elif ADDRESS.match(str(path)):
+            yield DataError(f"{path}: an address on the network; download the file and give its path")
+        elif os.path.isdir(path):
+            found = list(_below(str(path), seen))
+            yield from found or [DataError(f"{path}: no images in this folder")]
+        else:
+            yield str(path)
 
 
-def _below(folder: Path, seen: set[tuple[int, int]]) -> Iterator[Path | DataError]:
+def _below(folder: str, seen: set[tuple[int, int]]) -> Iterator[str | DataError]:
     try:
-        here = folder.stat()
+        here = os.stat(folder)
         with os.scandir(folder) as found:
             names = sorted(entry.name for entry in found if not entry.name.startswith("."))
     except OSError as error:
         yield DataError(f"{folder}: cannot be listed ({error.strerror})")
         return
     if (here.st_dev, here.st_ino) in seen:
-        yield DataError(f"{folder}: a folder that was read before, by another name; it is not read again")
+        yield DataError(f"{folder}: another name of a folder that was already read; it is not read again")
         return
     seen.add((here.st_dev, here.st_ino))
     for name in names:
-        path = folder / name
+        path = os.path.join(folder, name)
         yield from _below(path, seen) if os.path.isdir(path) else (path,)

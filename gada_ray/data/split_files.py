@@ -1,4 +1,4 @@
-"""Splits in files: our own JSON, and the forms in which others in this field share theirs."""
+"""Files of splits: the JSON of this project, and the forms in which other projects of the field share theirs."""
 
 from __future__ import annotations
 
@@ -15,10 +15,12 @@ from gada_ray.data.dataset import DataError, IqaDataset
 from gada_ray.data.matlab import read_mat
 from gada_ray.data.splits import Split, splits_hash, with_validation
 from gada_ray.data.tables import read_cells
+from gada_ray.data.words import some
 
 FORMS = (
     "JSON with a list 'splits' of 'train' and 'test' names; a .txt with a test name a line; a .csv whose columns named "
-    "*split* say train, val or test of every image; a .mat with permutations in 'index'"
+    "*split* say train, val or test of every image; a .mat with permutations in 'index'; train.npy, val.npy and "
+    "test.npy with numbers of images from 0 in the order of the database's table, a row a split, padded with -1"
 )
 SPLIT_COLUMN = re.compile(r".*(^|_)(split|set|part)(_?\d+)?$")
 PARTS = {
@@ -33,13 +35,15 @@ PARTS = {
     "testing": "test",
     "2": "test",
 }
-"""What split columns say."""
+"""Parts of a split by the entries of split columns."""
 NAME_COLUMNS = ("dist_name", "img_name", "image_name", "image name", "distorted", "image", "name")
+NUMBERED = {"train": "train", "validation": "val", "test": "test"}
+"""Stems of .npy files by part."""
 VALIDATION, TEST = 0.2, 0.2
-"""Shares of a permutation: its last fifth is the test part, what comes before that the validation part."""
+"""Shares of a permutation: its last fifth is the test part, and the last fifth of the rest the validation part."""
 
 Parts = Mapping[str, Collection[str] | None]
-"""Names by part; None for all that the other parts leave."""
+"""Names by part; None for all names that are in no other part."""
 
 
 def save_splits(splits: Sequence[Split], path: Path, dataset: IqaDataset) -> None:
@@ -60,28 +64,34 @@ def to_json(splits: Sequence[Split], dataset: IqaDataset) -> str:
 
 
 def validate_splits_option(requested: str | None) -> None:
-    """Make sure that a file of splits which is asked for is there; "published" and None ask for none.
+    """Make sure that a requested file of splits exists; "published" and None request none.
 
     Raises:
-        DataError: for a file that is not there.
+        DataError: for a missing file, or a folder.
     """
-    if requested and requested != "published" and not Path(requested).exists():
-        raise DataError(f"no split file at {requested}")
+    if not requested or requested == "published":
+        return
+    if Path(requested).is_dir():
+        raise DataError(f"{requested} is a folder; --splits takes a number, published or a file: {FORMS}")
+    if not Path(requested).exists():
+        raise DataError(f"no split file at {requested}; --splits takes a number, published or a file")
 
 
 def load_splits(path: Path, dataset: IqaDataset, most: int | None = None) -> tuple[Split, ...]:
-    """Read splits, one's own or somebody else's, in one of the forms by its suffix.
+    """Read the splits of a file, whose suffix tells its form.
 
     - `.json`: `{"splits": [{"train": [...], "test": [...]}, ...]}`. `index`, `validation`, `hash` and the rest are
       optional; a hash that is there must be right.
-    - `.txt`: a name of the test part a line; the rest is trained on. One split.
-    - `.csv`, `.tsv`: a line an image and a column a split, as in tables of meta information: train, val and test, or 0,
-      1 and 2. Where a column has no test, its val is the test part.
+    - `.txt`: one name of the test part on each line; the rest is the training part. One split.
+    - `.csv`, `.tsv`, `.xlsx`: a line for each image and a column for each split, as in tables of meta information:
+      train, val and test, or 0, 1 and 2. Where a column has no test, its val is the test part.
     - `.mat`: the variable `index`, a permutation of the numbers of the references, from 1, a column or row. The numbers
-      are those of the names in `ref_names` or, without them, of the sorted references. `most` of them are taken.
+      are those of the names in `ref_names` or, without them, of the sorted references. The first `most` are taken.
+    - `.npy`: numbers of images from 0, in the order of the database's table (`IqaDataset.images`), a row for each
+      split, padded with -1. Beside `test.npy`, `train.npy` and `val.npy` are read; any other file has test parts only.
 
-    Names are of references or of images, and are matched without regard to folder, case and file suffix. All images of
-    a reference must be in one part. Forms that know no validation part get one out of the training part.
+    Names are those of references or of images, and are matched without regard to folder, case and file suffix. All
+    images of a reference must be in one part. Where a form has no validation part, it is drawn from the training part.
 
     Raises:
         DataError: names the file and every rule that it breaks.
@@ -95,6 +105,8 @@ def load_splits(path: Path, dataset: IqaDataset, most: int | None = None) -> tup
         entries = _columns(path)
     elif suffix == ".mat":
         entries = _permutations(path, dataset, most)
+    elif suffix == ".npy":
+        return _indexed(path, dataset)
     else:
         return _ours(path, dataset)
     return tuple(with_validation(split) for split in _matched(path, entries, dataset))
@@ -105,7 +117,7 @@ def _ours(path: Path, dataset: IqaDataset) -> tuple[Split, ...]:
         record = json.loads(path.read_text())
         entries = record["splits"]
     except (ValueError, KeyError, TypeError, UnicodeDecodeError):
-        raise DataError(f"{path} is no split file; what is read: {FORMS}") from None
+        raise DataError(f"{path} is not a split file; accepted are {FORMS}") from None
     problems = [
         f"{path}: split {position} needs lists 'train' and 'test'"
         for position, entry in enumerate(entries)
@@ -122,6 +134,53 @@ def _ours(path: Path, dataset: IqaDataset) -> tuple[Split, ...]:
     return splits
 
 
+def _indexed(path: Path, dataset: IqaDataset) -> tuple[Split, ...]:
+    """Splits of files of numbers of images, as ARNIQA (Agnolucci et al. 2024) has them."""
+    siblings = {part: path.with_name(f"{file}.npy") for part, file in NUMBERED.items()}
+    if path in siblings.values():
+        files = {part: file for part, file in siblings.items() if file.exists() or part == "test"}
+    else:
+        files = {"test": path}
+    rows = {part: _numbers(file, dataset) for part, file in files.items()}
+    counts = {part: len(found) for part, found in rows.items()}
+    if len(set(counts.values())) > 1:
+        raise DataError(f"{path}: files of one form must have as many splits each; found {counts}")
+    entries: list[tuple[int, Parts]] = [
+        (number, {"train": None, **{part: found[number] for part, found in rows.items()}})
+        for number in range(counts["test"])
+    ]
+    try:
+        return tuple(with_validation(split) for split in _matched(path, entries, dataset))
+    except DataError as error:
+        raise DataError(f"{error}\n{path}: {_order(dataset)}; is the file's order another one?") from None
+
+
+def _numbers(path: Path, dataset: IqaDataset) -> list[list[str]]:
+    """Names of images, a list for each split, from their numbers in a file."""
+    try:
+        found = np.atleast_2d(np.load(path, allow_pickle=False))
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{path}: not a .npy file of numbers that can be read ({error})") from None
+    if found.ndim != 2 or not np.issubdtype(found.dtype, np.integer):
+        raise DataError(
+            f"{path}: an array {list(found.shape)} of {found.dtype}; whole numbers, a row a split, are needed"
+        )
+    if found.max(initial=-1) >= len(dataset) or found.min(initial=0) < -1:
+        raise DataError(
+            f"{path}: its numbers reach from {found.min()} to {found.max()}, but {dataset.name} has {len(dataset)} "
+            f"images; {_order(dataset)}"
+        )
+    return [[dataset.images[number] for number in row[row >= 0]] for row in found]
+
+
+def _order(dataset: IqaDataset) -> str:
+    """How images are numbered."""
+    return (
+        f"numbers follow the order of the database's table ({dataset.labels}): 0 is {dataset.images[0]}, "
+        f"{len(dataset) - 1} is {dataset.images[-1]}"
+    )
+
+
 def _columns(path: Path) -> list[tuple[int, Parts]]:
     table = read_cells(path, ())
     name = next((table.columns.index(column) for column in NAME_COLUMNS if column in table.columns), None)
@@ -132,16 +191,21 @@ def _columns(path: Path) -> list[tuple[int, Parts]]:
             f"ratio802_seed123_split_01 are needed; its columns are {', '.join(table.header)}"
         )
     entries: list[tuple[int, Parts]] = []
+    problems = []
     for position, at in enumerate(splits):
         parts: dict[str, list[str]] = defaultdict(list)
         for number, cells in table.lines:
-            said = cells[at].lower() if len(cells) > max(at, name) else ""
-            if said not in PARTS:
-                raise DataError(f"{path}: line {number}: {table.header[at]} '{said}' is none of {', '.join(PARTS)}")
-            parts[PARTS[said]].append(cells[name])
+            entry = cells[at].lower() if len(cells) > max(at, name) else ""
+            if entry in PARTS:
+                parts[PARTS[entry]].append(cells[name])
+                continue
+            text = f"{path}: line {number}: {table.header[at]} '{entry}' is none of {', '.join(PARTS)}"
+            problems.append(DataError(text, f"entries of {table.header[at]} that name no part"))
         if "test" not in parts and "validation" in parts:
             parts["test"] = parts.pop("validation")
         entries.append((position, {"train": [], "test": [], **parts}))
+    if problems:
+        raise DataError.of(problems)
     return entries
 
 
@@ -164,7 +228,7 @@ def _permutations(path: Path, dataset: IqaDataset, most: int | None) -> list[tup
     entries: list[tuple[int, Parts]] = []
     for number, column in enumerate(columns.T[:most]):
         if sorted(column.astype(int).tolist()) != list(range(1, count + 1)) or len(names) != count:
-            raise DataError(f"{path}: entry {number} of 'index' is no permutation of the numbers 1 to {count}")
+            raise DataError(f"{path}: entry {number} of 'index' is not a permutation of the numbers 1 to {count}")
         order = [names[int(i) - 1] for i in column]
         test_at = count - max(1, round(TEST * count))
         validation_at = test_at - max(1, round(VALIDATION * test_at))
@@ -174,7 +238,7 @@ def _permutations(path: Path, dataset: IqaDataset, most: int | None) -> list[tup
 
 
 def _hdf5(path: Path) -> dict[str, Any]:
-    """`index` and `ref_names` of a MATLAB file of version 7.3, which is HDF5; its arrays lie on their sides."""
+    """`index` and `ref_names` of a MATLAB file of version 7.3, which is HDF5; its arrays are transposed."""
     import h5py
 
     found: dict[str, Any] = {}
@@ -195,32 +259,44 @@ def _hdf5(path: Path) -> dict[str, Any]:
 def _matched(path: Path, entries: Sequence[tuple[int, Parts]], dataset: IqaDataset) -> tuple[Split, ...]:
     """Splits of references from names of references or images."""
     names = _Names(dataset)
-    problems, splits = [], []
+    problems: list[DataError] = []
+    splits = []
+
+    def complain(position: int, text: str, kind: str) -> None:
+        problems.append(DataError(f"{path}: split {position}{text}", kind))
+
     for position, (index, given) in enumerate(entries):
         parts: dict[str, set[str]] = {}
         for part in ("train", "validation", "test"):
             listed = given.get(part) or ()
             found, wrong = names.references_of(listed)
-            problems += [f"split {position}: {text}" for text in wrong]
+            for text, kind in wrong:
+                complain(position, f": {text}", kind)
             parts[part] = found
         if given["train"] is None:
             parts["train"] = set(dataset.references) - parts["test"] - parts["validation"]
         times = Counter(name for part in parts.values() for name in part)
         twice = sorted(name for name, n in times.items() if n > 1)
         if twice:
-            problems.append(f"split {position}: {_some(twice)} in two parts, so content would be on both sides")
+            complain(
+                position,
+                f": {some(twice)} in two parts, so content would be on both sides",
+                "splits that share content",
+            )
         if not parts["train"] or not parts["test"]:
-            problems.append(f"split {position} has no training or no test reference")
+            complain(position, " has no training or no test reference", "splits without a training or a test part")
         splits.append(Split(index, *(tuple(sorted(parts[part])) for part in ("train", "validation", "test"))))
     if len({split.index for split in splits}) != len(splits):
-        problems.append("two splits have the same index")
-    if problems or not splits:
-        raise DataError("\n".join(f"{path}: {problem}" for problem in problems or ["no splits in it"]))
+        problems.append(DataError(f"{path}: two splits have the same index"))
+    if problems:
+        raise DataError.of(problems)
+    if not splits:
+        raise DataError(f"{path}: no splits in it")
     return tuple(splits)
 
 
 class _Names:
-    """References by any of the names that people write for them or for one of their images."""
+    """References by any of the names that files use for them or for one of their images."""
 
     def __init__(self, dataset: IqaDataset) -> None:
         self.dataset = dataset
@@ -231,8 +307,8 @@ class _Names:
         self.stems = _unambiguous((_key(name), name) for name in dataset.references)
         self.files = _unambiguous((PureWindowsPath(name.lower()).name, name.lower()) for name in dataset.images)
 
-    def references_of(self, listed: Collection[str]) -> tuple[set[str], list[str]]:
-        """References of some names, and what is wrong: names that are unknown, references of which only a part is."""
+    def references_of(self, listed: Collection[str]) -> tuple[set[str], list[tuple[str, str]]]:
+        """The references of some names, and problems with their kinds: unknown names, and incomplete references."""
         found: set[str] = set()
         unknown: list[str] = []
         seen: dict[str, set[str]] = defaultdict(set)
@@ -252,29 +328,26 @@ class _Names:
             found.add(reference)
             if image is not None:
                 seen[reference].add(image)
-        problems = [f"{self.dataset.name} has no reference {_some(unknown)}"] if unknown else []
+        problems = []
+        if unknown:
+            problems.append((f"{self.dataset.name} has no reference {some(unknown)}", "splits with unknown names"))
         numbers = {name: number for number, name in enumerate(self.dataset.references)}
-        torn = [name for name, some in seen.items() if len(some) < self.images[numbers[name]]]
+        torn = [name for name, images in seen.items() if len(images) < self.images[numbers[name]]]
         if torn:
-            problems.append(
-                f"only some images of {_some(sorted(torn))} are in a part, so content would be on both sides; "
+            text = (
+                f"only some images of {some(sorted(torn))} are in a part, so content would be on both sides; "
                 "splits go by reference"
             )
+            problems.append((text, "splits with only some images of a reference in a part"))
         return found, problems
 
 
 def _unambiguous(pairs: Any) -> dict[str, str]:
-    """A dict of pairs whose key occurs with one value only."""
+    """The pairs whose key occurs with one value only, as a dict."""
     values: dict[str, set[str]] = defaultdict(set)
     for key, value in pairs:
         values[key].add(value)
-    return {key: next(iter(some)) for key, some in values.items() if len(some) == 1}
-
-
-def _some(names: Sequence[str], most: int = 10) -> str:
-    """Names for a message."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(map(str, names[:most])) + more
+    return {key: next(iter(found)) for key, found in values.items() if len(found) == 1}
 
 
 def _key(name: str) -> str:

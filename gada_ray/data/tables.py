@@ -1,7 +1,7 @@
-"""Tables as people have them: cells between commas, semicolons or tabs, from Excel or a script, or an Excel sheet.
+"""Tables of scores: text with commas, semicolons or tabs between cells, from Excel or a script, or an Excel sheet.
 
-Columns go by name, without regard to case and order. Numbers may have decimal commas. What could be read in two ways is
-refused in a line that says what to change.
+Columns are found by name, without regard to case and order. Numbers may have decimal commas. A table that could be read
+in two ways is refused in a line that says what to change.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from gada_ray.data.dataset import DataError
 DELIMITERS = (",", ";", "\t")
 NAMES = {",": "commas", ";": "semicolons", "\t": "tabs"}
 SHOWN = 80
-"""Characters of a line that a message shows."""
+"""Largest number of characters of a line in a message."""
 _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+|[+-]?\d+,")
 _THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d*)?|[+-]?\d{1,3}(\.\d{3})+,\d*")
 
@@ -35,56 +35,63 @@ class Table(NamedTuple):
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The header in small letters."""
+        """The header in lower case."""
         return tuple(name.lower() for name in self.header)
 
 
 def read_table(path: Path, columns: Sequence[str], optional: Sequence[str] = ()) -> list[tuple[tuple[str, ...], float]]:
-    """Rows of a table: the texts of all `columns` but the last, then of `optional` ones; and the last, the score.
+    """Read the rows of a table: the texts of all `columns` but the last, then of `optional` ones; and the score.
 
-    The text of an optional column that the table has not is empty; one that it has must not be.
+    The score is the last of `columns`. The text of an optional column that the table lacks is empty; in one that it has
+    no cell may be empty.
 
     Raises:
-        DataError: for a file that is no table, lacks a column or has it twice, and a line for each cell that is empty
-            or no number where one belongs.
+        DataError: for a file that is not a table, lacks a column or has it twice; and one line for each faulty line of
+            the table (many of one kind are counted).
     """
     table = read_cells(path, columns, optional)
     position = {name: table.columns.index(name) for name in (*columns, *optional) if name in table.columns}
     *texts, score = columns
     rows: list[tuple[tuple[str, ...], float]] = []
-    problems = []
+    problems: list[DataError] = []
+
+    def complain(text: str, kind: str) -> None:
+        problems.append(DataError(f"{path}: line {text}", kind))
+
     for number, cells in table.lines:
         if len(cells) != len(table.header):
-            problems.append(f"{path}: line {number} is {_shown(table, cells)}; {_too_many(table, cells)}")
+            complain(
+                f"{number} is {_shown(table, cells)}; {_too_many(table, cells)}", "lines with other numbers of cells"
+            )
             continue
         empty = [name for name, at in position.items() if not cells[at]]
         if empty:
-            problems.append(f"{path}: line {number} is {_shown(table, cells)}; {', '.join(empty)} is empty")
+            complain(f"{number} is {_shown(table, cells)}; {', '.join(empty)} is empty", "lines with empty cells")
             continue
         found = tuple(cells[position[name]] if name in position else "" for name in (*texts, *optional))
         try:
             rows.append((found, to_number(cells[position[score]])))
         except ValueError as error:
-            problems.append(f"{path}: line {number}: {score} '{cells[position[score]]}' {error}")
+            complain(f"{number}: {score} '{cells[position[score]]}' {error}", f"lines whose {score} is not a number")
     if not problems:
         marks = [{",", "."} & set(cells[position[score]]) for _, cells in table.lines]
         if {","} in marks and {"."} in marks:
             comma, point = (table.lines[marks.index({mark})][0] for mark in ",.")
-            problems = [
+            raise DataError(
                 f"{path}: {score} has a decimal comma in line {comma} and a decimal point in line {point}; use one"
-            ]
+            )
     if problems:
-        raise DataError("\n".join(problems))
+        raise DataError.of(problems)
     if not rows:
         raise DataError(f"{path}: no line below its header; a line an image is needed")
     return rows
 
 
 def read_cells(path: Path, columns: Sequence[str] = (), optional: Sequence[str] = ()) -> Table:
-    """The cells of a text file or Excel sheet whose first line names `columns` and whatever else.
+    """Read the cells of a text file or Excel sheet whose first line names `columns` and possibly others.
 
     Raises:
-        DataError: for a file that is no table, lacks one of the columns, or has it or an `optional` one twice.
+        DataError: for a file that is not a table, lacks one of the columns, or has it or an `optional` one twice.
     """
     try:
         data = path.read_bytes()
@@ -120,14 +127,14 @@ def to_number(text: str) -> float:
     """A number with a decimal point or comma.
 
     Raises:
-        ValueError: for what is no number; says what to change.
+        ValueError: for a text that is not a number; says what to change.
     """
     if _THOUSANDS.fullmatch(text) and not (_DECIMAL_COMMA.fullmatch(text) and text.count(",") == 1):
-        raise ValueError("is no number; leave out what separates thousands")
+        raise ValueError("is not a number; leave out what separates thousands")
     try:
         return float(text.replace(",", ".") if _DECIMAL_COMMA.fullmatch(text) else text)
     except ValueError:
-        raise ValueError("is no number") from None
+        raise ValueError("is not a number") from None
 
 
 def _text(path: Path, data: bytes) -> str:
@@ -143,7 +150,7 @@ def _text(path: Path, data: bytes) -> str:
     except UnicodeDecodeError:
         raise DataError(f"{path}: neither UTF-8 nor UTF-16; save it as 'CSV UTF-8'") from None
     if "\0" in text:
-        raise DataError(f"{path}: no text file; save the table as 'CSV UTF-8'")
+        raise DataError(f"{path}: not a text file; save the table as 'CSV UTF-8'")
     return text
 
 
@@ -183,14 +190,14 @@ def _sheet(path: Path) -> list[tuple[int, tuple[str, ...]]]:
             sheet.reset_dimensions()  # what a file says of its own size may be too little
             rows = list(sheet.iter_rows(values_only=True))
     except (BadZipFile, KeyError, ValueError, IndexError, OSError) as error:
-        raise DataError(f"{path}: no Excel workbook that can be read ({error}); save it as 'CSV UTF-8'") from None
+        raise DataError(f"{path}: not an Excel workbook that can be read ({error}); save it as 'CSV UTF-8'") from None
     texts = [tuple("" if cell is None else str(cell).strip() for cell in row) for row in rows]
     width = max(map(len, texts), default=0)
     return [(number, row + ("",) * (width - len(row))) for number, row in enumerate(texts, 1)]
 
 
 def _too_many(table: Table, cells: Sequence[str]) -> str:
-    """What to do about a line with another number of cells than the header has."""
+    """What to do about a line whose number of cells differs from the header's."""
     wanted = f"it has {len(cells)} cells, the first line {len(table.header)}: {', '.join(table.header)}"
     if table.delimiter == "," and len(cells) > len(table.header):
         return f"{wanted}; put a decimal comma or a name with a comma in quotes, or semicolons between cells"

@@ -1,6 +1,6 @@
 """TID2013 (Ponomarenko et al.): 3,000 images, 25 references, 24 types of distortion at 5 levels.
 
-The level is no label of quality: for some types (14 to 18) it does not even order the images.
+The level is not a label of quality: for some types (14 to 18) it does not even order the images.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _NAME = re.compile(r"(i\d\d)_(\d\d)_[1-5]\.bmp")
 
 
 def load_tid2013(root: Path, config: DataConfig) -> IqaDataset:
-    """TID2013: 3,000 distorted images, or 2,880 with `config.drop_artificial_reference`.
+    """Load TID2013: 3,000 distorted images, or 2,880 with `config.drop_artificial_reference`.
 
     Quality is MOS / 9; the nominal scale is 0 to 9, higher is better.
 
@@ -60,19 +60,21 @@ def load_tid2013(root: Path, config: DataConfig) -> IqaDataset:
     for number, entry in enumerate(entries, 1):
         match = _NAME.fullmatch(entry[-1].lower())
         if len(entry) != 2 or not match or not 1 <= int(match[2]) <= len(DISTORTIONS):
-            problems.append(f"{path}: entry {number} is {' '.join(entry)!r}; '<MOS> iRR_TT_L.bmp' is expected")
+            text = f"{path}: entry {number} is {' '.join(entry)!r}; '<MOS> iRR_TT_L.bmp' is expected"
+            problems.append(DataError(text, "entries that are not TID2013's"))
             continue
         try:
             score = float(entry[0])
         except ValueError:
-            problems.append(f"{path}: entry {number} has the score {entry[0]!r}, which is no number")
+            text = f"{path}: entry {number} has the score {entry[0]!r}, which is not a number"
+            problems.append(DataError(text, "scores that are not numbers"))
             continue
         file = index[f"distorted_images/{match[0]}"]
         images.append(Labelled(match[0], file, match[1], DISTORTIONS[int(match[2]) - 1], score))
     if len(entries) != ENTRIES:
-        problems.append(f"{path}: {len(entries)} entries, TID2013 has {ENTRIES}")
+        problems.append(DataError(f"{path}: {len(entries)} entries, TID2013 has {ENTRIES}"))
     if problems:
-        raise DataError("\n".join(problems))
+        raise DataError.of(problems)
     notes = []
     if config.drop_artificial_reference:
         kept = [image for image in images if image.reference != ARTIFICIAL]

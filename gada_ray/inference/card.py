@@ -1,4 +1,4 @@
-"""What a stored model is, as its card says: what the numbers mean and how it was chosen. Nothing here loads torch."""
+"""The card of a stored model: what its numbers mean and how the model was chosen. Nothing here loads torch."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ class Card(Frozen):
     preset: str
     variant: str
     chosen: str
-    """By which rule, for people."""
+    """The rule of the choice, for people."""
     over_splits: dict[str, float]
     """Agreement on test references over all splits of the variant: mean, standard deviation, interval."""
     signature: str
-    """Of the trial whose weights these are."""
+    """Signature of the trial whose weights these are."""
     fold: FoldRecord
     """The references that it was trained on, and those that it was tested on."""
     metrics: dict[str, float]
-    """Its own agreement on the latter."""
+    """Its own agreement on the references that it was tested on."""
     dataset: DatasetRecord
     distortions: tuple[str, ...]
     """Names of the distortion classes, in the classifier's order."""
@@ -46,8 +46,9 @@ class Card(Frozen):
 
     @property
     def names_distortions(self) -> bool:
-        """Whether the classifier was trained, so that its class means something."""
-        return len(self.distortions) > 1 and any("classifier" in phase.trains for phase in self.config.phases)
+        """Whether the classifier was trained, so that its classes mean something."""
+        trained = any("classifier" in phase.trains for phase in self.config.phases)
+        return len(self.distortions) > 1 and trained and self.config.losses.class_weight > 0
 
     @property
     def scale(self) -> str:
@@ -57,7 +58,7 @@ class Card(Frozen):
 
 
 class Score(NamedTuple):
-    """What a model says of one image."""
+    """A model's prediction for one image."""
 
     quality: float
     """In [0, 1] as trained, higher is better; not clipped."""
@@ -66,24 +67,24 @@ class Score(NamedTuple):
     spread: float
     """Standard deviation of quality over the crops; 0 for a single one."""
     distortion: str
-    """The likeliest class over all crops; empty where no classifier was trained."""
+    """The most probable class over all crops; empty where no classifier was trained."""
 
 
 def place_of(folder: Path) -> Path:
-    """The folder with a model's card: a folder itself, or that of an MLflow model's artifacts in it.
+    """Find the folder with a model's card: the folder itself, or the artifacts of an MLflow model in it.
 
     Raises:
-        ModelError: for a folder that holds none.
+        ModelError: for a folder that holds no model.
     """
     places = [folder, folder / "artifacts" / "model"]
     place = next((place for place in places if (place / CARD).is_file()), None)
     if place is None:
-        raise ModelError(f"{folder} holds no model of this program: no {CARD} in it")
+        raise ModelError(f"{folder} holds no model of this program: it has no {CARD}")
     return place
 
 
 def read_card(place: Path) -> Card:
-    """The card in a folder, as `place_of` finds it.
+    """Read the card in a folder that `place_of` found.
 
     Raises:
         ModelError: for a card that is damaged, edited or of another version.

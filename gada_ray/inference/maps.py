@@ -1,4 +1,4 @@
-"""Pictures of where an image is good and where it is not, one file for every image that is scored."""
+"""Pictures of quality by location, one file for every image that is scored."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from gada_ray.inference.scoring import Score, Scorer
 from gada_ray.trials.store import DatasetRecord
 
 SHOWN_PX = 640
-"""Longer side of the image as it is shown; larger ones are shrunk to it."""
+"""Longer side of the shown image; larger images are shrunk to it."""
 COLOURS = "RdYlBu"
-"""From worst to best: red and blue, which readers who are colour-blind tell apart, too."""
+"""From worst to best: red to blue, which colour-blind readers can tell apart."""
 LEAST_RANGE = 0.1
-"""Of quality, between the ends of the colours: what differs by less is not made to look as if it did by more."""
+"""Smallest range of quality that the colours span, so that small differences are not exaggerated."""
 SHARE = 0.65
-"""Of the map's colours; the rest is the image, in grey."""
+"""Opacity of the map's colours over the grey image."""
 
 
-def write_map(scorer: Scorer, path: Path, score: Score, folder: Path) -> Path:
-    """Write an image's map below a folder, under the image's own path, and return the file.
+def write_map(scorer: Scorer, path: str | Path, score: Score, folder: Path) -> Path:
+    """Write the map of an image below a folder, under the image's own path, and return the file.
 
     Raises:
         DataError: for an image that can no longer be read, or a folder that cannot be written.
     """
     image = scorer.image(path, path)
     places = compute_quality_map(scorer.quality_network, image, scorer.card.config, scorer.device)
-    file = place_of(path, folder)
+    file = place_of(Path(path), folder)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         draw(image, places, score, scorer.card.dataset).savefig(file, dpi=DPI)
@@ -43,18 +43,18 @@ def write_map(scorer: Scorer, path: Path, score: Score, folder: Path) -> Path:
 
 
 def place_of(path: Path, folder: Path) -> Path:
-    """Where the map of an image lies: of `a/b.jpg` in `folder/a/b.jpg.png`, so that equal names do not meet.
+    """The path of an image's map: for `a/b.jpg` it is `folder/a/b.jpg.png`, so that equal names do not collide.
 
-    A path from the root, or one that goes up, becomes one below the folder.
+    An absolute path, or one that goes up, becomes one below the folder.
     """
     parts = ["_" if part == ".." else part for part in path.parts if part != path.anchor]
     return folder.joinpath(*parts[:-1], f"{parts[-1]}.png")
 
 
 def draw(image: np.ndarray, places: QualityMap, score: Score, scale: DatasetRecord) -> Figure:
-    """An image uint8 `[h, w, 3]` beside its map, with a bar of colours on the model's own scale, the better end up.
+    """Draw an image uint8 `[h, w, 3]` beside its map, with a colour bar on the model's own scale, the better end up.
 
-    The colours span what the map spans, so that places of one image can be told apart; the bar says how far that is.
+    The colours span the range of the map, so that locations of one image can be told apart; the bar shows that range.
     """
     height, width = image.shape[:2]
     factor = min(1.0, SHOWN_PX / max(height, width))
@@ -70,7 +70,7 @@ def draw(image: np.ndarray, places: QualityMap, score: Score, scale: DatasetReco
     shown = right.imshow(found, cmap=COLOURS, vmin=low, vmax=high, alpha=SHARE)
     titles = (
         f"score {score.score:.3g}, quality {score.quality:.2f}",
-        f"by place: quality {found.min():.2f} to {found.max():.2f}, crops of {places.crop_px} px",
+        f"by location: quality {found.min():.2f} to {found.max():.2f}, crops of {places.crop_px} px",
     )
     for axes, title in zip((left, right), titles, strict=True):
         axes.set_axis_off()

@@ -1,7 +1,7 @@
-"""Scoring images with a trained network: crops as in testing, one quality, and what the network's scale was.
+"""Scoring of images with a trained network: crops as in testing, pooled to one quality an image.
 
-A stored model is a folder with `card.json`, which says what the numbers mean, and `weights.npz`; by `scenes.npz`, which
-may be missing, the scenes of its training are known again. Reading it executes no code: no file can hold any.
+A stored model is a folder with `card.json`, which says what the numbers mean, `weights.npz`, and optionally
+`scenes.npz`, by which the scenes of its training are recognised. Reading a model executes no code.
 
 Letters in shapes: k crops of an image, c crop side, h and w sides of an image.
 """
@@ -22,9 +22,9 @@ import torch
 
 from gada_ray.data.crops import corners, even_places, generator_for, random_places
 from gada_ray.data.dataset import DataError, raw_score
-from gada_ray.data.images import shrink
+from gada_ray.data.images import BAND_PX, shrink
 from gada_ray.data.photos import decode_photo
-from gada_ray.data.sampling import MAPS, Sampler, levels
+from gada_ray.data.sampling import CELL_PX, MAPS, Sampler, levels
 from gada_ray.evaluation.pooling import CropScores, pooled
 from gada_ray.inference.card import CARD, SCENES, WEIGHTS, Card, ModelError, Score, place_of, read_card
 from gada_ray.model.quality_network import QualityNetwork
@@ -33,33 +33,37 @@ from gada_ray.system import devices
 __all__ = ["CARD", "SCENES", "WEIGHTS", "Card", "ModelError", "Score", "Scorer", "load", "place_of", "save"]
 
 
+T = TypeVar("T")
+P = TypeVar("P", str, Path)
+
+
 class Crops(NamedTuple):
-    """What a model sees of an image."""
+    """The crops of an image."""
 
     pixels: np.ndarray
     """uint8 `[k, c, c, 3]`."""
     weight: torch.Tensor
-    """float64 `[k]`, the inverse of the chance to be taken; see `sampling.Windows`."""
+    """float64 `[k]`, the inverse of each crop's probability; see `sampling.Windows`."""
 
 
 class Scorer:
     """A model on a device.
 
     Raises:
-        ModelError: for weights that are not those of the card's network, or a device that is not there.
+        ModelError: for weights that do not fit the card's network, or a device that is not available.
     """
 
     def __init__(
         self, card: Card, weights: Mapping[str, np.ndarray], device: str = "cpu", crops: int | None = None
     ) -> None:
-        """`crops` are those of an image, where they are not to be as many as in the model's test."""
+        """`crops` is the number of crops of an image; None takes the number of the model's test."""
         self.card = card
         self.count = crops or card.config.evaluation.crops
         self.quality_network = QualityNetwork(card.config.model, len(card.distortions), card.config.data.crop_px)
         try:
             self.quality_network.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
         except RuntimeError as error:
-            raise ModelError(f"the weights are not those of the card's network: {error}") from None
+            raise ModelError(f"the weights do not fit the card's network: {error}") from None
         try:
             self.device = torch.device(device)
             self.quality_network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -68,10 +72,10 @@ class Scorer:
         self.quality_network.eval()
 
     def crops(self, image: np.ndarray) -> Crops:
-        """The crops of an image uint8 `[h, w, 3]`.
+        """Take the crops of an image uint8 `[h, w, 3]`.
 
-        Unless the model looks where it is salient or busy, where they lie depends on the image's size only, so two
-        versions of one picture are seen through the same windows.
+        With uniform sampling their places depend on the image's size only, so two versions of one picture are seen
+        through the same windows.
 
         Raises:
             DataError: for an image that is smaller than a crop.
@@ -83,7 +87,9 @@ class Scorer:
         grid, weight = test.crop_grid or data.crop_grid, torch.ones(self.count, dtype=torch.float64)
         random = generator_for("score", height, width, px)
         if test.sampling != "uniform":
-            sampler = Sampler([levels(MAPS[test.sampling](image))], [(height, width)], px, grid, test.temperature)
+            sampler = Sampler(
+                [levels(_sampling_map(test.sampling, image))], [(height, width)], px, grid, test.temperature
+            )
             draws = torch.rand(self.count, generator=random, dtype=torch.float64)
             top, left, weight = sampler.windows(torch.zeros(self.count, dtype=torch.long), draws)
         else:
@@ -94,7 +100,7 @@ class Scorer:
 
     @torch.inference_mode()
     def score_crops(self, crops: Sequence[Crops]) -> list[Score]:
-        """Scores of several images from the crops of each, judged as one batch."""
+        """Scores of several images from the crops of each, computed as one batch."""
         config = self.card.config
         pixels = devices.to_device(torch.from_numpy(np.concatenate([each.pixels for each in crops])), self.device)
         batch = pixels.permute(0, 3, 1, 2).float().div_(255)
@@ -126,14 +132,14 @@ class Scorer:
         return [self.score_crops([self._read(file, f"image {number}")])[0] for number, file in enumerate(files)]
 
     def score_files(
-        self, paths: Iterable[Path | None], batch: int | None, workers: int
-    ) -> Iterator[tuple[Path, Score | DataError]]:
-        """Scores of image files, in the order given, as they are ready; a DataError for what cannot be scored.
+        self, paths: Iterable[P | None], batch: int | None, workers: int
+    ) -> Iterator[tuple[P, Score | DataError]]:
+        """Score image files in the given order; yields a DataError for each that cannot be scored.
 
-        `workers` threads decode ahead while a batch of images is judged, the first image alone, to be seen soon.
-        Without `batch`, each of them evaluators what it has decoded, on one core, which keeps a CPU's cores busier. A None
-        among the paths says that no other is there yet: what waits is done first. Memory holds the crops of two
-        batches, or of two images a worker.
+        `workers` threads decode in advance while a batch of images is scored; the first image is scored alone, so that
+        its result appears early. Without `batch`, each thread scores what it has decoded on one core, which uses a
+        CPU's cores better. A None among the paths means that no other is known yet: what waits is finished first.
+        Memory holds the crops of two batches, or of two images for each worker.
         """
         # Decoding uses no torch. Threads of one operation would wait for each other on cores that do something else.
         with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
@@ -145,27 +151,27 @@ class Scorer:
                 for taken in _in_turn(paths, lambda path: pool.submit(self._read, path, path), 2 * batch, batch):
                     yield from self._finished(taken)
 
-    def _finished(self, taken: Sequence[tuple[Path, Future[Crops]]]) -> Iterator[tuple[Path, Score | DataError]]:
-        """One batch, judged."""
+    def _finished(self, taken: Sequence[tuple[P, Future[Crops]]]) -> Iterator[tuple[P, Score | DataError]]:
+        """The scores of one batch."""
         errors = [_error(future) for _, future in taken]
         read = [future.result() for (_, future), error in zip(taken, errors, strict=True) if not error]
         scores = iter(self.score_crops(read) if read else [])
         for (path, _), error in zip(taken, errors, strict=True):
             yield path, error or next(scores)
 
-    def _score(self, path: Path) -> Score:
+    def _score(self, path: str | Path) -> Score:
         """The score of an image file."""
         return self.score_crops([self._read(path, path)])[0]
 
-    def image(self, file: Path | bytes, name: object) -> np.ndarray:
-        """The image of a file, uint8 `[h, w, 3]`, as large as the model's training had its images.
+    def image(self, file: str | Path | bytes, name: object) -> np.ndarray:
+        """Decode a file to uint8 `[h, w, 3]`, shrunk as in the model's training.
 
         Raises:
             DataError: for a file that cannot be read; names it by `name`.
         """
         return shrink(decode_photo(file, name), self.card.config.data.shorter_side)
 
-    def _read(self, file: Path | bytes, name: object) -> Crops:
+    def _read(self, file: str | Path | bytes, name: object) -> Crops:
         """The crops of an image file."""
         image = self.image(file, name)
         try:
@@ -174,17 +180,22 @@ class Scorer:
             raise DataError(f"{name}: {error}") from None
 
 
-T = TypeVar("T")
+def _sampling_map(kind: str, image: np.ndarray) -> np.ndarray:
+    """The sampling map of an image; that of activity, which is local, in bands of rows to save memory."""
+    if kind != "activity":
+        return MAPS[kind](image)
+    rows = max(1, BAND_PX // (CELL_PX * image.shape[1])) * CELL_PX
+    return np.concatenate([MAPS[kind](image[top : top + rows]) for top in range(0, len(image), rows)])
 
 
 def _in_turn(
-    paths: Iterable[Path | None], submit: Callable[[Path], Future[T]], ahead: int, size: int
-) -> Iterator[list[tuple[Path, Future[T]]]]:
-    """What was submitted for paths, in their order: the first alone, then some at a time while `ahead` are under way.
+    paths: Iterable[P | None], submit: Callable[[P], Future[T]], ahead: int, size: int
+) -> Iterator[list[tuple[P, Future[T]]]]:
+    """Submit paths and yield them in order: the first alone, then `size` at a time while `ahead` are submitted.
 
-    At a None all that is under way comes before anything else is asked for.
+    At a None everything that was submitted is yielded before another path is requested.
     """
-    waiting: deque[tuple[Path, Future[T]]] = deque()
+    waiting: deque[tuple[P, Future[T]]] = deque()
     now = 1
     for path in itertools.chain(paths, [None]):
         if path is not None:
@@ -195,7 +206,7 @@ def _in_turn(
 
 
 def _error(future: Future[Any]) -> DataError | None:
-    """What is wrong with a file; an error of the program is raised."""
+    """The DataError of a file, if any; an error of the program is raised."""
     error = future.exception()
     if error is not None and not isinstance(error, DataError):
         raise error
@@ -203,7 +214,7 @@ def _error(future: Future[Any]) -> DataError | None:
 
 
 def save(folder: Path, card: Card, state: Mapping[str, torch.Tensor], scenes: bytes = b"") -> None:
-    """Write a model into a folder: the state of its QualityNetwork, and `scenes`, a file of `evaluation.scenes`."""
+    """Write a model into a folder: its card, the state of its QualityNetwork, and `scenes` of `evaluation.scenes`."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / CARD).write_text(card.model_dump_json(indent=1) + "\n", encoding="utf-8")
     arrays: dict[str, Any] = {name: tensor.cpu().numpy() for name, tensor in state.items()}
@@ -215,10 +226,13 @@ def save(folder: Path, card: Card, state: Mapping[str, torch.Tensor], scenes: by
 
 
 def load(folder: Path, device: str = "cpu", crops: int | None = None) -> Scorer:
-    """The model of a folder, or of an MLflow model's folder; `crops` of an image, instead of the model's own number.
+    """Load the model in a folder, or in the folder of an MLflow model.
+
+    Args:
+        crops: number of crops of an image, instead of the model's own number.
 
     Raises:
-        ModelError: for a folder that holds none, or one that is damaged, edited or of another version.
+        ModelError: for a folder that holds no model, or one that is damaged, edited or of another version.
     """
     place = place_of(folder)
     card = read_card(place)
@@ -226,5 +240,5 @@ def load(folder: Path, device: str = "cpu", crops: int | None = None) -> Scorer:
         with np.load(io.BytesIO((place / WEIGHTS).read_bytes()), allow_pickle=False) as arrays:
             weights = {name: arrays[name] for name in arrays.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise ModelError(f"{place / WEIGHTS} is missing, cut off or no weights ({error})") from None
+        raise ModelError(f"{place / WEIGHTS} is missing, truncated or not a file of weights ({error})") from None
     return Scorer(card, weights, device, crops)

@@ -19,6 +19,7 @@ from gada_ray.data import (
     load_dataset,
 )
 from gada_ray.data.dataset import Photographs
+from gada_ray.data.doctor import check_usable
 from gada_ray.data.files import cache_folder
 from gada_ray.data.labelled import labelled_rows
 from gada_ray.data.split_files import validate_splits_option
@@ -91,6 +92,7 @@ def load_data(plan: Plan, root: Path | None, requested: str | None = None, extra
 
             sampling.maps(dataset, kind)
         check_crops(dataset, max(variant.largest.data.crop_px for variant in plan.variants))
+        check_usable(dataset, splits[place])
         check_labelled(plan, dataset, splits[place])
         if extra:
             check_photographs(plan, extra, dataset, splits[place])

@@ -67,7 +67,7 @@ def test_groups_and_the_lack_of_references_are_part_of_the_fingerprint(tmp_path:
 def test_the_doctor_knows_that_without_references_nothing_tells_the_direction(tmp_path: Path) -> None:
     report = examine("manifest", write_own(tmp_path, 12), DataConfig(crop_px=32))
     assert report.problems == ()
-    assert "without references the scores' direction cannot be checked" in report.warnings[0]
+    assert "without references the direction of the scores cannot be checked" in report.warnings[0]
 
 
 def biq(root: Path, train: int = 8, test: int = 4) -> Path:
@@ -110,6 +110,29 @@ def test_koniq10k_is_read_in_its_authors_layout_with_their_parts(tmp_path: Path)
         tuple(names[5:7]),
         tuple(names[7:]),
     )
+
+
+def test_koniq10k_is_read_from_the_table_with_the_authors_parts_alone(tmp_path: Path) -> None:
+    names = [f"{i}.jpg" for i in range(9)]
+    for i, name in enumerate(names):
+        write_flat(tmp_path / "512x384" / name, (16, 12), (20 * i, 0, 0))
+    sets = ["training"] * 5 + ["validation"] * 2 + ["test"] * 2
+    frame = pd.DataFrame({"image_name": names, "c1": 0, "MOS": np.linspace(10, 90, 9), "SD": 0.5, "set": sets})
+    with pytest.raises(DataError, match=r"koniq10k_distributions_sets\.csv.*koniq10k_scores_and_distributions\.csv"):
+        load_dataset("koniq10k", tmp_path, DataConfig())
+    frame.to_csv(tmp_path / "koniq10k_distributions_sets.csv", index=False)
+    dataset = load_dataset("koniq10k", tmp_path, DataConfig())
+    assert (dataset.score_range, dataset.quality[0], dataset.quality[8]) == (
+        (0.0, 100.0),
+        np.float32(0.1),
+        np.float32(0.9),
+    )
+    assert published_split(dataset).test == tuple(names[7:])
+    frame.assign(set="exam").to_csv(tmp_path / "koniq10k_distributions_sets.csv", index=False)
+    with pytest.raises(
+        DataError, match="line 2: set 'exam' is none of training(.|\n)*and 6 more: lines with an unknown set"
+    ):
+        load_dataset("koniq10k", tmp_path, DataConfig())
 
 
 def test_live_in_the_wild_is_read_in_its_authors_layout_without_the_exercises(tmp_path: Path) -> None:
@@ -198,7 +221,7 @@ def test_a_study_takes_the_published_parts(tmp_path: Path) -> None:
     root = biq(tmp_path)
     with pytest.raises(DataError, match="crops of 32x32 pixels do not fit"):
         load_data(plan, root, "published")
-    for path in (root / "Images").iterdir():
-        write_flat(path, (40, 40), (0, 0, 0))
+    for number, path in enumerate((root / "Images").iterdir()):
+        write_flat(path, (40, 40), (20 * number, 0, 0))
     (split,) = load_data(plan, root, "published").first[1]
     assert len(split.test) == 4

@@ -91,7 +91,7 @@ def test_labels_that_are_missing_or_not_the_published_ones_are_refused(tree: Pat
     with pytest.raises(DataError, match=r"neither csiq\.DMOS\.xlsx nor csiq_label\.txt"):
         load_dataset("csiq", root, DataConfig())
     labels.write_text("\n".join([*lines[1:], "1600.sepia.1.png 0.5"]))
-    with pytest.raises(DataError, match=r"'1600\.sepia\.1\.png' is no name of CSIQ"):
+    with pytest.raises(DataError, match=r"'1600\.sepia\.1\.png' is not a name of CSIQ"):
         load_dataset("csiq", root, DataConfig())
     labels.write_text("\n".join(lines[:10]))
     with pytest.raises(DataError, match="10 entries, CSIQ has 866"):

@@ -10,7 +10,8 @@ from PIL import Image
 
 from gada_ray.data import DataError
 from gada_ray.data.dataset import IqaDataset
-from gada_ray.data.images import Labelled, decode, load_images
+from gada_ray.data.images import Labelled, decode, load_images, upright
+from gada_ray.data.photos import decode_photo
 from tests.data.fakes import write_picture
 
 RNG = np.random.default_rng(0)
@@ -119,12 +120,17 @@ def test_a_decompression_bomb_is_refused_whatever_becomes_of_warnings(
 ) -> None:
     path = write_picture(tmp_path / "big.png", COLOUR)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
-    with warnings.catch_warnings(), pytest.raises(DataError, match=rf"big\.png: more than {limit} pixels"):
+    with (
+        warnings.catch_warnings(),
+        pytest.raises(DataError, match=rf"big\.png: larger than the limit of {limit / 1e6:g} megapixels"),
+    ):
         warnings.simplefilter(action)  # type: ignore[arg-type]
         decode(path)
 
 
-def load(references: dict[str, Path], images: list[Labelled], workers: int | None = None) -> IqaDataset:
+def load(
+    references: dict[str, Path], images: list[Labelled], workers: int | None = None, shorter_side: int | None = None
+) -> IqaDataset:
     return load_images(
         name="mine",
         labels="MOS",
@@ -134,6 +140,7 @@ def load(references: dict[str, Path], images: list[Labelled], workers: int | Non
         images=images,
         distortions=("noise",),
         workers=workers,
+        shorter_side=shorter_side,
     )
 
 
@@ -183,10 +190,72 @@ def test_all_problems_are_listed_a_line_each_before_loading_gives_up(tmp_path: P
         images[1].path.name: "damaged or unreadable",
         images[2].path.name: r"12x9 pixels, but its reference .*r0\.png has 11x8; they must agree",
         "r1.png": "not an image",
-        images[3].name: "score nan is no finite number",
+        images[3].name: "score nan is not a finite number",
         images[4].name: "listed 2 times",
     }.items():
         assert sum(bool(re.search(rf"{re.escape(name)}: {reason}", line)) for line in lines) == 1, (name, lines)
+
+
+def test_problems_of_one_kind_are_counted_and_all_of_them_are_kept_in_the_error(tmp_path: Path) -> None:
+    references, images, _ = random_files(tmp_path)
+    missing = [Labelled(f"m{i}", tmp_path / f"m{i}.png", "r0", "noise", 0.5) for i in range(9)]
+    with pytest.raises(DataError) as error:
+        load(references, [*images, *missing, images[0], images[1]])
+    lines = str(error.value).splitlines()
+    assert [line.split(": ")[-1] for line in lines[:2]] == ["listed 2 times"] * 2
+    assert [Path(line.split(": ")[0]).name for line in lines[2:5]] == ["m0.png", "m1.png", "m2.png"]
+    assert lines[5:] == ["... and 6 more: files that do not exist (check --all lists every one)"]
+    assert sum("no such file" in line for line in error.value.everything.splitlines()) == 9
+
+
+def write_turned(path: Path, pixels: np.ndarray, orientation: int) -> Path:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(pixels).save(path, exif=exif)
+    return path
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("suffix", ["png", "jpg", "tif"])
+def test_a_database_and_scoring_turn_an_image_alike(tmp_path: Path, orientation: int, suffix: str) -> None:
+    path = write_turned(tmp_path / f"a.{suffix}", COLOUR, orientation)
+    pixels = decode(path)
+    assert pixels.shape == ((12, 9, 3) if orientation > 4 else (9, 12, 3))
+    assert np.array_equal(pixels, decode_photo(path))
+    if suffix != "jpg":
+        assert np.array_equal(pixels, upright(COLOUR, orientation))
+
+
+@pytest.mark.parametrize("shorter_side", [None, 7])
+def test_turned_images_are_loaded_upright_and_named_in_a_note(tmp_path: Path, shorter_side: int | None) -> None:
+    upright = np.rot90(COLOUR, -1)
+    references = {"r": write_picture(tmp_path / "r.png", upright)}
+    images = [
+        Labelled("turned", write_turned(tmp_path / "turned.png", COLOUR, 6), "r", "noise", 0.5),
+        Labelled("plain", write_picture(tmp_path / "plain.png", upright), "r", "noise", 0.5),
+    ]
+    dataset = load(references, images, shorter_side=shorter_side)
+    assert np.array_equal(dataset.distorted_image(0), dataset.distorted_image(1))
+    assert dataset.shapes.tolist() == [[12, 9] if shorter_side is None else [9, 7]] * 3
+    assert dataset.notes[0] == "1 image is turned upright by an EXIF orientation: turned.png"
+
+
+def test_a_size_that_differs_by_an_exif_orientation_alone_says_so(tmp_path: Path) -> None:
+    references = {"r": write_picture(tmp_path / "r.png", COLOUR)}
+    images = [Labelled("a", write_turned(tmp_path / "a.png", COLOUR, 6), "r", "noise", 0.5)]
+    with pytest.raises(DataError, match=r"9x12 \(turned by its EXIF orientation\) pixels, but .*r\.png has 12x9"):
+        load(references, images)
+
+
+def test_a_large_image_is_converted_in_bands_to_the_same_pixels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    palette = Image.fromarray(GREY).convert("P")
+    palette.save(tmp_path / "a.png")
+    whole = decode(tmp_path / "a.png")
+    monkeypatch.setattr("gada_ray.data.images.BAND_PX", 24)
+    assert np.array_equal(decode(tmp_path / "a.png"), whole)
+    assert np.array_equal(decode(write_picture(tmp_path / "b.bmp", COLOUR)), COLOUR)
 
 
 def test_a_database_without_distorted_images_is_refused() -> None:

@@ -85,6 +85,21 @@ def test_an_animation_and_several_pages_are_refused(tmp_path: Path, suffix: str,
         decode_photo(tmp_path / f"a.{suffix}")
 
 
+def test_a_large_photograph_is_converted_in_bands_to_the_same_pixels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alpha = np.dstack([COLOUR, RNG.integers(0, 256, (9, 12), dtype=np.uint8)])
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(alpha).save(tmp_path / "alpha.png", exif=exif)
+    Image.fromarray(COLOUR).convert("CMYK").save(tmp_path / "print.tif")
+    whole = [decode_photo(tmp_path / name) for name in ("alpha.png", "print.tif")]
+    monkeypatch.setattr("gada_ray.data.images.BAND_PX", 24)
+    monkeypatch.setattr("gada_ray.data.photos.LARGE_PX", 24)
+    for name, expected in zip(("alpha.png", "print.tif"), whole, strict=True):
+        assert np.array_equal(decode_photo(tmp_path / name), expected)
+
+
 def test_bytes_are_read_like_a_file_and_named_as_asked(tmp_path: Path) -> None:
     path = write_picture(tmp_path / "a.png", COLOUR)
     assert np.array_equal(decode_photo(path.read_bytes()), COLOUR)
@@ -94,7 +109,7 @@ def test_bytes_are_read_like_a_file_and_named_as_asked(tmp_path: Path) -> None:
 
 def test_a_pipe_is_refused_without_waiting_for_a_writer(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.png")
-    with pytest.raises(DataError, match="no regular file"):
+    with pytest.raises(DataError, match="not a regular file"):
         decode_photo(tmp_path / "a.png")
 
 
@@ -110,12 +125,28 @@ def test_folders_are_read_in_full_by_name_without_what_is_hidden(tmp_path: Path)
     for name in ("b/2.png", "b/c/1.png", "a.png", ".hidden.png", ".cache/3.png", "b/1.txt"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
-    found = [path.relative_to(tmp_path).as_posix() for path in find_photos([tmp_path]) if isinstance(path, Path)]
+    found = [Path(path).relative_to(tmp_path).as_posix() for path in find_photos([tmp_path]) if isinstance(path, str)]
     assert found == ["a.png", "b/1.txt", "b/2.png", "b/c/1.png"]
 
 
 def test_files_that_are_named_are_kept_in_order_whether_they_exist_or_not() -> None:
-    assert list(find_photos([Path("b.png"), Path("a.png")])) == [Path("b.png"), Path("a.png")]
+    assert list(find_photos(["b.png", Path("a.png")])) == ["b.png", "a.png"]
+
+
+def test_paths_are_kept_as_they_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos/a.png").touch()
+    monkeypatch.chdir(tmp_path)
+    written = ["./photos/../photos/a.png", "./photos", "photos//", "."]
+    expected = ["./photos/../photos/a.png", "./photos/a.png", "photos//a.png", "./photos/a.png"]
+    assert [next(find_photos([path])) for path in written] == expected
+
+
+def test_a_folder_without_files_and_an_address_are_named(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    folder, address = find_photos([tmp_path, "https://example.org/a.png"])
+    assert str(folder) == f"{tmp_path}: no images in this folder"
+    assert str(address) == "https://example.org/a.png: an address on the network; download the file and give its path"
 
 
 def test_a_link_back_to_a_folder_ends_there_and_is_named(tmp_path: Path) -> None:
@@ -123,7 +154,7 @@ def test_a_link_back_to_a_folder_ends_there_and_is_named(tmp_path: Path) -> None
     (tmp_path / "deep/a.png").touch()
     (tmp_path / "deep/up").symlink_to(tmp_path)
     first, second = find_photos([tmp_path])
-    assert first == tmp_path / "deep/a.png"
+    assert first == str(tmp_path / "deep/a.png")
     assert str(tmp_path / "deep/up") in str(second)
 
 

@@ -12,7 +12,7 @@ from scipy.io import savemat
 
 from gada_ray.config import DataConfig
 from gada_ray.data import DataError, IqaDataset, Split, load_dataset, load_splits, make_splits
-from gada_ray.data.split_files import to_json
+from gada_ray.data.split_files import to_json, validate_splits_option
 from tests.data.fakes import write_noisy
 
 
@@ -91,6 +91,65 @@ def test_permutations_of_a_mat_file_are_splits_and_as_many_are_taken_as_are_want
         whole(split, dataset)
 
 
+def save_numbers(folder: Path, dataset: IqaDataset, order: list[list[int]]) -> Path:
+    """ARNIQA's three files: of each order of references 6 train, 2 validate and 2 test; rows are padded."""
+    parts = {"train": slice(0, 6), "val": slice(6, 8), "test": slice(8, 10)}
+    for name, part in parts.items():
+        rows = [np.flatnonzero(np.isin(dataset.reference, references[part])) for references in order]
+        padded = np.full((len(rows), max(map(len, rows)) + 3), -1)
+        for row, found in zip(padded, rows, strict=True):
+            row[: len(found)] = found
+        np.save(folder / f"{name}.npy", padded)
+    return folder / "test.npy"
+
+
+def test_numbers_of_images_padded_with_minus_one_are_splits(tmp_path: Path, dataset: IqaDataset) -> None:
+    order = [np.random.default_rng(i).permutation(10).tolist() for i in range(3)]
+    path = save_numbers(tmp_path, dataset, order)
+    splits = load_splits(path, dataset)
+    assert load_splits(tmp_path / "train.npy", dataset) == splits
+    for split, references in zip(splits, order, strict=True):
+        assert split.test == tuple(sorted(f"r{i}" for i in references[8:]))
+        assert split.validation == tuple(sorted(f"r{i}" for i in references[6:8]))
+        assert split.train == tuple(sorted(f"r{i}" for i in references[:6]))
+    path.rename(tmp_path / "mine.npy")
+    alone = load_splits(tmp_path / "mine.npy", dataset)
+    assert [split.test for split in alone] == [split.test for split in splits]
+    whole(alone[0], dataset)
+
+
+def test_numbers_that_do_not_fit_are_refused_with_the_order_that_is_meant(tmp_path: Path, dataset: IqaDataset) -> None:
+    path = tmp_path / "test.npy"
+    order = r"order of the database's table \(scores of scores.csv\): 0 is dist/r0_5\.png, 19 is dist/r9_10\.png"
+    for numbers, message in (
+        (np.array([[0, 1, 20]]), rf"reach from 0 to 20, but noisy has 20 images; numbers follow the {order}"),
+        (
+            np.array([[0, 1, 2]]),
+            rf"only some images of r1 are in a part[\s\S]*{order}; is the file's order another one",
+        ),
+        (np.array([0.5]), "whole numbers, a row a split, are needed"),
+    ):
+        np.save(path, numbers)
+        with pytest.raises(DataError, match=message):
+            load_splits(path, dataset)
+    path.write_text("text")
+    with pytest.raises(DataError, match=r"test\.npy: not a \.npy file of numbers"):
+        load_splits(path, dataset)
+
+
+def test_a_folder_of_splits_is_refused_with_what_is_accepted(tmp_path: Path, dataset: IqaDataset) -> None:
+    for refused in (validate_splits_option, lambda given: load_splits(Path(given), dataset)):
+        with pytest.raises(DataError, match="is a folder; --splits takes a number, published or a file: JSON"):
+            refused(str(tmp_path))
+
+
+def test_all_entries_that_name_no_part_are_counted(tmp_path: Path, dataset: IqaDataset) -> None:
+    meta(dataset, split_1=["left", "right"] * 10).to_csv(tmp_path / "m.csv", index=False)
+    with pytest.raises(DataError) as error:
+        load_splits(tmp_path / "m.csv", dataset)
+    assert "and 17 more: entries of split_1 that name no part" in str(error.value)
+
+
 def test_a_mat_file_may_name_the_references_that_it_numbers(tmp_path: Path, dataset: IqaDataset) -> None:
     names = np.empty((1, 10), dtype=object)
     names[0] = [f"R{9 - i}.bmp" for i in range(10)]
@@ -104,7 +163,7 @@ def test_a_mat_file_without_permutations_of_these_references_is_refused(tmp_path
     for content, message in (
         ({"perm": np.arange(10)}, "no variable 'index' with permutations; it has perm"),
         ({"index": np.ones((5, 29), int)}, "permutations of 10 references are needed"),
-        ({"index": np.zeros((5, 10), int)}, "entry 0 of 'index' is no permutation of the numbers 1 to 10"),
+        ({"index": np.zeros((5, 10), int)}, "entry 0 of 'index' is not a permutation of the numbers 1 to 10"),
     ):
         savemat(path, content)
         with pytest.raises(DataError, match=message):

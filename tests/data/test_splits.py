@@ -131,7 +131,7 @@ def test_all_broken_rules_of_a_split_file_are_listed(tmp_path: Path, dataset: Iq
 @pytest.mark.parametrize("content", ["", "{}", "[1, 2]", "no json"])
 def test_what_is_no_split_file_is_refused_by_name(tmp_path: Path, dataset: IqaDataset, content: str) -> None:
     (tmp_path / "s.json").write_text(content)
-    with pytest.raises(DataError, match=r"s\.json is no split file"):
+    with pytest.raises(DataError, match=r"s\.json is not a split file"):
         load_splits(tmp_path / "s.json", dataset)
     with pytest.raises(DataError, match=r"no split file at .*none\.json"):
         load_splits(tmp_path / "none.json", dataset)

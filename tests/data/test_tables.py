@@ -90,6 +90,30 @@ def test_absolute_paths_are_the_same_data_here_and_after_the_folder_has_moved(ro
     assert load(moved, windows).fingerprint == plain.fingerprint
 
 
+@pytest.mark.parametrize("written", ["as given", "resolved"])
+def test_absolute_paths_through_symbolic_links_are_the_same_data(root: Path, tmp_path: Path, written: str) -> None:
+    plain = load(root, PLAIN)
+    (tmp_path / "disk").mkdir()
+    root.rename(tmp_path / "disk/mine").joinpath("wn").rename(tmp_path / "disk/noise")
+    (tmp_path / "disk/mine/wn").symlink_to(tmp_path / "disk/noise")
+    linked = tmp_path / "linked"
+    linked.symlink_to(tmp_path / "disk/mine")
+    (tmp_path / "disk/mine/jpeg/boat.png").rename(tmp_path / "disk/other.png")
+    (tmp_path / "disk/mine/jpeg/boat.png").symlink_to(tmp_path / "disk/other.png")
+    header, *lines = PLAIN.splitlines()
+    for base in (linked, tmp_path / "disk/mine"):
+        rows = [line.split(",") for line in lines]
+        for row in rows:
+            for column in (0, 1):
+                path = base / row[column]
+                row[column] = str(path.resolve() if written == "resolved" else path)
+        table = "\n".join([header, *map(",".join, rows)])
+        for given in (linked, tmp_path / "disk/mine"):
+            found = load(given, table)
+            assert found.images == plain.images
+            assert found.fingerprint == plain.fingerprint
+
+
 def test_images_outside_the_folder_are_named_by_the_way_to_them(root: Path, tmp_path: Path) -> None:
     write_flat(tmp_path / "elsewhere/x.png", (14, 9), (9, 9, 9))
     relative = load(root, PLAIN.replace("wn/boat.png", "../elsewhere/X.png"))
@@ -134,10 +158,10 @@ REFUSED: dict[str, tuple[str | bytes, str]] = {
         semicolons(PLAIN).replace("1.5", "1,5"),
         "decimal comma in line 2 and a decimal point in line 3; use one",
     ),
-    "thousands": (PLAIN.replace("1.5", '"1,001.5"'), "score '1,001.5' is no number; leave out what separates"),
-    "a word for a score": (PLAIN.replace("1.5", "good"), "line 2: score 'good' is no number"),
+    "thousands": (PLAIN.replace("1.5", '"1,001.5"'), "score '1,001.5' is not a number; leave out what separates"),
+    "a word for a score": (PLAIN.replace("1.5", "good"), "line 2: score 'good' is not a number"),
     "no score": (PLAIN.replace("1.5", ""), "line 2 is .*; score is empty"),
-    "not a number": (PLAIN.replace("1.5", "nan"), "wn/boat.png: score nan is no finite number"),
+    "not a number": (PLAIN.replace("1.5", "nan"), "wn/boat.png: score nan is not a finite number"),
     "two columns of one name": (
         "\n".join(f"{line},{line.split(',')[3]}" for line in PLAIN.splitlines()),
         "2 columns are named score; rename all but one",
@@ -169,7 +193,7 @@ def test_numbers_may_have_a_decimal_comma(text: str, number: float) -> None:
 
 @pytest.mark.parametrize("text", ["1.234,5", "1,234,567", "5 000", "4/5", ""])
 def test_what_could_be_read_in_two_ways_is_no_number(text: str) -> None:
-    with pytest.raises(ValueError, match="is no number"):
+    with pytest.raises(ValueError, match="is not a number"):
         to_number(text)
 
 
@@ -193,7 +217,21 @@ def test_all_bad_lines_of_a_table_are_listed_by_number(tmp_path: Path) -> None:
         read_table(path, ("image", "score"))
     lines = str(error.value).splitlines()
     assert [line.split("line ")[1][0] for line in lines] == ["3", "4", "5", "6"]
-    assert "score 'good' is no number" in lines[1]
+    assert "score 'good' is not a number" in lines[1]
+
+
+def test_many_bad_lines_are_counted_by_kind_with_the_first_of_each(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    lines = ["image,score", *(f"{i},good" for i in range(30)), *(f"{i}," for i in range(15)), "a,1,2", "b,3"]
+    path.write_text("\n".join(lines))
+    with pytest.raises(DataError) as error:
+        read_table(path, ("image", "score"))
+    shown = str(error.value).splitlines()
+    assert [line.split("line ")[1][:2].strip(": ") for line in shown if "line " in line] == ["2", "3", "4", "32", "33",
+                                                                                           "34", "47"]  # fmt: skip
+    assert shown[3] == "... and 27 more: lines whose score is not a number (check --all lists every one)"
+    assert shown[7].startswith("... and 12 more: lines with empty cells")
+    assert len(error.value.everything.splitlines()) == 46
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe\x00binary\x00", b""])

@@ -1,7 +1,8 @@
-"""`python -m gada_ray score`: every good image gets its row, every bad one its line, and the exit code tells."""
+"""`python -m gada_ray score`: a row for every good image, a message for every bad one, and the exit code."""
 
 import csv
 import os
+import signal
 import struct
 import subprocess
 import sys
@@ -31,7 +32,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str]:
-    """Exit code and standard error."""
+    """The exit code and standard error of the command."""
     monkeypatch.setattr(sys, "argv", ["gada_ray", "score", *map(str, arguments)])
     with warnings.catch_warnings(), pytest.raises(SystemExit) as stop:
         program.run()
@@ -135,7 +136,7 @@ def test_forty_bad_inputs_are_each_named_and_every_good_image_is_scored(monkeypa
         assert row["distortion"] in ("blocks", "dark", "noise")
     lines = [line for line in told.splitlines() if line.startswith(str(folder))]
     assert {line.removeprefix(f"{folder}/").split(": ")[0] for line in lines} == bad
-    assert f"40 of {40 + len(good)} were not scored" in told
+    assert f"40 of {40 + len(good)} images were not scored" in told
     assert "Traceback" not in told and "Warning" not in told
 
 
@@ -164,7 +165,11 @@ def test_a_list_of_paths_is_scored_in_its_order_and_printed(monkeypatch, capfd, 
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("a.png",), "--model is missing"),
+        (("a.png",), "Missing option '--model'"),
+        (("EMPTY", "--model", "MODEL"), "no images in this folder"),
+        (("--list", "EMPTY/list", "--model", "MODEL"), "names no file"),
+        (("https://example.org/a.png", "--model", "MODEL"), "https://example.org/a.png: an address on the network"),
+        (("a.png", "--model", "MODEL", "--out", "/dev/full"), "--out /dev/full cannot be written (No space left"),
         (("--model", "."), "nothing to score"),
         (("a.png", "--model", "/nowhere"), "--model /nowhere is neither a folder nor an address"),
         (("a.png", "--model", "."), "no card.json"),
@@ -177,8 +182,11 @@ def test_a_list_of_paths_is_scored_in_its_order_and_printed(monkeypatch, capfd, 
         (("a.png", "--model", "MODEL", "--device", "gpu"), "--device"),
     ],
 )
-def test_bad_options_are_one_message_and_exit_code_2(monkeypatch, capfd, model, arguments, says):
-    given = [str(model) if argument == "MODEL" else argument for argument in arguments]
+def test_bad_options_are_one_message_and_exit_code_2(monkeypatch, capfd, tmp_path, model, arguments, says):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty/.list").touch()
+    places = {"MODEL": str(model), "EMPTY": str(tmp_path / "empty"), "EMPTY/list": str(tmp_path / "empty/.list")}
+    given = [places.get(argument, argument) for argument in arguments]
     code, told = command(monkeypatch, capfd, *given)
     assert code == 2
     assert says in told
@@ -198,10 +206,10 @@ def test_other_numbers_of_crops_are_used_and_their_uncertainty_is_told(monkeypat
         assert code == 0 and len(rows(out)) == 3
     assert {row["spread"] for row in rows(tmp_path / "1.csv")} == {"0.000000"}
     assert "instead of" not in told[3], "the model's own number"
-    assert "1 crops instead of 3: the chance of where they lie counts 1.73 times as much" in told[1]
-    assert "12 crops instead of 3: the chance of where they lie counts 0.50 times as much" in told[12]
+    assert "1 crop instead of 3: the standard error of a quality is 1.73 times" in told[1]
+    assert "12 crops instead of 3: the standard error of a quality is 0.50 times" in told[12]
     spread = np.median([float(row["spread"]) for row in rows(tmp_path / "12.csv")])
-    assert f"±{spread / 12**0.5:.4f} with 12 crops" in told[12]
+    assert f"over its 12 crops: ±{spread / 12**0.5:.4f} (median of the images)" in told[12]
     assert f"±{spread / 3**0.5:.4f} with the model's 3" in told[12]
 
 
@@ -215,6 +223,57 @@ def test_the_first_image_is_judged_alone_and_the_others_in_full_batches_in_the_o
     found = [path for path, _ in scorer.score_files(paths, batch=4, workers=2)]
     assert found == paths
     assert sizes == [1, 4, 4]
+
+
+def test_paths_in_the_table_are_as_they_were_typed(monkeypatch, capfd, tmp_path, model):
+    (tmp_path / "photos").mkdir()
+    Image.fromarray(RNG.integers(0, 256, (20, 20, 3), dtype=np.uint8)).save(tmp_path / "photos/a.png")
+    monkeypatch.chdir(tmp_path)
+    typed = ["./photos/a.png", "./photos", "photos//a.png", "photos/../photos/a.png"]
+    code, _ = command(monkeypatch, capfd, *typed, "--model", model, "--out", "out.csv")
+    assert code == 0
+    assert [row["path"] for row in rows(Path("out.csv"))] == ["./photos/a.png", "./photos/a.png", *typed[2:]]
+
+
+def test_large_images_are_scored_up_to_an_option_that_the_refusal_names(monkeypatch, capfd, tmp_path, model):
+    noise = RNG.integers(0, 256, (60, 40, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "a.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)  # the command replaces PIL's own limit
+    monkeypatch.setattr("gada_ray.data.photos.LARGE_PX", 1000)
+    monkeypatch.setattr("gada_ray.data.images.BAND_PX", 400)
+    arguments = (tmp_path / "a.png", "--model", model, "--out", tmp_path / "out.csv")
+    assert command(monkeypatch, capfd, *arguments)[0] == 0
+    code, told = command(monkeypatch, capfd, *arguments, "--max-megapixels", "0.002")
+    assert code == 1
+    assert "a.png: larger than the limit of 0.002 megapixels; save it smaller or raise --max-megapixels" in told
+
+
+@pytest.mark.slow
+def test_a_closed_pipe_ends_the_command_in_silence_by_its_signal(tmp_path, model):
+    Image.fromarray(RNG.integers(0, 256, (20, 20, 3), dtype=np.uint8)).save(tmp_path / "a.png")
+    (tmp_path / "list").write_text(f"{tmp_path / 'a.png'}\n" * 400)
+    for arguments in (["score", "--list", str(tmp_path / "list"), "--model", str(model)], ["check"]):
+        with subprocess.Popen(
+            [sys.executable, "-m", "gada_ray", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as process:
+            assert process.stdout and process.stderr
+            process.stdout.close()
+            told = process.stderr.read()
+        assert process.returncode == -signal.SIGPIPE
+        assert "Traceback" not in told and "Error" not in told
+
+
+@pytest.mark.slow
+def test_a_terminal_that_cannot_print_a_character_gets_it_replaced(tmp_path, model):
+    Image.fromarray(RNG.integers(0, 256, (20, 20, 3), dtype=np.uint8)).save(tmp_path / "a.png")
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+    score = ["score", str(tmp_path / "a.png"), "--model", str(model)]
+    for arguments, text in ((score, "quality over its 3 crops: ?0."), (["check"], "no problems found")):
+        done = subprocess.run(
+            [sys.executable, "-m", "gada_ray", *arguments], capture_output=True, text=True, env=environment
+        )
+        assert done.returncode == 0, done.stderr
+        assert text in done.stdout + done.stderr
 
 
 @pytest.mark.slow
@@ -236,7 +295,7 @@ def test_a_pipe_gets_a_row_for_each_path_before_the_next_one_is_there(tmp_path, 
         process.stdin.write(f"{tmp_path / 'none.png'}\n")
         process.stdin.close()
         assert process.stdout.read() == ""
-        assert "1 of 3 were not scored" in process.stderr.read()
+        assert "1 of 3 images was not scored" in process.stderr.read()
         stop.cancel()
     assert process.returncode == 1
 
@@ -252,5 +311,5 @@ def test_maps_show_every_scored_image_and_only_those(tmp_path, model, monkeypatc
     code, err = command(
         monkeypatch, capfd, "photos", "--model", model, "--out", tmp_path / "scores.csv", "--maps", "maps"
     )
-    assert code == 1 and "pictures of quality by place are in maps" in err
+    assert code == 1 and "pictures of quality by location are in maps" in err
     assert set(os.listdir(maps / "photos")) == {f"{name}.png" for name in good}

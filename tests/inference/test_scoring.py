@@ -186,10 +186,10 @@ def test_a_model_is_read_back_with_its_card_and_scores_to_the_last_bit(tmp_path:
         ("no card", "no card.json"),
         ("cut card", "card.json"),
         ("later format", "format 99"),
-        ("no weights", "weights.npz is missing, cut off or no weights"),
-        ("cut weights", "weights.npz is missing, cut off or no weights"),
-        ("pickle", "weights.npz is missing, cut off or no weights"),
-        ("other network", "not those of the card's network"),
+        ("no weights", "weights.npz is missing, truncated or not a file of weights"),
+        ("cut weights", "weights.npz is missing, truncated or not a file of weights"),
+        ("pickle", "weights.npz is missing, truncated or not a file of weights"),
+        ("other network", "do not fit the card's network"),
     ],
 )
 def test_a_damaged_model_is_refused_by_name(tmp_path: Path, damage: str, says: str) -> None:

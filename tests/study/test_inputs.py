@@ -131,6 +131,13 @@ def two(values):
     return make_plan("toy", of, "p", "toy", {})
 
 
+def test_a_dataset_with_a_problem_is_refused_before_anything_is_trained(monkeypatch):
+    dataset = toy_dataset()
+    monkeypatch.setattr(inputs, "load_dataset", lambda *_: replace(dataset, score=np.full(len(dataset), 50.0)))
+    with pytest.raises(DataError, match="^toy: all scores are 50: there is nothing to learn$"):
+        inputs.load_data(plan(), None, None, None)
+
+
 def test_where_data_come_from_is_the_same_from_every_folder(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "splits.json").touch()
