@@ -157,8 +157,8 @@ def protocol(runs: Runs) -> dict[str, str]:
         "Rated images": _labelled(configs),
         "Perfect images": _pristine(configs),
         "Photographs without scores": _photographs(configs),
-        "Crops in training": f"{of('data.crop_px')} px, batches of {of('data.batch')}, grid {of('data.crop_grid')} px; "
-        f"taken: {of('data.sampling', NOT_SAMPLED)}",
+        "Crops in training": f"{of('data.crop_px')} px, batches of {of('data.batch')}; "
+        f"aligned: {of('data.aligned_fraction')}; taken: {of('data.sampling', NOT_SAMPLED)}",
         "Crops in the test": f"{of('evaluation.crops')} an image, their {of('evaluation.pooling')}; placed: "
         f"{of('evaluation.placement', {UNKNOWN: 'random'})}; taken: {of('evaluation.sampling', NOT_SAMPLED)}",
         "Input of the backbone": of("model.normalisation"),

@@ -20,6 +20,7 @@ CODE_VERSION = 4
 """Raised by one whenever the same configuration would train to different numbers; part of every signature."""
 
 PARTS = ("generator", "backbone", "discriminator", "classifier", "evaluator")
+Alignment = Literal["aligned", "unaligned", "mixed"]
 Part = Literal["generator", "backbone", "discriminator", "classifier", "evaluator"]
 
 
@@ -34,8 +35,9 @@ class DataConfig(Frozen):
 
     crop_px: PositiveInt = 64
     """Side of the square training and test crops, in pixels (the paper: 128; 64 in its Table 1)."""
-    crop_grid: PositiveInt = 8
-    """Crop corners are multiples of this many pixels; 8 keeps crops on the JPEG block grid, 1 takes them anywhere."""
+    aligned_fraction: float = Field(default=1.0, ge=0, le=1)
+    """Fraction of the crops whose corners are multiples of 8 pixels, as the blocks of a JPEG file are. Each crop is
+    aligned with this probability; the others have any corner. 1.0: all crops are aligned; 0.0: none is."""
     batch: PositiveInt = 32
     """Crops of real distorted images in a step (the paper: 64)."""
     crops_per_image: PositiveInt = 1
@@ -246,8 +248,9 @@ class EvaluationConfig(Frozen):
     """Where random crops are taken rather than elsewhere, by what the image alone shows; as in training."""
     temperature: float = Field(default=1.0, gt=0)
     """Of sampling, as in training."""
-    crop_grid: PositiveInt | None = None
-    """Test crops' corners are multiples of this many pixels; None takes the grid of training."""
+    alignment: Alignment | None = None
+    """Corners of test crops: multiples of 8 pixels ("aligned"), any pixel ("unaligned"), or one crop of each kind in
+    turn ("mixed"). None: "aligned" or "unaligned" where all training crops are, else "mixed"."""
     pooling: Literal["mean", "median", "inverse", "learned"] = "mean"
     """How the predictions of the crops become one: their mean; their median; their mean weighted by the inverse of
     their chance, which is unbiased for the mean over the whole image; or weighted as the evaluator says."""
@@ -337,6 +340,14 @@ class TrainingConfig(Frozen):
                 f"location to normalise after halving it {generator_halvings} times, got {crop}"
             )
         return self
+
+    @property
+    def test_alignment(self) -> Alignment:
+        """How test crops are aligned: as the evaluation says, else as in training."""
+        if self.evaluation.alignment is not None:
+            return self.evaluation.alignment
+        whole: dict[float, Alignment] = {1.0: "aligned", 0.0: "unaligned"}
+        return whole.get(self.data.aligned_fraction, "mixed")
 
     @property
     def uses_extra(self) -> bool:

@@ -65,7 +65,7 @@ def real_only(phases: Sequence[PhaseConfig]) -> tuple[PhaseConfig, ...]:
 
 PAPER: Mapping[str, Any] = {
     "data.crop_px": 128,
-    "data.crop_grid": 1,
+    "data.aligned_fraction": 0.0,
     "data.batch": 64,
     "data.include_reference_copies": True,
     "model.normalisation": "none",

@@ -9,13 +9,13 @@ rate than the paper's 1e-4 at this length.
 from gada_ray import NARROW, SMOKE, Choice, Contrast, LogUniform, Preset, Study, TrainingConfig, direct
 
 SPACE = {
-    "data.crop_grid": Choice(1, 8),
+    "data.aligned_fraction": Choice(0.0, 0.5, 1.0),
     "data.batch": Choice(8, 16, 32),
     "rates.discriminator": LogUniform(5e-5, 2e-3),
     "rates.evaluator": LogUniform(1e-4, 2e-3),
     "ema_decay": Choice(0.0, 0.98, 0.99, 0.995),
 }
-HABIT = {"data.crop_grid": 1, "data.batch": 16, "rates.discriminator": 1e-4, "ema_decay": 0.0}
+HABIT = {"data.aligned_fraction": 0.0, "data.batch": 16, "rates.discriminator": 1e-4, "ema_decay": 0.0}
 
 STUDY = Study(
     question="Which grid of crops, batch, rates and decay of the average should short trainings use?",

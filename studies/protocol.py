@@ -21,8 +21,8 @@ TESTS: Mapping[str, Mapping[str, Any]] = {
     "100 crops": {"evaluation.crops": 100},
     "median of crops": {"evaluation.pooling": "median"},
     "crops spread evenly": {"evaluation.placement": "even"},
-    "crops anywhere": {"evaluation.crop_grid": 1},
-    "weights of the last step": {"evaluation.weights": "final"},
+    "unaligned crops": {"evaluation.alignment": "unaligned"},
+    "final-step weights": {"evaluation.weights": "final"},
 }
 DATA: Mapping[str, Mapping[str, Any]] = {
     "LIVE with copies of references": {"data.include_reference_copies": True},
@@ -36,7 +36,7 @@ STUDY = Study(
     contrasts=(
         Contrast("30 random crops, mean", "10 crops", "Are 30 test crops better than 10?"),
         Contrast("30 random crops, mean", "weights of the last step", "Do averaged weights raise the number?"),
-        Contrast("30 random crops, mean", "crops anywhere", "Do test crops on the grid of JPEG raise the number?"),
+        Contrast("30 random crops, mean", "unaligned crops", "Do test crops on the grid of JPEG raise the number?"),
         Contrast(
             "LIVE with copies of references",
             "30 random crops, mean",

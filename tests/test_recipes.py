@@ -7,7 +7,7 @@ from gada_ray.config import ConfigError, flatten
 
 PAPER = {
     "data.crop_px": 128,  # section 4.2
-    "data.crop_grid": 1,  # "we randomly crop each image"
+    "data.aligned_fraction": 0.0,  # "we randomly crop each image"
     "data.batch": 64,  # section 4.2
     "data.include_reference_copies": True,  # section 4.1: 982 images
     "model.normalisation": "none",  # none is stated

@@ -46,11 +46,53 @@ def even_places(count: int) -> Tensor:
     return (0.5 + torch.arange(1, count + 1, dtype=torch.float64)[:, None] * steps) % 1
 
 
+BLOCK_PX = 8
+"""Side of the blocks of a JPEG file; corners of aligned crops are multiples of it."""
+
+
+def grid_for(aligned: bool) -> int:
+    """Pixels between possible corners: a block where all crops are aligned, else 1."""
+    return BLOCK_PX if aligned else 1
+
+
+def align(top: Tensor, left: Tensor, which: Tensor) -> tuple[Tensor, Tensor]:
+    """Corners (top, left) where those that `which`, bool of their shape, names are moved up and left to the block grid.
+
+    A moved crop stays inside its image, since it moves towards the image's first pixel by 0 to 7 pixels.
+    """
+    moved = (torch.where(which, at - at % BLOCK_PX, at) for at in (top, left))
+    return next(moved), next(moved)
+
+
+def count_aligned(crops: int, fraction: float) -> int:
+    """How many of the crops of a step are aligned: the first ones, so that their number is the same in every step."""
+    return round(fraction * crops)
+
+
+def align_fraction(top: Tensor, left: Tensor, fraction: float) -> tuple[Tensor, Tensor]:
+    """Corners `[n]` of which the first `fraction` are aligned."""
+    return align(top, left, torch.arange(len(top)) < count_aligned(len(top), fraction))
+
+
+def every_other(crops: int) -> Tensor:
+    """Which crops of an image are aligned in a mixed test, bool `[k]`: every other one, beginning with the first."""
+    return torch.arange(crops) % 2 == 0
+
+
 def corners(shapes: Tensor, places: Tensor, crop_px: int, grid: int) -> tuple[Tensor, Tensor]:
     """Corners (top, left), int64 [n] each, of crops at places `[n, 2]` of the room that images of `shapes` leave."""
     room = (shapes - crop_px) // grid + 1
     found = (places * room).long() * grid
     return found[:, 0], found[:, 1]
+
+
+def random_corners(
+    shapes: Tensor, crop_px: int, generator: torch.Generator, aligned_fraction: float
+) -> tuple[Tensor, Tensor]:
+    """Uniform random corners (top, left), int64 [n] each, of crops of images of `shapes` `[n, 2]`."""
+    grid = grid_for(aligned_fraction == 1)
+    found = corners(shapes, random_places(len(shapes), generator), crop_px, grid)
+    return align_fraction(*found, aligned_fraction)
 
 
 class Pictures:
@@ -66,9 +108,11 @@ class Pictures:
         self.offsets = torch.from_numpy(images.offsets.copy())
         self.shapes = torch.from_numpy(images.shapes.copy())
 
-    def windows(self, images: Tensor, crop_px: int, generator: torch.Generator, grid: int = 1) -> tuple[Tensor, Tensor]:
-        """Uniform random corners (top, left), int64 [n] each, of crops of some images, on a grid of pixels."""
-        return corners(self.shapes[images], random_places(len(images), generator), crop_px, grid)
+    def windows(
+        self, images: Tensor, crop_px: int, generator: torch.Generator, aligned_fraction: float = 0.0
+    ) -> tuple[Tensor, Tensor]:
+        """Uniform random corners (top, left), int64 [n] each, of crops of some images."""
+        return random_corners(self.shapes[images], crop_px, generator, aligned_fraction)
 
     def spread(self, images: Tensor, crop_px: int, grid: int = 1) -> tuple[Tensor, Tensor]:
         """Corners that lie evenly over an image, named n times, for any n: the R2 sequence (Roberts, 2018)."""

@@ -70,7 +70,7 @@ def _against_truth(
     random = generator_for("against truth", data.crop_px)
     columns: dict[str, list[Tensor]] = {}
     for rows in held_out.repeat_interleave(CROPS).split(BATCH):
-        references, made, truth = _triples(generator, source, rows, data.crop_px, data.crop_grid, random)
+        references, made, truth = _triples(generator, source, rows, data.crop_px, _alignment(data), random)
         parts = {
             "class": source.distortion[rows],
             "quality": source.quality[rows],
@@ -99,6 +99,11 @@ def _against_truth(
     return found
 
 
+def _alignment(data: DataConfig) -> float:
+    """The fraction of aligned crops in all measures: all where the generator learned from such, else none."""
+    return float(data.aligned_fraction > 0)
+
+
 def _ratios(frame: pd.DataFrame) -> dict[str, float]:
     """The measures of `_against_truth` on some crops; a distance ratio is 1 where the reference equals the truth."""
     total = frame.sum()
@@ -122,7 +127,7 @@ def _sweeps(
 
     device, random = source.device, generator_for("conditioning", data.crop_px)
     images = source.reference[held_out].unique()
-    crops = source.gather(images, *source.windows(images, data.crop_px, random, data.crop_grid), data.crop_px)
+    crops = source.gather(images, *source.windows(images, data.crop_px, random, _alignment(data)), data.crop_px)
     qualities = _range(source, train, QUALITIES).to(device)
     by_metric, spread = [], []
     for one in source.distortion[train].unique():
@@ -159,7 +164,7 @@ def patches(
     px = max(data.crop_px, min(128, int(source.shapes[source.distorted(rows)].min()) // 8 * 8))
     random = generator_for("patches", px)
     references, generated, distorted = (
-        images.cpu() for images in _triples(generator.eval(), source, rows, px, data.crop_grid, random)
+        images.cpu() for images in _triples(generator.eval(), source, rows, px, _alignment(data), random)
     )
     requested = _range(source, train, SHOWN)
     noise = generator.draw_noise(len(rows), px, generator_for("patches", px)).to(source.device)
@@ -198,11 +203,11 @@ def _lower_quartiles(dataset: IqaDataset, held_out: Tensor) -> Tensor:
 
 @torch.inference_mode()
 def _triples(
-    generator: Generator, source: CropSource, rows: Tensor, px: int, grid: int, random: torch.Generator
+    generator: Generator, source: CropSource, rows: Tensor, px: int, aligned_fraction: float, random: torch.Generator
 ) -> tuple[Tensor, Tensor, Tensor]:
     """References, generated and distorted crops `[n, 3, px, px]` of some rows, in the same windows."""
     images = source.distorted(rows)
-    top, left = source.windows(images, px, random, grid)
+    top, left = source.windows(images, px, random, aligned_fraction)
     references = source.gather(source.reference[rows], top, left, px)
     generated = generator(
         generator.draw_noise(len(rows), px, random).to(source.device),

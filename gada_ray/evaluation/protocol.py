@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gada_ray.config import TrainingConfig
 from gada_ray.data import sampling
-from gada_ray.data.crops import CropSource, generator_for
+from gada_ray.data.crops import CropSource, align, every_other, generator_for, grid_for
 from gada_ray.data.dataset import IqaDataset
 from gada_ray.data.sampling import Windows
 from gada_ray.evaluation.pooling import CropScores, pooled
@@ -24,11 +24,12 @@ CROPS_AT_ONCE = 256
 def windows(dataset: IqaDataset, source: CropSource, rows: Tensor, config: TrainingConfig) -> Windows:
     """The test crops `[m, k]`.
 
-    Random crops of an image depend on its name, the crop size, the grid and how they are sampled only, so every trial
-    sees the same ones.
+    Random crops of an image depend on its name, the crop size, their alignment and how they are sampled only, so every
+    trial sees the same ones.
     """
     data, test = config.data, config.evaluation
-    grid = test.crop_grid or data.crop_grid
+    alignment = config.test_alignment
+    grid = grid_for(alignment == "aligned")
     sampler = None
     if test.sampling != "uniform":
         sampler = sampling.sampler(dataset, rows.numpy(), test.sampling, data.crop_px, grid, test.temperature)
@@ -44,10 +45,13 @@ def windows(dataset: IqaDataset, source: CropSource, rows: Tensor, config: Train
             corners = (
                 source.spread(images, data.crop_px, grid)
                 if even
-                else source.windows(images, data.crop_px, random, grid)
+                else source.windows(images, data.crop_px, random, float(alignment == "aligned"))
             )
             found.append(Windows(*corners, torch.ones(test.crops, dtype=torch.float64)))
-    return Windows(*(torch.stack(parts) for parts in zip(*found, strict=True)))
+    top, left, weight = (torch.stack(parts) for parts in zip(*found, strict=True))
+    if alignment == "mixed":
+        top, left = align(top, left, every_other(test.crops).expand_as(top))
+    return Windows(top, left, weight)
 
 
 @torch.inference_mode()

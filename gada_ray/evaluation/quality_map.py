@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from gada_ray.config import TrainingConfig
+from gada_ray.data.crops import grid_for
 from gada_ray.evaluation.protocol import CROPS_AT_ONCE
 from gada_ray.model.quality_network import QualityNetwork
 
@@ -58,7 +59,7 @@ def compute_quality_map(
     Puts the quality network into evaluation mode and leaves it there. Memory holds the image and one batch of crops.
     """
     quality_network.eval()
-    px, grid = config.data.crop_px, config.evaluation.crop_grid or config.data.crop_grid
+    px, grid = config.data.crop_px, grid_for(config.test_alignment == "aligned")
     top, left = (lattice(side, px, grid) for side in image.shape[:2])
     pixels, parts = torch.from_numpy(np.require(image, requirements="W")), []
     crops = pixels.unfold(0, px, 1).unfold(1, px, 1)  # a view [h - c + 1, w - c + 1, 3, c, c]

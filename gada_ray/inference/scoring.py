@@ -20,7 +20,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 import torch
 
-from gada_ray.data.crops import corners, even_places, generator_for, random_places
+from gada_ray.data.crops import align, corners, even_places, every_other, generator_for, grid_for, random_places
 from gada_ray.data.dataset import DataError, raw_score
 from gada_ray.data.images import BAND_PX, shrink
 from gada_ray.data.photos import decode_photo
@@ -84,7 +84,8 @@ class Scorer:
         px, (height, width) = data.crop_px, image.shape[:2]
         if min(height, width) < px:
             raise DataError(f"{width}x{height} pixels; the model needs at least {px}x{px}")
-        grid, weight = test.crop_grid or data.crop_grid, torch.ones(self.count, dtype=torch.float64)
+        alignment, weight = self.card.config.test_alignment, torch.ones(self.count, dtype=torch.float64)
+        grid = grid_for(alignment == "aligned")
         random = generator_for("score", height, width, px)
         if test.sampling != "uniform":
             sampler = Sampler(
@@ -95,6 +96,8 @@ class Scorer:
         else:
             places = even_places(self.count) if test.placement == "even" else random_places(self.count, random)
             top, left = corners(torch.tensor([[height, width]]), places, px, grid)
+        if alignment == "mixed":
+            top, left = align(top, left, every_other(self.count))
         taken = [image[t : t + px, s : s + px] for t, s in zip(top.tolist(), left.tolist(), strict=True)]
         return Crops(np.stack(taken), weight)
 
@@ -144,11 +147,11 @@ class Scorer:
         # Decoding uses no torch. Threads of one operation would wait for each other on cores that do something else.
         with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
             if batch is None:
-                done = _in_turn(paths, lambda path: pool.submit(self._score, path), 2 * workers, 1)
+                done = _in_order(paths, lambda path: pool.submit(self._score, path), 2 * workers, 1)
                 for path, score in itertools.chain.from_iterable(done):
                     yield path, _error(score) or score.result()
             else:
-                for taken in _in_turn(paths, lambda path: pool.submit(self._read, path, path), 2 * batch, batch):
+                for taken in _in_order(paths, lambda path: pool.submit(self._read, path, path), 2 * batch, batch):
                     yield from self._finished(taken)
 
     def _finished(self, taken: Sequence[tuple[P, Future[Crops]]]) -> Iterator[tuple[P, Score | DataError]]:
@@ -188,7 +191,7 @@ def _sampling_map(kind: str, image: np.ndarray) -> np.ndarray:
     return np.concatenate([MAPS[kind](image[top : top + rows]) for top in range(0, len(image), rows)])
 
 
-def _in_turn(
+def _in_order(
     paths: Iterable[P | None], submit: Callable[[P], Future[T]], ahead: int, size: int
 ) -> Iterator[list[tuple[P, Future[T]]]]:
     """Submit paths and yield them in order: the first alone, then `size` at a time while `ahead` are submitted.

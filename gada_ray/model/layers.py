@@ -102,6 +102,14 @@ class Views:
     def __init__(self, images: Tensor) -> None:
         self.images = images
 
+    def first(self, count: int) -> Views:
+        """The views of the first crops, which share what was made already."""
+        part = Views(self.images[:count])
+        part.__dict__.update(
+            {name: self.__dict__[name][:count] for name in ("detail", "contrast") if name in self.__dict__}
+        )
+        return part
+
     @functools.cached_property
     def detail(self) -> Tensor:
         """The crops without their local mean, in float32: a contrast is a small difference of large numbers."""

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from gada_ray.config import TrainingConfig
 from gada_ray.data import sampling
-from gada_ray.data.crops import CropSource, corners, generator_for, random_places
+from gada_ray.data.crops import CropSource, align_fraction, count_aligned, generator_for, grid_for, random_corners
 from gada_ray.model.layers import Views
 from gada_ray.system import devices
 
@@ -38,6 +38,18 @@ class Batch:
     """Of real crops, where the same windows of their references are."""
     undistorted: Tensor | None = None
     """Of generated crops, the references `[n, 3, c, c]` in [0, 1] that they distort."""
+
+    def first(self, count: int) -> Batch:
+        """The first crops."""
+        if count == len(self.images):
+            return self
+        places = None
+        if self.references is not None:
+            rows, top, left = self.references
+            places = rows[:count], top[:count], left[:count]
+        part = Batch(self.images[:count], self.distortion[:count], self.quality[:count], places)
+        part.__dict__["views"] = self.views.first(count)  # where `views` keeps them
+        return part
 
     @functools.cached_property
     def views(self) -> Views:
@@ -65,10 +77,13 @@ class Batches:
         if data.labelled_images is None:
             self.images = min(self.images, len(rows))
         self.size = self.images * data.crops_per_image
+        # The generator's blocks keep to the grid of its crop, so that it learns from aligned crops where there are any.
+        self.paired = count_aligned(self.size, data.aligned_fraction) or self.size
         self.sampler = None
         if data.sampling != "uniform":
+            grid = grid_for(data.aligned_fraction == 1)
             self.sampler = sampling.sampler(
-                source.dataset, rows.numpy(), data.sampling, data.crop_px, data.crop_grid, data.temperature
+                source.dataset, rows.numpy(), data.sampling, data.crop_px, grid, data.temperature
             )
 
     def real(self, step: int, seed: int, random: torch.Generator) -> Batch:
@@ -93,9 +108,9 @@ class Batches:
         chosen = self.chosen(step, seed, order_of).repeat_interleave(data.crops_per_image)
         rows = self.rows[chosen]
         if self.sampler is None:
-            return rows, *self.source.windows(self.source.distorted(rows), data.crop_px, random, data.crop_grid)
+            return rows, *self.source.windows(self.source.distorted(rows), data.crop_px, random, data.aligned_fraction)
         windows = self.sampler.windows(chosen, torch.rand(len(chosen), generator=random, dtype=torch.float64))
-        return rows, windows.top, windows.left
+        return rows, *align_fraction(windows.top, windows.left, data.aligned_fraction)
 
     def chosen(self, step: int, seed: int, order_of: str) -> Tensor:
         """Images of a step, as places in the training rows."""
@@ -155,8 +170,7 @@ class Batches:
         if data.pristine_from == "training":
             chosen = torch.randint(len(self.references), (self.images,), generator=random)
             others = self.references[chosen].repeat_interleave(data.crops_per_image)
-            places = random_places(self.size, random)
-            windows = corners(self.source.shapes[others], places, data.crop_px, data.crop_grid)
+            windows = random_corners(self.source.shapes[others], data.crop_px, random, data.aligned_fraction)
             references = torch.where(pristine, others, references)
             top, left = (torch.where(pristine, new, old) for new, old in zip(windows, (top, left), strict=True))
         here = pristine.nonzero()[:, 0]
@@ -176,7 +190,7 @@ class Batches:
         if self.phase.generated_from == "extra":
             shapes = torch.cat([shapes, source.extra.shapes])
         chosen = torch.randint(len(shapes), (self.size,), generator=random).sort().values  # own references first
-        top, left = corners(shapes[chosen], random_places(self.size, random), data.crop_px, data.crop_grid)
+        top, left = random_corners(shapes[chosen], data.crop_px, random, data.aligned_fraction)
         n = int((chosen < own).sum())
         crops = source.gather(self.references[chosen[:n]], top[:n], left[:n], data.crop_px)
         if n < self.size:

@@ -119,10 +119,11 @@ class Phase:
         if self.drops:
             torch.manual_seed(seed_for(seed, self.number, number, "dropout"))
         real = self.batches.real(number, seed, random)
+        paired = real.first(self.batches.paired) if self.trains_generator else real
         generated = seen = None
         terms: dict[str, Tensor] = {}
         if phase.adds_images:
-            generated = self._generate(real, number, seed, random)
+            generated = self._generate(paired, number, seed, random)
             # The quality network's gradients end at the crops; the generator's go on from there.
             seen = replace(generated, images=generated.images.detach().requires_grad_(self.trains_generator))
         on_real = on_generated = None
@@ -134,7 +135,7 @@ class Phase:
                 keep = _frozen_statistics(quality_network) if on_real is not None else contextlib.nullcontext()
                 with keep:
                     on_generated = quality_network(seen.views)
-        sources = self._sources(real, seen)
+        sources = self._sources(paired, seen)
         if self.quality_optimiser is not None:
             self.quality_optimiser.zero_grad(set_to_none=True)
             weights = [weight for group in self.quality_optimiser.param_groups for weight in group["params"]]
@@ -147,7 +148,7 @@ class Phase:
         if self.generator_optimiser is not None:
             assert generated is not None and seen is not None
             source = sources[1] if sources else on_generated.source if on_generated else None
-            aims = self._generator_loss(real, seen, on_generated, source, terms)
+            aims = self._generator_loss(paired, seen, on_generated, source, terms)
             (gradient,) = torch.autograd.grad(aims, seen.images)
             self.generator_optimiser.zero_grad(set_to_none=True)
             generated.images.backward(gradient)

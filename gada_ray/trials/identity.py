@@ -13,9 +13,9 @@ from gada_ray.config import CODE_VERSION, DataConfig, EvaluationConfig, ModelCon
 from gada_ray.data.splits import Fold
 from gada_ray.recipes import direct
 
-RETEST = ("crops", "placement", "crop_grid", "sampling", "temperature", "pooling", "weights")
+RETEST = ("crops", "placement", "alignment", "sampling", "temperature", "pooling", "weights")
 """Fields of the evaluation that concern trained weights alone: trials that differ in them share one training."""
-CROPPING = ("crop_grid", "crops_per_image", "sampling", "temperature")
+CROPPING = ("aligned_fraction", "crops_per_image", "sampling", "temperature")
 """Fields of the data that say how training takes its crops."""
 PRISTINE = ("pristine_fraction", "pristine_from")
 """Fields of the data that say which undistorted references training sees."""
@@ -77,15 +77,16 @@ class Trial:
 
 
 def independent_evaluator(trial: Trial) -> Trial:
-    """The trial of a quality network that says what a trial's generated crops show and never meets its generator.
+    """The trial of the independent evaluator: a quality network that never meets the generator it measures.
 
-    A direct training on the same references, all labelled, and crop size with first weights of its own, the same for all
-    configurations.
+    A direct training on the same references, all of them labelled, and the same crop size, with initial weights of its
+    own; the same for all configurations.
     """
     data = trial.config.data
+    aligned = float(data.aligned_fraction > 0)  # as the crops that it is asked about
     usual = {name: getattr(DataConfig(), name) for name in (*CROPPING, "labelled_images", "labelled_by", *PRISTINE)}
     values = {
-        "data": data.model_copy(update=usual | {"batch": INDEPENDENT_EVALUATOR_BATCH}),
+        "data": data.model_copy(update=usual | {"batch": INDEPENDENT_EVALUATOR_BATCH, "aligned_fraction": aligned}),
         "model": ModelConfig(
             backbone_widths=INDEPENDENT_EVALUATOR_WIDTHS[:-1], feature_maps=INDEPENDENT_EVALUATOR_WIDTHS[-1]
         ),

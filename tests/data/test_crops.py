@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from gada_ray.data.crops import generator_for, seed_for
+from gada_ray.data.crops import align, generator_for, seed_for
 from tests.toy import toy_dataset, toy_source
 
 
@@ -40,16 +40,39 @@ def test_an_image_and_its_reference_share_a_window(dataset):
         assert (d - factor * r).abs().max() < 1.5 / 255 * 2
 
 
-@pytest.mark.parametrize("grid", [1, 4, 8])
-def test_corners_lie_on_the_grid_inside_the_image_and_reach_both_borders(dataset, grid):
+@pytest.mark.parametrize(("aligned_fraction", "grid"), [(0.0, 1), (1.0, 8)])
+def test_corners_lie_on_the_grid_inside_the_image_and_reach_both_borders(dataset, aligned_fraction, grid):
     source = toy_source(dataset)
     images = torch.zeros(4000, dtype=torch.int64)
-    top, left = source.windows(images, 16, generator_for(3), grid)
+    top, left = source.windows(images, 16, generator_for(3), aligned_fraction)
     height, width = (int(side) for side in dataset.shapes[0])
     for corner, side in ((top, height), (left, width)):
         assert (corner % grid == 0).all()
         assert corner.min() == 0
         assert corner.max() == (side - 16) // grid * grid
+
+
+@pytest.mark.parametrize("aligned_fraction", [0.25, 0.5])
+def test_a_fraction_of_the_corners_is_aligned_and_the_others_are_anywhere(dataset, aligned_fraction):
+    source = toy_source(dataset)
+    images = torch.zeros(8000, dtype=torch.int64)
+    top, left = source.windows(images, 16, generator_for(3), aligned_fraction)
+    height, width = (int(side) for side in dataset.shapes[0])
+    assert min(top.min(), left.min()) >= 0 and top.max() <= height - 16 and left.max() <= width - 16
+    on_grid = (top % 8 == 0) & (left % 8 == 0)
+    # One unaligned crop in 64, or a few more in small images, is on the grid by chance.
+    expected = aligned_fraction + (1 - aligned_fraction) / 64
+    assert abs(float(on_grid.float().mean()) - expected) < 0.03
+    offsets = torch.stack([top % 8, left % 8], dim=1)[~on_grid].unique(dim=0)
+    assert len(offsets) == 63
+
+
+def test_aligned_crops_are_moved_by_less_than_a_block_and_the_others_not_at_all():
+    top, left = torch.tensor([0, 7, 8, 21]), torch.tensor([3, 16, 15, 30])
+    which = torch.tensor([True, True, False, True])
+    new_top, new_left = align(top, left, which)
+    assert new_top.tolist() == [0, 0, 8, 16]
+    assert new_left.tolist() == [0, 16, 15, 24]
 
 
 def test_a_crop_as_large_as_the_image_is_the_image(dataset):

@@ -56,6 +56,19 @@ def test_predicting_changes_nothing_of_the_judge(setting):
     assert not quality_network.training
 
 
+@pytest.mark.parametrize("sampling", ["uniform", "activity"])
+def test_mixed_crops_are_those_of_the_unaligned_test_with_every_other_one_aligned(setting, sampling):
+    dataset, source, _, config = setting
+    values = {"evaluation.crops": 8, "evaluation.sampling": sampling}
+    top, left, mixed = {}, {}, with_values(config, {**values, "data.aligned_fraction": 0.5})
+    assert mixed.test_alignment == "mixed"
+    for name, each in (("mixed", mixed), ("unaligned", with_values(config, {**values, "data.aligned_fraction": 0.0}))):
+        top[name], left[name], _ = protocol.windows(dataset, source, torch.arange(6), each)
+    for corner in (top, left):
+        assert (corner["mixed"][:, ::2] == corner["unaligned"][:, ::2] // 8 * 8).all()
+        assert (corner["mixed"][:, 1::2] == corner["unaligned"][:, 1::2]).all()
+
+
 def test_the_prediction_of_an_image_pools_those_of_its_crops(setting):
     dataset, source, quality_network, config = setting
     row = torch.tensor([4])

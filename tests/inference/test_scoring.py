@@ -42,10 +42,11 @@ def files(folder: Path, count: int) -> list[Path]:
     [
         {"evaluation.pooling": "mean"},
         {"evaluation.pooling": "median"},
+        {"evaluation.pooling": "mean", "data.aligned_fraction": 0.5},
         {"evaluation.pooling": "inverse", "evaluation.sampling": "activity"},
         {"evaluation.pooling": "learned", "model.weighs_crops": True, "data.crops_per_image": 2},
     ],
-    ids=lambda values: values["evaluation.pooling"],
+    ids=lambda values: ", ".join(f"{name}={value}" for name, value in values.items()),
 )
 def test_on_the_same_crops_quality_is_what_testing_predicts(values: dict[str, Any]) -> None:
     config, pooling = tiny(values), values["evaluation.pooling"]

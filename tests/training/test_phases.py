@@ -10,6 +10,7 @@ from gada_ray import augmentation, continued, direct, finetuning, gada, gan, rec
 from gada_ray.config import PARTS, ConfigError, TrainingConfig
 from gada_ray.data import sampling
 from gada_ray.model.generator import ModulatedGenerator
+from gada_ray.model.layers import Views
 from gada_ray.recipes import PAPER
 from gada_ray.training import losses
 from gada_ray.training.ema import ExponentialMovingAverage
@@ -531,3 +532,23 @@ def test_weighed_crops_learn_from_their_images_and_weights_move_by_that_alone(da
 def test_generated_crops_are_judged_each_for_itself_where_crops_are_weighed(dataset):
     values = {"data.crops_per_image": 2, "model.weighs_crops": True, "evaluation.pooling": "learned"}
     assert moved(dataset, tiny(values), number=1, steps=2) == {"backbone", "classifier", "evaluator"}
+
+def test_a_mixed_step_has_as_many_aligned_crops_as_its_fraction_says_and_the_generator_learns_from_those(dataset):
+    config = tiny({"data.aligned_fraction": 0.5})
+    _, phase = start(dataset, config)
+    batch = phase.batches.real(0, 0, torch.Generator().manual_seed(0))
+    _, top, left = batch.references
+    assert (top[:2] % 8 == 0).all() and (left[:2] % 8 == 0).all()
+    assert phase.batches.paired == 2 and len(batch.first(2).images) == 2
+    seen = []
+    generator = phase.network.generator
+    generator.register_forward_hook(lambda module, given, made: seen.append(given[1]))
+    phase.step(0, 0)
+    assert [len(references) for references in seen] == [2]
+    assert start(dataset, tiny({"data.aligned_fraction": 0.0}))[1].batches.paired == 4
+
+
+def test_views_of_the_first_crops_are_those_of_all_crops():
+    views = Views(torch.rand(4, 3, 16, 16))
+    assert torch.equal(views.first(2).contrast, views.contrast[:2])
+    assert torch.equal(views.first(2).contrast, Views(views.images[:2]).contrast)

@@ -299,7 +299,7 @@ def test_the_signature_depends_on_everything_that_changes_the_numbers_and_on_not
         dataclasses.replace(trial, fold=dataclasses.replace(trial.fold, scored_on="validation")),
     ]
     changed = {
-        "data.crop_px": 24, "data.crop_grid": 4, "data.batch": 5, "data.include_reference_copies": True,
+        "data.crop_px": 24, "data.aligned_fraction": 0.5, "data.batch": 5, "data.include_reference_copies": True,
         "data.dmos": "realigned", "data.drop_artificial_reference": True, "data.shorter_side": 40,
         "data.demo_local": True, "data.crops_per_image": 4,
         "data.sampling": "saliency", "evaluation.sampling": "activity",
@@ -311,7 +311,7 @@ def test_the_signature_depends_on_everything_that_changes_the_numbers_and_on_not
         "model.embedding": 5, "model.noise_dim": 5, "model.noise_map": True, "model.skips": False,
         "model.upsampling": "resize", "losses.adversarial": "bce", "losses.quality": "l1", "precision": "bfloat16",
         "losses.reduction": "sum", "model.colour_transform": False, "model.discriminator": "backbone",
-        "model.output": "residual", "evaluation.placement": "even", "evaluation.crop_grid": 8,
+        "model.output": "residual", "evaluation.placement": "even", "evaluation.alignment": "mixed",
         "evaluation.pooling": "median", "evaluation.weights": "final", "model.generator": "plain",
         "losses.generator_teacher": "online", "phases.gan.images": None, "phases.gan.conditions": None,
     }  # fmt: skip
@@ -384,7 +384,7 @@ def tested_as_usual(dataset, tmp_path_factory):
         {"evaluation.crops": 2},
         {"evaluation.pooling": "median"},
         {"evaluation.placement": "even"},
-        {"evaluation.crop_grid": 1},
+        {"evaluation.alignment": "unaligned"},
         {"evaluation.weights": "final"},
     ],
 )
