@@ -42,14 +42,14 @@ def paper_plan(study: str, seed: int = 0) -> Plan:
     return make_plan(study, importlib.import_module(f"studies.{study}").STUDY, "paper", "live", {}, seed=seed)
 
 
-def search_of(plan: Plan, ahead: bool = True) -> Search:
+def search_of(plan: Plan, speculate: bool = True) -> Search:
     """The search of a plan on nothing but names."""
     places = list(data_selections(plan.variants))
     splits = {place: make_splits(REFERENCES, plan.splits, plan.seed) for place in places}
-    return Search(plan, splits, dict.fromkeys(places, "f" * 64), lambda signature: None, ahead=ahead)
+    return Search(plan, splits, dict.fromkeys(places, "f" * 64), lambda signature: None, speculate=speculate)
 
 
-def run(plan: Plan, slots: int, ahead: bool = True) -> Timeline:
+def run(plan: Plan, slots: int, speculate: bool = True) -> Timeline:
     """A plan on some slots."""
     unit = work(plan.variants[0].config)
 
@@ -64,7 +64,7 @@ def run(plan: Plan, slots: int, ahead: bool = True) -> Timeline:
         noise = np.random.default_rng([int(job.trial.signature[:8], 16), 2]).normal(0, 0.008)
         return float(0.9 - lost + split + noise)
 
-    return play(search_of(plan, ahead), slots, seconds, score)
+    return play(search_of(plan, speculate), slots, seconds, score)
 
 
 def main(
@@ -75,7 +75,7 @@ def main(
     """Print makespan, bound, utilisation and trainings in vain."""
     title = f"paper presets in virtual time, units of a study's first variant, means of {seeds} seeds"
     columns = ("study", "slots", "makespan", "bound", "ratio", "slots train", "in vain", "decided first")
-    view = Table(*columns, title=title, caption="decided first: makespan if nothing were trained ahead of a decision")
+    view = Table(*columns, title=title, caption="decided first: makespan if nothing were trained speculatively")
     for name in study or sorted(module.name for module in pkgutil.iter_modules(studies.__path__)):
         plans = [paper_plan(name, seed) for seed in range(seeds)]
         chains = [run(plan, UNLIMITED).makespan for plan in plans]
@@ -90,6 +90,6 @@ def main(
                 f"{np.mean([line.makespan / bound for line, bound in zip(found, bounds, strict=True)]):.2f}",
                 f"{np.mean([line.utilisation for line in found]):.0%}",
                 f"{np.mean([line.discarded / line.work for line in found]):.1%}",
-                f"{np.mean([run(plan, count, ahead=False).makespan for plan in plans]):.1f}",
+                f"{np.mean([run(plan, count, speculate=False).makespan for plan in plans]):.1f}",
             )
     Console(width=110).print(view)

@@ -406,7 +406,7 @@ def choose_resources(plan: Plan, data: Data, options: Options) -> Resources:
         return chosen
     from gada_ray.study import timing
 
-    trainings = [(variant.largest, data.datasets[selection(variant.config)]) for variant in plan.variants]
+    trainings = [(one, data.datasets[selection(one)]) for variant in plan.variants for one in variant.largest]
     with console.status("measuring the memory of a trial"):
         peak = timing.peak_mb(trainings, chosen.execution)
     return dataclasses.replace(chosen, gpus=devices.share(peak, devices.total_mb()))

@@ -310,7 +310,7 @@ def show_simulation(study: Study, path: Path) -> None:
         f"trainings: {outcome.trainings.mean():.1%} of all ({outcome.trainings.min():.1%} to "
         f"{outcome.trainings.max():.1%})\n"
         f"regret of the chosen configuration: {outcome.regret.mean():.5f} SROCC (95 % interval {low:.5f} to "
-        f"{high:.5f}); without racing 0\nbest configuration pruned: {outcome.dropped_best:.1%} of orders",
+        f"{high:.5f}); without racing 0\nbest configuration pruned: {outcome.best_pruned:.1%} of orders",
     )
     _show_generations(study, frame)
 

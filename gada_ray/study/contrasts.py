@@ -23,7 +23,7 @@ class Contrast:
     question: str
     """In words, such that "yes" means that the first variant reaches more than the second."""
     measure: str = "srocc"
-    """By what, of `MEASURES`; those of the generator are an independent evaluator's (`gada_ray.evaluation.generated`)."""
+    """By what, of `MEASURES`; those of the generator are an independent evaluator (`gada_ray.evaluation.generated`)."""
 
 
 def to_text(contrasts: Iterable[Contrast]) -> str:

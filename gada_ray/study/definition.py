@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import itertools
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -13,14 +15,16 @@ from gada_ray.errors import UserError
 from gada_ray.recipes import direct
 from gada_ray.study.contrasts import MEASURES, Contrast
 from gada_ray.study.racing import Racing
-from gada_ray.study.space import Choice, Dimension
+from gada_ray.study.space import Choice, Dimension, combinations
 
 Values = Mapping[str, Any]
 """Values of a configuration by dotted path."""
-SIZES = ("data.crop_px", "data.batch")
-"""What decides how much memory a step takes, of all that can be searched in a variant."""
-Selection = tuple[bool, str, bool, int | None, bool]
-"""What decides which images and scores of a database are loaded; see `selection`."""
+Selection = tuple[Any, ...]
+"""Values of `LOADED`, which decide what is loaded of a database; see `selection`."""
+LOADED = ("include_reference_copies", "dmos", "drop_artificial_reference", "shorter_side", "demo_local")
+"""Fields of `data` that decide which images and scores of a database are loaded."""
+NOT_SEARCHED = (*LOADED, "labelled_images", "labelled_by", "pristine_from")
+"""Fields of `data` that choose the images and scores of a training; candidates on others cannot be compared."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,10 +42,12 @@ class Preset:
     space: Mapping[str, Dimension] = field(default_factory=dict)
     """What Optuna searches, separately for every variant, on validation references inside the training part."""
     candidates: int = 0
-    """Configurations that are searched for a variant; the first is the variant's own values."""
+    """Configurations that are searched for a variant, or all of its space where that has fewer; the first one is the
+    variant's own."""
     generation: int = 4
-    """Candidates made at once, after the first ten, which are random. Larger ones keep a larger cluster busy, and know
-    less of each other; whatever the number of workers, a study's candidates are the same."""
+    """Candidates that are proposed at once, after the first ten, which are random. A larger generation keeps a larger
+    cluster busy, and its candidates are chosen with fewer results at hand. A study's candidates are the same whatever
+    the number of workers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,11 +83,41 @@ class VariantPlan:
     """Where the variant stands among all of the study."""
 
     @property
-    def largest(self) -> TrainingConfig:
-        """The configuration with the largest crops and batches that are searched: none takes more of a GPU's memory."""
-        # Whole numbers are searched as choices.
-        sizes = {path: dimension.values for path, dimension in self.space.items() if isinstance(dimension, Choice)}
-        return with_values(self.config, {path: max(sizes[path]) for path in SIZES if path in sizes})
+    def possible(self) -> tuple[TrainingConfig, ...]:
+        """The variant's own configuration, and those that differ from it by one choice of the search."""
+        choices = {path: dimension.values for path, dimension in self.space.items() if isinstance(dimension, Choice)}
+        others = (with_values(self.config, {path: value}) for path, values in choices.items() for value in values)
+        return tuple(dict.fromkeys((self.config, *others)))
+
+    @property
+    def largest(self) -> tuple[TrainingConfig, ...]:
+        """Configurations of which one takes as much of a GPU's memory as any that the search may propose.
+
+        Every number and every list of widths has its largest value, in all combinations with choices of another kind.
+        """
+        numbers: dict[str, Any] = {}
+        kinds: dict[str, tuple[Any, ...]] = {}
+        for path, dimension in self.space.items():
+            if isinstance(dimension, Choice):  # whole numbers are searched as choices; rates take no memory
+                if any(isinstance(value, (str, bool)) for value in dimension.values):
+                    kinds[path] = dimension.values
+                else:
+                    numbers[path] = max(dimension.values, key=_size)
+        found = []
+        for values in itertools.product(*kinds.values()):
+            with contextlib.suppress(ConfigError):  # a combination that no candidate can have
+                found.append(with_values(self.config, numbers | dict(zip(kinds, values, strict=True))))
+        return tuple(found) or (self.config,)
+
+    @property
+    def largest_crop_px(self) -> int:
+        """The largest crops of the variant and of all candidates of its search."""
+        return max(config.data.crop_px for config in self.largest)
+
+
+def _size(value: Any) -> float:
+    """By which lists of widths are compared; a number is its own."""
+    return float(sum(value)) if isinstance(value, tuple) else float(value)
 
 
 @dataclass(frozen=True)
@@ -102,6 +138,27 @@ class Plan:
     """Those of the study whose variants both take part."""
     source: tuple[str, ...] = ()
     """What else the command says of data and splits: the database's folder, and a file of splits or "published"."""
+
+    @property
+    def workload(self) -> str:
+        """What will run, for people: the numbers of variants, candidates and splits."""
+        searched = [variant for variant in self.variants if variant.candidates]
+        parts = [counted(len(self.variants), "variant")]
+        for candidates in sorted({variant.candidates for variant in searched}):
+            count = sum(variant.candidates == candidates for variant in searched)
+            parts.append(f"a search of {counted(candidates, 'candidate')} for {count} of them")
+        file = self.source[1] if len(self.source) > 1 else ""
+        if file:
+            which = "the published splits" if file == "published" else f"the splits of {file}"
+            return f"{', '.join(parts)}, on {which}"
+        trials = self.splits * sum(variant.candidates + 1 for variant in self.variants)
+        most = "at most " if searched and self.racing else ""
+        return f"{', '.join(parts)}, on {counted(self.splits, 'split')}: {most}{counted(trials, 'trial')}"
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun, such as "1 split" or "3 splits"."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 class StudyError(UserError, ValueError):
@@ -175,7 +232,7 @@ def make_plan(
                 values,
                 config,
                 size.space if searched else {},
-                size.candidates if searched else 0,
+                int(min(size.candidates, combinations(size.space.values()))) if searched else 0,
                 size.generation,
                 places[variant],
             )
@@ -260,7 +317,10 @@ def _check_contrasts(name: str, contrasts: Sequence[Contrast], variants: Collect
 
 
 def _check_space(variant: str, space: Mapping[str, Dimension], values: Values, config: TrainingConfig) -> None:
-    """Make sure that a search can start from a variant's own values, and leaves what makes the variant alone."""
+    """Make sure that a search can start from a variant's own values and that all of its candidates can be compared.
+
+    It must leave alone what makes the variant and what selects data, and propose nothing that breaks a rule.
+    """
     own = flatten(config)
     for path, dimension in space.items():
         if path in values:
@@ -268,11 +328,30 @@ def _check_space(variant: str, space: Mapping[str, Dimension], values: Values, c
         if path not in own:
             near = difflib.get_close_matches(path, own, n=5, cutoff=0.4) or own
             raise StudyError(f"{variant} searches an unknown field '{path}'; nearest: {', '.join(near)}")
+        group, _, field_name = path.rpartition(".")
+        if (group == "data" and field_name in NOT_SEARCHED) or field_name == "extra_fingerprint":
+            raise StudyError(
+                f"{variant} searches {path}, which selects data, so that its candidates could not be compared; take it "
+                f"out of the space, and make one variant for each value"
+            )
+        if field_name == "generated_from" and dimension.holds("extra"):
+            raise StudyError(
+                f"{variant} searches {path} with 'extra'; photographs belong to a variant of their own, not to a search"
+            )
         if not dimension.holds(own[path]):
             raise StudyError(
                 f"{variant} starts its search from its own {path}={own[path]!r}, which {dimension} does not contain; "
                 f"widen the space or change the preset's values"
             )
+    ends = [(path, value) for path, dimension in space.items() for value in dimension.ends]
+    for (one, first), (two, second) in itertools.combinations_with_replacement(ends, 2):
+        if one == two and first != second:
+            continue
+        try:
+            with_values(config, {one: first, two: second})
+        except ConfigError as error:
+            what = f"{one}={first!r}" + (f" with {two}={second!r}" if one != two else "")
+            raise StudyError(f"{variant} searches a space that holds {what}: {error}") from None
 
 
 def data_selections(variants: Sequence[VariantPlan]) -> dict[Selection, TrainingConfig]:
@@ -282,11 +361,4 @@ def data_selections(variants: Sequence[VariantPlan]) -> dict[Selection, Training
 
 def selection(config: TrainingConfig) -> Selection:
     """What of a configuration decides which images and scores are loaded."""
-    data = config.data
-    return (
-        data.include_reference_copies,
-        data.dmos,
-        data.drop_artificial_reference,
-        data.shorter_side,
-        data.demo_local,
-    )
+    return tuple(getattr(config.data, name) for name in LOADED)

@@ -188,8 +188,8 @@ def stored_starts(jobs: Sequence[Job], known: Callable[[str], Result | None]) ->
 def pricing(plan: Plan, made: Estimate) -> Cost | None:
     """What a configuration costs without some first phases, in seconds; None where the estimate does not tell.
 
-    Variants that are done need no price, and may have none: another study's trial that went on from a third one's weights
-    does not tell what the first phases take.
+    Variants that are done need no price, and may have none: a trial of another study that started from the weights of a
+    third one does not tell what its first phases take.
     """
     left = {variant.variant for variant in made.variants if variant.done < variant.planned}
     priced = [variant.config for variant in plan.variants if price(variant.config, made.seconds) is not None]

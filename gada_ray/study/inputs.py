@@ -75,12 +75,12 @@ def load_data(plan: Plan, root: Path | None, requested: str | None = None, extra
     `extra` are unlabelled photographs; they go where the datasets go.
 
     Raises:
-        DataError: for data or splits that cannot be used, fewer images than shall be labelled, and photographs that show
-            what is tested on.
+        DataError: for data or splits that cannot be used, fewer images than shall be labelled, and photographs that
+            show what is tested on.
         StudyError: for variants that need references on data that has none; names those that do not.
     """
     datasets, splits = {}, {}
-    configs = [variant.config for variant in plan.variants]
+    configs = [config for variant in plan.variants for config in variant.possible]
     kinds = {c.data.sampling for c in configs} | {c.evaluation.sampling for c in configs}
     for place, config in data_selections(plan.variants).items():
         dataset = load_dataset(plan.dataset, root, config.data)
@@ -91,7 +91,7 @@ def load_data(plan: Plan, root: Path | None, requested: str | None = None, extra
             from gada_ray.data import sampling
 
             sampling.maps(dataset, kind)
-        check_crops(dataset, max(variant.largest.data.crop_px for variant in plan.variants))
+        check_crops(dataset, max(variant.largest_crop_px for variant in plan.variants))
         check_usable(dataset, splits[place])
         check_labelled(plan, dataset, splits[place])
         if extra:
@@ -112,8 +112,9 @@ def check_same_references(plan: Plan, datasets: Mapping[Selection, IqaDataset]) 
     others = [variant.name for variant in plan.variants if names[selection(variant.config)] != first]
     if others:
         raise StudyError(
-            f"{'; '.join(others)} of study '{plan.study}' have other references than variant '{plan.variants[0].name}', so "
-            f"that no split of theirs can be compared with one of the others; run them apart, in another storage"
+            f"{'; '.join(others)} of study '{plan.study}' have other references than variant "
+            f"'{plan.variants[0].name}', so that their splits cannot be compared with the others'; run them apart, in "
+            f"another storage"
         )
 
 
@@ -139,7 +140,7 @@ def check_photographs(plan: Plan, extra: Photographs, dataset: IqaDataset, split
     """
     from gada_ray.evaluation import scenes
 
-    crop_px = max(variant.largest.data.crop_px for variant in plan.variants if variant.config.uses_extra)
+    crop_px = max(variant.largest_crop_px for variant in plan.variants if variant.config.uses_extra)
     small = [name for name, shape in zip(extra.names, extra.shapes, strict=True) if min(shape) < crop_px]
     if small:
         raise DataError(
@@ -171,10 +172,10 @@ def load_others(requests: Sequence[str], plan: Plan) -> dict[str, IqaDataset]:
     """Databases that are asked for as NAME=DIR, by name.
 
     Raises:
-        DataError: for a requested of another form, a name given twice, images that are smaller than the crops of a variant,
-            and whatever is wrong with the data.
+        DataError: for a request of another form, a name given twice, images that are smaller than the crops of a
+            variant, and whatever is wrong with the data.
     """
-    config, crop_px = plan.variants[0].config.data, max(variant.largest.data.crop_px for variant in plan.variants)
+    config, crop_px = plan.variants[0].config.data, max(variant.largest_crop_px for variant in plan.variants)
     found: dict[str, IqaDataset] = {}
     for requested in requests:
         name, _, root = requested.partition("=")
@@ -191,7 +192,7 @@ def check_references(plan: Plan, dataset: IqaDataset) -> None:
     Raises:
         StudyError: with the variants that can run.
     """
-    needing = [variant.name for variant in plan.variants if variant.config.uses_references]
+    needing = [v.name for v in plan.variants if any(config.uses_references for config in v.possible)]
     if dataset.has_references or not needing:
         return
     able = [variant.name for variant in plan.variants if variant.name not in needing]

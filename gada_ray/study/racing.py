@@ -1,8 +1,8 @@
-"""Racing over splits: give up a configuration that is clearly worse before it is trained on every split.
+"""Racing over splits: prune a configuration that is clearly worse before it is trained on every split.
 
 All configurations see the splits in one seeded order. After the first few, and again after every block, each is
-compared with the best one on the splits that both have seen, pair by pair. Only the losers of a search are stopped:
-a winner, and every variant that is tested, is complete on every split.
+compared with the best one on the splits that both have seen, pair by pair. Only candidates of a search are pruned: the
+best one, and every variant that is tested, is trained on every split.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ class Racing:
 
 
 def clearly_worse(scores: Sequence[float], best: Sequence[float], racing: Racing) -> bool:
-    """Whether a configuration loses against the best one, from the scores of both on the same splits, paired.
+    """Whether a configuration is clearly worse than the best one, from paired scores of both on the same splits.
 
-    The mean must be lower too: many small losses and one large gain are no loss.
+    Its mean must be lower too: a configuration with many small losses and one large gain is kept.
     """
     difference = np.asarray(scores, dtype=np.float64) - np.asarray(best, dtype=np.float64)
     if len(difference) < racing.first or difference.mean() >= 0 or not difference.any():
@@ -50,10 +50,10 @@ def clearly_worse(scores: Sequence[float], best: Sequence[float], racing: Racing
 
 
 def losers(running: Mapping[int, Sequence[float]], complete: Mapping[int, Sequence[float]], racing: Racing) -> set[int]:
-    """Which running configurations to give up.
+    """Numbers of the running configurations to prune.
 
-    `running` and `complete` hold scores in the shared order of splits, by number of the configuration; all that run
-    have seen equally many. The best one is that with the highest mean on these splits.
+    `running` and `complete` hold scores in the shared order of splits, by number of the configuration. All running ones
+    have seen the same splits; the best configuration is the one with the highest mean on these.
     """
     seen = min((len(scores) for scores in running.values()), default=0)
     if seen < racing.first:
@@ -67,9 +67,15 @@ def losers(running: Mapping[int, Sequence[float]], complete: Mapping[int, Sequen
 class Replay:
     """One search, replayed on scores that are known."""
 
-    trainings: int
     winner: int
-    dropped: frozenset[int]
+    seen: tuple[int, ...]
+    """On how many splits each configuration was trained; a pruned one on the first ones only."""
+    pruned: frozenset[int]
+
+    @property
+    def trainings(self) -> int:
+        """Of all configurations."""
+        return sum(self.seen)
 
 
 def replay(scores: np.ndarray, generation: int, racing: Racing | None) -> Replay:
@@ -79,20 +85,20 @@ def replay(scores: np.ndarray, generation: int, racing: Racing | None) -> Replay
     """
     configurations, splits = scores.shape
     complete: dict[int, Sequence[float]] = {}
-    dropped: set[int] = set()
-    trainings = 0
+    pruned: set[int] = set()
+    seen = [0] * configurations
     for first in range(0, configurations, generation):
         alive = list(range(first, min(first + generation, configurations)))
-        blocks = racing.blocks(splits) if racing else [range(splits)]
-        for block in blocks:
-            trainings += len(alive) * len(block)
+        for block in racing.blocks(splits) if racing else [range(splits)]:
+            for number in alive:
+                seen[number] = block.stop
             if racing and block.stop < splits:
                 lost = losers({number: scores[number, : block.stop].tolist() for number in alive}, complete, racing)
-                dropped |= lost
+                pruned |= lost
                 alive = [number for number in alive if number not in lost]
         complete |= {number: scores[number].tolist() for number in alive}
     winner = max(complete, key=lambda number: (np.mean(complete[number]), -number))
-    return Replay(trainings, winner, frozenset(dropped))
+    return Replay(winner, tuple(seen), frozenset(pruned))
 
 
 @dataclass(frozen=True)
@@ -103,12 +109,12 @@ class Simulation:
     trainings: np.ndarray
     """Trainings with racing, as a share of all, by order."""
     regret: np.ndarray
-    """Mean score of the table's best configuration less that of the chosen one, by order."""
-    dropped_best: float
+    """Mean score of the table's best configuration minus that of the chosen one, by order."""
+    best_pruned: float
     """Share of orders in which the best configuration was pruned."""
 
     def interval(self) -> tuple[float, float]:
-        """The 95 % interval of the mean regret over orders."""
+        """The 95% interval of the mean regret over orders."""
         half = 1.96 * self.regret.std(ddof=1) / np.sqrt(len(self.regret))
         return float(self.regret.mean() - half), float(self.regret.mean() + half)
 
@@ -121,11 +127,11 @@ def simulate(table: np.ndarray, generation: int, racing: Racing, orders: int = 2
     random = np.random.default_rng(seed)
     means = table.mean(axis=1)
     best = int(means.argmax())
-    shares, regrets, dropped = [], [], 0
+    shares, regrets, pruned = [], [], 0
     for _ in range(orders):
         rows, columns = random.permutation(len(table)), random.permutation(table.shape[1])
         outcome = replay(table[rows][:, columns], generation, racing)
         shares.append(outcome.trainings / table.size)
         regrets.append(means[best] - means[rows[outcome.winner]])
-        dropped += int(np.flatnonzero(rows == best)[0]) in outcome.dropped
-    return Simulation(orders, np.array(shares), np.array(regrets), dropped / orders)
+        pruned += int(np.flatnonzero(rows == best)[0]) in outcome.pruned
+    return Simulation(orders, np.array(shares), np.array(regrets), pruned / orders)

@@ -1,14 +1,16 @@
 """Which trial comes next: grids, and Optuna's search over configurations, each on every split.
 
-Optuna sees one trial a configuration; its value is the mean validation SROCC over the splits. It is asked in
-generations: a generation is proposed at once, trained in any order, and told in the order of its numbers when all of it
-is done. So candidates depend neither on the number of workers nor on which trial ends first, and a search that is run
-again proposes the same configurations and finds their results in the store. The same holds for the race over splits:
-its decisions are taken when a block of splits is done for the whole generation.
+Optuna sees one trial a configuration. Its value is the mean validation SROCC over the splits, with the difficulty of
+splits taken out where a race has left candidates on different ones (`adjustment`). Candidates come in generations: a
+generation is proposed at once and trained in any order; when all of it is done, the next one is proposed from the
+values of all before. So candidates depend neither on the number of workers nor on which trial ends first, and a search
+that is run again proposes the same configurations and finds their results in the store. The same holds for the race
+over splits: its decisions are made when a block of splits is done for the whole generation.
 
 What is trained when does depend on what is idle. Trainings that a decision has released start first, those with the
-longest chain behind them before others. A slot that is left over trains ahead: later splits of candidates that are still
-in the race. Their results count only once a decision releases them; if it gives the candidate up, they were in vain.
+longest chain of trainings behind them before others. A slot that is left over trains speculatively: later splits of
+candidates that are still in the race. Such results count only once a decision releases them; if the candidate is
+pruned, they are discarded.
 """
 
 from __future__ import annotations
@@ -19,25 +21,21 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from gada_ray.config import digest, flatten, with_values
+from gada_ray.config import with_values
 from gada_ray.data.splits import Fold, Split, splits_hash
+from gada_ray.study.adjustment import adjusted_means
 from gada_ray.study.definition import Plan, Selection, VariantPlan, selection
 from gada_ray.study.price import Cost, skipped_phases, work
+from gada_ray.study.proposals import FAILED, STARTUP, propose
 from gada_ray.study.racing import Racing, losers
-from gada_ray.study.space import distribution
 from gada_ray.study.summary import ConfigurationRun
 from gada_ray.trials.identity import Trial
 from gada_ray.trials.store import Result
 
-if TYPE_CHECKING:
-    import optuna
-
-STARTUP = 10
-"""Candidates that Optuna draws at random before it looks at results: there is nothing to wait for between them."""
 OBJECTIVE = "srocc"
 
 
@@ -60,17 +58,17 @@ class Configuration:
     released: int = 0
     """How many of the jobs may start."""
     pruned: bool = False
-    """Whether the race is over for it; the jobs that were not released never start."""
+    """Whether it lost the race; the jobs that were not released never start."""
 
     def release(self, count: int) -> list[tuple[Configuration, Job]]:
-        """The next jobs, to be started."""
+        """Release the next jobs and return them."""
         jobs = self.jobs[self.released : self.released + count]
         self.released += len(jobs)
         return [(self, job) for job in jobs]
 
     @property
     def settled(self) -> bool:
-        """Whether every job that was released is through, well or not."""
+        """Whether every job that was released has ended, well or not."""
         return len(self.results) == self.released
 
     @property
@@ -115,9 +113,8 @@ class VariantSearch:
         self.tested: Configuration | None = None
         self.planned = 0
         """Trainings of the variant, as far as can be known now."""
-        self._open: list[tuple[optuna.Trial, Configuration]] = []
-        if variant.space:
-            self.study = _optuna_study(variant)
+        self._open: list[Configuration] = []
+        """The candidates of the present generation."""
 
     def advance(self) -> list[tuple[Configuration, Job]]:
         """Jobs that can start now; none while others of the variant must end first, or when all is done."""
@@ -126,26 +123,37 @@ class VariantSearch:
         return jobs
 
     def _release(self) -> list[tuple[Configuration, Job]]:
-        if self.tested is not None or not all(configuration.settled for _, configuration in self._open):
+        if self.tested is not None or not all(configuration.settled for configuration in self._open):
             return []
         self._race()
-        jobs = [job for _, configuration in self._open for job in self._next_block(configuration)]
+        jobs = [job for configuration in self._open for job in self._next_block(configuration)]
         if jobs:
             return jobs
-        self._close_generation()
-        for _ in range(self._generations()[0] if self.variant.candidates > len(self.proposed) else 0):
-            space = {path: distribution(dimension) for path, dimension in self.variant.space.items()}
-            trial = self.study.ask(space)
-            configuration = self._make(self.variant, "search", trial.number, trial.params)
-            self.proposed.append(configuration)
-            self._open.append((trial, configuration))
+        self._open = self._next_generation()
         if self._open:
-            return [job for _, configuration in self._open for job in self._next_block(configuration)]
+            return [job for configuration in self._open for job in self._next_block(configuration)]
         best = self.best
         if self.variant.candidates and best is None:
-            return []  # nothing could be trained; there is no winner to test
+            return []  # no candidate could be trained on every split, so that there is nothing to test
         self.tested = self._make(self.variant, "test", 0, best.run.values if best else {})
         return self.tested.release(len(self.tested.jobs))
+
+    def _next_generation(self) -> list[Configuration]:
+        """New candidates, which see what all before have reached; none when there are enough."""
+        sizes = self._generations()
+        if not sizes:
+            return []
+        first = len(self.proposed)
+        values = propose(self.variant, [c.run.values for c in self.proposed], self.told, sizes[0])
+        made = [self._make(self.variant, "search", first + number, own) for number, own in enumerate(values)]
+        self.proposed += made
+        return made
+
+    @property
+    def told(self) -> list[float]:
+        """What Optuna is told of every candidate, by its number: comparable values, or `FAILED`."""
+        means = adjusted_means([{} if c.failed else c.by_split for c in self.proposed])
+        return [FAILED if mean is None else mean for mean in means]
 
     def _generations(self) -> list[int]:
         """Sizes of the generations that are still to be proposed."""
@@ -156,15 +164,15 @@ class VariantSearch:
             made += sizes[-1]
         return sizes
 
-    def ahead(self) -> Iterator[tuple[int, Configuration, Job]]:
+    def speculative(self) -> Iterator[tuple[int, Configuration, Job]]:
         """Jobs that no decision has released yet, of candidates in the race, each with the decisions before it.
 
-        A candidate is trained ahead only while none of the others was better on every split that both have seen: of the
-        rest, most will lose, and their trainings would be in vain.
+        A candidate is trained speculatively only while none of the others was better on every split that both have
+        seen: most of the rest will lose, and their trainings would be discarded.
         """
         if self._racing is None:
             return
-        for _, configuration in self._open:
+        for configuration in self._open:
             if configuration.pruned or configuration.failed or not configuration.results:
                 continue
             if self._dominated(configuration):
@@ -185,7 +193,7 @@ class VariantSearch:
         return False
 
     def left_after(self, configuration: Configuration) -> int:
-        """How many trainings, one after the other, the variant still needs when one of this configuration is through."""
+        """How many trainings, one after the other, the variant still needs when one of this configuration has ended."""
         if configuration is self.tested:
             return 0
         blocks = 1 if self._racing is None else len(self._racing.blocks(len(configuration.jobs)))
@@ -195,7 +203,7 @@ class VariantSearch:
         return (each - 1 if first else 0) + each * len(self._generations()) + 1
 
     def _next_block(self, configuration: Configuration) -> list[tuple[Configuration, Job]]:
-        """The jobs up to the next decision."""
+        """Release the jobs up to the next decision."""
         if configuration.pruned or configuration.failed:
             return []
         splits = len(configuration.jobs)
@@ -203,39 +211,31 @@ class VariantSearch:
         return configuration.release(next((len(b) for b in blocks if b.start == configuration.released), 0))
 
     def _race(self) -> None:
-        """Give up the open configurations that are clearly worse than the best one."""
+        """Prune the open configurations that are clearly worse than the best one."""
         if self._racing is None:
             return
-        running = {c.run.number: c.scores for _, c in self._open if not (c.pruned or c.failed or c.complete)}
+        running = {c.run.number: c.scores for c in self._open if not (c.pruned or c.failed or c.complete)}
         complete = {c.run.number: c.scores for c in self.proposed if c.complete}
         lost = losers(running, complete, self._racing)
-        for _, configuration in self._open:
+        for configuration in self._open:
             if configuration.run.number in lost:
                 configuration.pruned = True
                 done = tuple(job.trial.fold.split for job in configuration.jobs[: configuration.released])
                 configuration.run = dataclasses.replace(configuration.run, splits=done)
                 self._on_pruned(configuration)
 
-    def _close_generation(self) -> None:
-        """Tell Optuna what came out, in the order of the numbers: of those pruned, the mean so far."""
-        if not self._open:
-            return
-        from optuna.trial import TrialState
-
-        for trial, configuration in self._open:
-            if configuration.failed:
-                self.study.tell(trial, state=TrialState.FAIL)
-            else:
-                self.study.tell(trial, float(np.mean(configuration.scores)))
-        self._open = []
-
     def _plan(self) -> int:
         """Count the trainings that were released, and those to come."""
         made = [*self.proposed, *([self.tested] if self.tested else [])]
         splits = [c.released if c.pruned or c.failed else len(c.jobs) for c in made]
         each = max([len(c.jobs) for c in made], default=0)
-        to_come = self.variant.candidates - len(self.proposed) + (self.tested is None)
+        to_come = sum(self._generations()) + (self.tested is None and not self.failed)
         return sum(splits) + to_come * each
+
+    @property
+    def failed(self) -> bool:
+        """Whether the search has ended without a candidate that was trained on every split, so that none is tested."""
+        return bool(self.proposed) and not self._open and self.best is None
 
     @property
     def best(self) -> Configuration | None:
@@ -243,22 +243,6 @@ class VariantSearch:
         means = [(configuration.mean, configuration) for configuration in self.proposed]
         complete = [(mean, configuration) for mean, configuration in means if mean is not None]
         return max(complete, key=lambda pair: pair[0])[1] if complete else None
-
-
-def _optuna_study(variant: VariantPlan) -> optuna.Study:
-    """Optuna's side of a variant's search, which begins at the variant's own values. It announces nothing."""
-    import optuna
-
-    before = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    seed = int(digest(["search", variant.name])[:8], 16)
-    study = optuna.create_study(
-        direction="maximize", sampler=optuna.samplers.TPESampler(n_startup_trials=STARTUP, seed=seed)
-    )
-    own = flatten(variant.config)
-    study.enqueue_trial({path: own[path] for path in variant.space})
-    optuna.logging.set_verbosity(before)
-    return study
 
 
 class Claim(NamedTuple):
@@ -280,12 +264,12 @@ class Search:
         known: Callable[[str], Result | None],
         on_done: Callable[[Job, Result | None, bool], None] = lambda job, result, known: None,
         on_pruned: Callable[[Configuration], None] = lambda configuration: None,
-        ahead: bool = True,
+        speculate: bool = True,
     ) -> None:
         """`splits` and `fingerprints` are by data selection; `known` reads results of record by signature.
 
-        `on_done` is told of every job with its result, and whether the result was in the store already; `on_pruned`
-        of every configuration that lost its race. Without `ahead`, only what a decision has released is trained.
+        `on_done` is called with every job, its result, and whether the result was in the store already; `on_pruned`
+        with every configuration that lost its race. Without `speculate`, only what a decision has released is trained.
         """
         self.plan, self._splits, self._fingerprints = plan, splits, fingerprints
         self._known, self._on_done = known, on_done
@@ -297,22 +281,22 @@ class Search:
         """By signature: trials that were released and are not done. Several jobs may be the same trial."""
         self._running: dict[str, Job] = {}
         self._queue: list[tuple[float, int, str]] = []
-        """Heap of signatures that wait, those with the longest chain first; entries may be out of date."""
+        """Heap of signatures that wait, those with the longest chain of trainings first; entries may be out of date."""
         self._chains: dict[str, float] = {}
-        """By signature of a trial that waits: how long its chain is."""
+        """By signature of a trial that waits: cost of the trainings that need it, one after the other, and its own."""
         self._order = itertools.count()
         self._parked: dict[str, list[str]] = {}
-        """By signature: trials that wait for this one, which is their own first phases."""
+        """By signature: trials that wait for this one, which trains their first phases."""
         self._seen: set[str] = set()
         """Signatures of trials that are, or may be, in the store."""
-        self._ahead = ahead
-        self._early: dict[str, tuple[Result | None, bool]] = {}
+        self._speculate = speculate
+        self._unreleased: dict[str, tuple[Result | None, bool]] = {}
         """Results that no decision has released, and whether they were in the store already."""
         self._possible: dict[VariantSearch, dict[str, tuple[int, Configuration, Job]]] = {}
-        """By variant and signature: what can be trained ahead, with the decisions before it."""
-        self._nothing_ahead = False
-        """Whether all that can be trained ahead was looked through since something changed."""
-        self._vain: dict[str, float] = {}
+        """By variant and signature: what can be trained speculatively, with the decisions before it."""
+        self._nothing_possible = False
+        """Whether nothing more can be trained speculatively until something changes."""
+        self._discarded: dict[str, float] = {}
         """Seconds of trainings that a decision has made pointless, by signature."""
         for variant in self.variants:
             self._advance(variant)
@@ -345,14 +329,14 @@ class Search:
         return Configuration(run, tuple(jobs if order is None else [jobs[i] for i in order]), {})
 
     def price_by(self, cost: Cost) -> None:
-        """Order trainings by their price instead of by `work`: `cost` of a configuration less some first phases."""
+        """Order trainings by their price instead of by `work`: `cost` of a configuration without some first phases."""
         self._cost = cost
         self._chains, self._queue = {}, []
         for signature in self._wanted.keys() - self._running.keys():
             self._enqueue(signature)
 
     def _advance(self, variant: VariantSearch) -> None:
-        """Queue what can start in a variant, and settle at once what is known, after which more may start."""
+        """Queue what can start in a variant. Results that are known are taken at once, after which more may start."""
         while jobs := variant.advance():
             new = []
             for configuration, job in jobs:
@@ -360,10 +344,10 @@ class Search:
                 self._seen.add(signature)
                 if signature in self._wanted:
                     self._wanted[signature].append(claim)
-                elif signature in self._running:  # trained ahead
+                elif signature in self._running:  # trained speculatively
                     self._wanted[signature] = [claim]
-                elif signature in self._early:
-                    self._settle(claim, *self._early.pop(signature))
+                elif signature in self._unreleased:
+                    self._settle(claim, *self._unreleased.pop(signature))
                 elif (result := self._known(signature)) is not None:
                     self._settle(claim, result, known=True)
                 else:
@@ -372,16 +356,18 @@ class Search:
             for signature in new:
                 self._enqueue(signature)
         before = self._possible.get(variant, {})
-        self._possible[variant] = {entry[2].trial.signature: entry for entry in variant.ahead()} if self._ahead else {}
-        self._nothing_ahead = False
-        for signature in before.keys() & self._early.keys():
+        self._possible[variant] = (
+            {entry[2].trial.signature: entry for entry in variant.speculative()} if self._speculate else {}
+        )
+        self._nothing_possible = False
+        for signature in before.keys() & self._unreleased.keys():
             if not self._of_use(signature):
-                result, known = self._early.pop(signature)
+                result, known = self._unreleased.pop(signature)
                 if not known:
-                    self._vain[signature] = result.run.seconds if result else 0.0
+                    self._discarded[signature] = result.run.seconds if result else 0.0
 
     def _enqueue(self, signature: str, chain: float | None = None) -> None:
-        """Let a trial wait; those that it waits for get at least its chain before themselves."""
+        """Queue a trial; those that it waits for come before it."""
         variant, configuration, job = self._wanted[signature][0]
         if chain is None:
             own = self._cost(job.trial.config, skipped_phases(job.trial, self._seen))
@@ -427,27 +413,27 @@ class Search:
     @property
     def discarded(self) -> tuple[int, float]:
         """Trainings whose results a decision has made pointless, whole or not, and their seconds."""
-        return len(self._vain), sum(self._vain.values())
+        return len(self._discarded), sum(self._discarded.values())
 
     def next(self) -> Job | None:
         """A job to train now, or None.
 
-        A trial waits for one that is its own first phases and waits or runs: it can start from there.
+        A trial waits while another that trains its first phases waits or runs, and then starts from its weights.
         """
         while self._queue:
             chain, _, signature = heapq.heappop(self._queue)
             if self._chains.get(signature) != -chain:
-                continue  # it has started, or has moved up
+                continue  # it has started, or was queued again with a longer chain
             job = self._wanted[signature][0].job
             start = next((s for s in job.trial.starts if s in self._wanted or s in self._running), None)
             if start is not None:
                 self._parked.setdefault(start, []).append(signature)
                 continue
             return self._start(job)
-        return None if self._nothing_ahead else self._next_ahead()
+        return None if self._nothing_possible else self._next_speculative()
 
-    def _next_ahead(self) -> Job | None:
-        """A job that no decision has released: the one with the fewest decisions before it, on the longest chain."""
+    def _next_speculative(self) -> Job | None:
+        """A job that no decision has released: the one with the fewest decisions before it, then the longest chain."""
         found = [
             (decisions, -variant.left_after(configuration) * self._cost(variant.variant.config, 0), place, job)
             for place, variant in enumerate(self.variants)
@@ -455,15 +441,15 @@ class Search:
         ]
         for *_, job in sorted(found, key=lambda entry: entry[:3]):
             signature = job.trial.signature
-            if signature in self._wanted or signature in self._running or signature in self._early:
+            if signature in self._wanted or signature in self._running or signature in self._unreleased:
                 continue
             if any(start in self._wanted or start in self._running for start in job.trial.starts):
                 continue
             result = self._known(signature)
             if result is None:
                 return self._start(job)
-            self._early[signature] = result, True
-        self._nothing_ahead = True
+            self._unreleased[signature] = result, True
+        self._nothing_possible = True
         return None
 
     def _start(self, job: Job) -> Job:
@@ -474,10 +460,10 @@ class Search:
         return job
 
     def _ended(self, job: Job) -> list[Claim]:
-        """Take a job off; returns who waits for its result, and lets go of those that would build on it."""
+        """Remove a job that has ended, and return the claims on its result; jobs that waited for it may start."""
         signature = job.trial.signature
         del self._running[signature]
-        self._nothing_ahead = False
+        self._nothing_possible = False
         for parked in self._parked.pop(signature, ()):
             if parked in self._chains:
                 heapq.heappush(self._queue, (-self._chains[parked], next(self._order), parked))
@@ -488,11 +474,11 @@ class Search:
         signature, claims = job.trial.signature, self._ended(job)
         if not claims:
             if self._of_use(signature):
-                self._early[signature] = result, False
+                self._unreleased[signature] = result, False
             else:
-                self._vain[signature] = result.run.seconds if result else 0.0
+                self._discarded[signature] = result.run.seconds if result else 0.0
             return
-        if result is None and len(claims) > 1:  # somebody else's turn to try
+        if result is None and len(claims) > 1:  # the other claims have attempts of their own
             self._wanted[signature] = claims[1:]
             self._enqueue(signature, math.inf)
             claims = claims[:1]
@@ -509,10 +495,10 @@ class Search:
             self._enqueue(job.trial.signature, math.inf)
 
     def dropped(self, job: Job, seconds: float) -> None:
-        """Take note that a pointless job was ended after some seconds; one that is of use after all starts again."""
+        """Record that a pointless job was ended after some seconds. If it is needed after all, it starts again."""
         self.again(job)
         if job.trial.signature not in self._wanted:
-            self._vain[job.trial.signature] = self._vain.get(job.trial.signature, 0.0) + seconds
+            self._discarded[job.trial.signature] = self._discarded.get(job.trial.signature, 0.0) + seconds
 
     def configurations(self) -> list[Configuration]:
         """All configurations so far: candidates, then tested ones."""

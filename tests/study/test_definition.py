@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import re
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from gada_ray import Choice, Contrast, LogUniform, Preset, Study, finetuning, gada, gan
 from gada_ray.config import ConfigError
 from gada_ray.study.definition import StudyError, data_selections, make_plan
+from gada_ray.study.space import SpaceError
 from studies import learning_rates
 from tests.toy import TINY
 
@@ -192,3 +194,72 @@ def test_variants_that_distort_photographs_take_part_where_there_are_some_and_na
 def test_photographs_that_are_missing_or_not_wanted_are_named(arguments, words):
     with pytest.raises(StudyError, match=re.escape(words)):
         with_photographs(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("space", "words"),
+    [
+        ({"data.dmos": Choice("original", "realigned")}, "searches data.dmos, which selects data"),
+        ({"data.shorter_side": Choice(32, 64)}, "searches data.shorter_side, which selects data"),
+        ({"data.labelled_images": Choice(5, 10)}, "searches data.labelled_images, which selects data"),
+        ({"phases.augmentation.generated_from": Choice("labelled", "extra")}, "with 'extra'"),
+        ({"data.crops_per_image": Choice(1, 3)}, "holds data.crops_per_image=3: data.batch must be a multiple"),
+        (
+            {"data.batch": Choice(4, 6), "data.crops_per_image": Choice(1, 2, 4)},
+            "holds data.batch=6 with data.crops_per_image=4: data.batch must be a multiple",
+        ),
+        ({"ema_decay": LogUniform(0.5, 1.5)}, "holds ema_decay=1.5: ema_decay: Input should be less than 1, got 1.5"),
+    ],
+)
+def test_a_space_that_selects_data_or_breaks_a_rule_is_refused_by_name(space, words):
+    with pytest.raises(StudyError, match=re.escape(words)):
+        plan(variants={"a": {}}, space=space, candidates=2)
+
+
+def test_a_space_with_fewer_combinations_than_candidates_plans_as_many_as_there_are():
+    norms = {"model.norm": Choice("batch", "instance")}
+    assert plan(variants={"a": {}}, space=norms, candidates=8).variants[0].candidates == 2
+    assert plan(variants={"a": {}}, space={**norms, **RATE}, candidates=8).variants[0].candidates == 8
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ((("a", "b"),), "Choice('a', 'b'), got one tuple, ('a', 'b')"),
+        ((["a"],), "got one tuple"),
+        (("a", "b", "a"), "names a value twice"),
+        ((), "at least one value"),
+    ],
+)
+def test_a_choice_by_mistake_is_named(values, words):
+    with pytest.raises(SpaceError, match=re.escape(words)):
+        Choice(*values)
+
+
+def test_the_largest_configurations_have_the_largest_of_every_number_and_all_kinds():
+    space = {
+        "data.batch": Choice(4, 12, 8),
+        "data.crop_px": Choice(16, 32),
+        "model.feature_maps": Choice(16, 64),
+        "model.backbone_widths": Choice((4, 8, 8), (16, 16, 16)),
+        "model.norm": Choice("batch", "instance"),
+        "model.skips": Choice(True, False),
+        **RATE,
+    }
+    (variant,) = plan(variants={"a": {}}, space=space, candidates=2).variants
+    sizes = {
+        (c.data.batch, c.data.crop_px, c.model.feature_maps, c.model.backbone_widths, c.rates.evaluator)
+        for c in variant.largest
+    }
+    assert sizes == {(12, 32, 64, (16, 16, 16), variant.config.rates.evaluator)}
+    assert len({(c.model.norm, c.model.skips) for c in variant.largest}) == 4
+    assert variant.largest_crop_px == 32
+
+
+def test_what_will_run_is_counted_for_the_splits_and_variants_of_the_command():
+    assert plan().workload == "2 variants, on 2 splits: 4 trials"
+    assert plan(splits=1, variants={"a": {}}).workload == "1 variant, on 1 split: 1 trial"
+    searched = plan(space=RATE, candidates=3, searched=("b",))
+    assert searched.workload == "2 variants, a search of 3 candidates for 1 of them, on 2 splits: at most 10 trials"
+    published = dataclasses.replace(plan(), source=("", "published"))
+    assert published.workload == "2 variants, on the published splits"

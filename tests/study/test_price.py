@@ -68,7 +68,7 @@ def test_a_trials_memory_is_measured_by_the_steps_of_all_variants_with_the_large
     monkeypatch.setattr(timing, "probe", noted)
     monkeypatch.setattr(devices, "reserved_mb", lambda device: 100.0 * len(timed))
     dataset = toy_dataset()
-    peak = timing.peak_mb([(variant.largest, dataset) for variant in plan.variants], Execution())
+    peak = timing.peak_mb([(one, dataset) for variant in plan.variants for one in variant.largest], Execution())
     six = [with_values(variant.config, {"data.batch": 6}) for variant in plan.variants]
     kinds = {step_kind(config, number) for config in six for number in range(len(config.phases))}
     assert len(kinds) == 4, "the baseline's, and those of three phases"

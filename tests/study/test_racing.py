@@ -69,7 +69,7 @@ def test_without_racing_everything_is_trained_and_the_best_is_chosen():
     outcome = replay(scores, 4, None)
     assert outcome.trainings == scores.size
     assert outcome.winner == scores.mean(axis=1).argmax()
-    assert not outcome.dropped
+    assert not outcome.pruned
 
 
 @pytest.mark.slow
@@ -77,7 +77,7 @@ def test_racing_saves_a_third_at_little_regret_on_a_plausible_table():
     outcome = simulate(table(), 4, Racing(), orders=100)
     assert outcome.trainings.mean() < 2 / 3
     assert outcome.regret.mean() < 1e-3
-    assert outcome.dropped_best < 0.2
+    assert outcome.best_pruned < 0.2
 
 
 def test_the_same_seed_replays_the_same_orders():
@@ -87,7 +87,7 @@ def test_the_same_seed_replays_the_same_orders():
 
 def test_racing_on_pure_noise_keeps_the_winner_among_complete_configurations():
     outcome = replay(np.random.default_rng(0).random((12, 10)), 4, Racing())
-    assert outcome.winner not in outcome.dropped
+    assert outcome.winner not in outcome.pruned
 
 
 @pytest.mark.slow

@@ -10,9 +10,10 @@ from gada_ray import Choice, LogUniform, Preset, Study, direct, finetuning, gada
 from gada_ray.config import TrainingConfig
 from gada_ray.data.splits import make_splits
 from gada_ray.study.definition import StudyError, data_selections, make_plan
+from gada_ray.study.proposals import FAILED
 from gada_ray.study.racing import Racing
 from gada_ray.study.results import table
-from gada_ray.study.search import OBJECTIVE, Configuration, Job, Search
+from gada_ray.study.search import Configuration, Job, Search
 from gada_ray.trials.store import DatasetRecord, FoldRecord, Result, RunRecord
 from tests.toy import TINY
 
@@ -102,7 +103,7 @@ def test_the_store_is_asked_once_for_every_trial_however_many_wait():
 
 
 @pytest.mark.parametrize(("workers", "pick"), [(1, 0), (3, 0), (3, 2), (20, 7)])
-def test_proposals_depend_neither_on_the_workers_nor_on_which_trial_ends_first(workers, pick):
+def test_candidates_depend_neither_on_the_workers_nor_on_which_trial_ends_first(workers, pick):
     of = study({"a": {}}, candidates=9, space=RATE, splits=5)
     first, _, _ = play(of)
     other, _, _ = play(of, workers, pick)
@@ -128,7 +129,7 @@ def test_a_job_that_broke_off_is_the_next_to_start():
     assert not searching.finished and searching.next() is first
 
 
-def test_a_search_that_was_cut_off_goes_on_with_the_same_proposals_and_trains_nothing_twice():
+def test_an_interrupted_search_goes_on_with_the_same_candidates_and_trains_nothing_twice():
     of = study({"a": {}}, candidates=6, space=RATE)
     whole, done, store = play(of)
     half = dict(list(store.items())[: len(store) // 2])
@@ -151,7 +152,7 @@ def test_a_search_scores_on_validation_references_and_never_sees_a_test_referenc
             assert set(job.trial.fold.held_out) == tests[job.trial.fold.split]
 
 
-def test_the_first_proposal_is_the_variants_own_and_the_best_one_is_tested():
+def test_the_first_candidate_is_the_variants_own_configuration_and_the_best_one_is_tested():
     searching, done, _ = play(study({"a": {}}, candidates=12, space=RATE), racing=False)
     variant = searching.variants[0]
     assert variant.proposed[0].run.config.rates.evaluator == 5e-4
@@ -167,18 +168,55 @@ def test_variants_that_are_not_searched_keep_their_values():
     assert {job.run.stage for job in done if job.run.variant == "b"} == {"test", "search"}
 
 
-def test_a_diverged_configuration_is_told_as_failed_and_never_wins():
+def test_optuna_learns_that_a_diverged_candidate_is_the_worst_and_it_is_never_the_best():
     def score(job):
-        return "diverged" if job.trial.config.rates.evaluator > 1e-4 else quality(job)
+        return "diverged" if job.trial.config.rates.evaluator > 1e-3 else quality(job)
 
     searching, _, _ = play(study({"a": {}}, candidates=8, space=RATE), score=score)
     variant = searching.variants[0]
-    states = {trial.state.name for trial in variant.study.trials}
-    assert states == {"COMPLETE", "FAIL"}
-    assert variant.best and variant.best.run.config.rates.evaluator <= 1e-4
+    failed = [c.run.number for c in variant.proposed if c.failed]
+    assert failed and [number for number, value in enumerate(variant.told) if value == FAILED] == failed
+    assert variant.best and variant.best.run.config.rates.evaluator <= 1e-3
 
 
-def test_a_proposal_that_lacks_a_split_never_wins_however_well_it_does_on_the_others():
+def test_where_half_of_a_range_diverges_later_candidates_avoid_it_and_the_best_one_is_good():
+    def score(job):
+        return "diverged" if job.trial.config.rates.evaluator > 1e-3 else quality(job)
+
+    def optimum(rate):
+        return 0.1 * (np.log10(rate) + 3.5) ** 2
+
+    of = study({"a": {}}, candidates=30, space={"rates.evaluator": LogUniform(1e-5, 1e-1)}, splits=5)
+    searching, _, _ = play(of, score=score)
+    variant = searching.variants[0]
+    random, proposed = variant.proposed[:10], variant.proposed[10:]
+    assert sum(c.failed for c in random) >= 3, "about half of what is drawn at random"
+    assert sum(c.failed for c in proposed) <= len(proposed) / 4
+    assert variant.best and optimum(variant.best.run.config.rates.evaluator) < 0.005
+
+
+def test_a_candidate_is_proposed_once_however_small_the_space():
+    of = study({"a": {}}, candidates=8, space={"model.norm": Choice("batch", "instance")})
+    searching, done, _ = play(of)
+    variant = searching.variants[0]
+    assert [c.run.values["model.norm"] for c in variant.proposed] == ["batch", "instance"]
+    assert len(done) == 3 * 2 + 3 == searching.planned
+
+
+def test_all_combinations_of_choices_are_candidates_before_the_search_ends():
+    space = {"data.batch": Choice(2, 4, 6), "model.norm": Choice("batch", "instance", "none", "spectral")}
+    searching, _, _ = play(study({"a": {}}, candidates=40, space=space, splits=1))
+    values = [tuple(c.run.values[path] for path in space) for c in searching.variants[0].proposed]
+    assert len(values) == len(set(values)) == 12
+
+
+def test_widths_of_layers_can_be_searched():
+    space = {"model.backbone_widths": Choice((4, 8, 8), (8, 8, 8))}
+    searching, _, _ = play(study({"a": {}}, candidates=2, space=space))
+    assert {c.run.config.model.backbone_widths for c in searching.variants[0].proposed} == {(4, 8, 8), (8, 8, 8)}
+
+
+def test_a_candidate_without_a_score_on_one_split_is_never_the_best():
     def score(job):
         if job.run.stage == "search" and job.run.number == 2:
             return None if job.trial.fold.split == 1 else 0.999
@@ -191,17 +229,24 @@ def test_a_proposal_that_lacks_a_split_never_wins_however_well_it_does_on_the_ot
     assert {job.trial.config for job in done if job.run.stage == "test"} == {variant.best.run.config}
 
 
-def test_a_variant_without_any_finished_proposal_has_no_winner_and_ends():
+def test_a_variant_whose_candidates_all_failed_has_no_best_one_and_its_search_ends():
     searching, done, _ = play(study({"a": {}}, candidates=3, space=RATE), score=lambda job: None)
-    assert searching.finished and searching.variants[0].best is None
+    assert searching.finished and searching.variants[0].best is None and searching.variants[0].failed
+    assert searching.planned == len(done)
     assert {job.run.stage for job in done} == {"search"}
 
 
-def test_a_lost_race_stops_a_proposal_and_optuna_is_told_the_mean_so_far():
+def test_a_lost_race_stops_a_candidate_and_optuna_is_told_comparable_values():
+    """The first splits in the order are the easiest: plain means would put losers first."""
     pruned: list[Configuration] = []
     of = study({"a": {}}, candidates=12, space=RATE, splits=10)
-    searching, done, _ = play(of, on_pruned=pruned.append)
-    full, everything, _ = play(of, racing=False)
+    order = [job.trial.fold.split for job in search(of).variants[0].proposed[0].jobs]
+
+    def score(job):
+        return quality(job) - 0.02 * order.index(job.trial.fold.split)
+
+    searching, done, _ = play(of, score=score, on_pruned=pruned.append)
+    full, everything, _ = play(of, score=score, racing=False)
     assert pruned and len(done) < len(everything)
     variant = searching.variants[0]
     for configuration in pruned:
@@ -209,14 +254,16 @@ def test_a_lost_race_stops_a_proposal_and_optuna_is_told_the_mean_so_far():
         assert configuration.run.splits == tuple(
             job.trial.fold.split for job in configuration.jobs[: len(configuration.results)]
         )
-        told = variant.study.trials[configuration.run.number].value
-        assert told == pytest.approx(np.mean([r.metrics[OBJECTIVE] for r in configuration.results.values() if r]))
-    assert variant.best and variant.best.complete and not variant.best.pruned
+    best = variant.best
+    assert best and best.complete and not best.pruned
+    assert variant.told[best.run.number] == max(variant.told) == pytest.approx(best.mean)
+    plain = [float(np.mean(c.scores)) for c in variant.proposed]
+    assert plain[best.run.number] < max(plain), "what a loser's plain mean would have been told as"
     assert not any(configuration.pruned for configuration in full.configurations())
     assert searching.planned == len(done)
 
 
-def test_all_proposals_see_the_splits_in_one_order():
+def test_all_candidates_see_the_splits_in_one_order():
     searching, _, _ = play(study({"a": {}}, candidates=5, space=RATE, splits=8))
     orders = {tuple(job.trial.fold.split for job in c.jobs) for c in searching.variants[0].proposed}
     assert len(orders) == 1

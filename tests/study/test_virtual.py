@@ -45,7 +45,7 @@ def test_the_table_is_the_same_to_the_last_bit_on_any_number_of_slots_in_any_ord
 
 def test_idle_slots_train_ahead_of_decisions_and_what_that_costs_is_counted():
     ahead = play(searched(), 64, seconds(0), quality)
-    of = search(study({"a": {}, "b": {"data.batch": 8}}, candidates=16, space=RATE, splits=10), ahead=False)
+    of = search(study({"a": {}, "b": {"data.batch": 8}}, candidates=16, space=RATE, splits=10), speculate=False)
     waiting = play(of, 64, seconds(0), quality)
     assert ahead.makespan < 0.85 * waiting.makespan
     assert ahead.discarded_trainings > 0 and ahead.discarded > 0.0
