@@ -164,6 +164,26 @@ class RateConfig(Frozen):
     """A patch discriminator, in the place of the source head."""
 
 
+class RankingConfig(Frozen):
+    """The ranking term: of one picture distorted twice in the same way, the weaker distortion must be predicted better.
+
+    Not in the paper; after RankIQA (Liu et al., 2017), as a term of the loss. It needs no labels.
+    """
+
+    weight: NonNegativeFloat = 0.0
+    """Weight of mean(max(0, margin - (better - worse))) for backbone and evaluator; 0 leaves the term out."""
+    pairs: PositiveInt = 16
+    """Pairs of crops in a step."""
+    margin: NonNegativeFloat = 0.03
+    """Least difference of quality for a step of strength, of which procedures have six; the generator's pairs have
+    half the difference of the qualities that were asked for."""
+    made_by: Literal["procedural", "generator"] = "procedural"
+    """What distorts: procedures (data/procedural.py), or the EMA generator asked for two qualities of the class."""
+    references: Literal["labelled", "training", "extra"] = "training"
+    """Pictures that are distorted: the references of the labelled images; all references of the training part; or these
+    and photographs without labels (tune.py --extra-references)."""
+
+
 class PhaseConfig(Frozen):
     """One phase of training: how long, which parts train, and which images feed them."""
 
@@ -188,6 +208,10 @@ class PhaseConfig(Frozen):
     """The sha256, in hex, of those photographs; filled in from the files."""
     generated_weight: float = Field(default=1.0, ge=0)
     """Weight of generated crops in L_C and L_E against 1 for real crops, in phases that see both."""
+    skip_unmatched: bool = False
+    """Leave distortion classes without a procedure out of procedural distortions, in place of refusing them."""
+    ranking: RankingConfig = RankingConfig()
+    """The ranking term."""
     rate_factor: float = Field(default=1.0, gt=0)
     """Factor on all learning rates (the paper: 1/10 in phases 2 and 3)."""
 
@@ -212,10 +236,17 @@ class PhaseConfig(Frozen):
                 f"phase '{self.name}' distorts no references but those of the batch: it trains the generator, which is "
                 f"compared with their true distortions, or distorts none; got generated_from={self.generated_from!r}"
             )
-        if self.extra_fingerprint is not None and self.generated_from != "extra":
+        if self.extra_fingerprint is not None and not self.uses_extra:
             raise ValueError(
-                f"phase '{self.name}' names photographs in extra_fingerprint, which only generated_from='extra' "
-                f"distorts, got {self.generated_from!r}"
+                f"phase '{self.name}' names photographs in extra_fingerprint, which only generated_from='extra' or "
+                f"ranking.references='extra' distorts, got {self.generated_from!r} and {self.ranking.references!r}"
+            )
+        if self.ranking.weight and "evaluator" not in self.trains:
+            raise ValueError(f"phase '{self.name}' has a ranking term, which trains the evaluator; name it in trains")
+        if self.skip_unmatched and self.procedural_images and self.conditions == "paired":
+            raise ValueError(
+                f"phase '{self.name}' leaves classes without a procedure out, so it cannot distort by the classes of "
+                f"the real batch; choose other conditions than 'paired'"
             )
         if "discriminator" in self.trains and self.images != "both":
             raise ValueError(f"phase '{self.name}' trains the discriminator, which needs images='both'")
@@ -227,14 +258,35 @@ class PhaseConfig(Frozen):
         return self.images != "real"
 
     @property
+    def ranks(self) -> bool:
+        """Whether the phase has a ranking term."""
+        return self.ranking.weight > 0
+
+    @property
+    def procedural_images(self) -> bool:
+        """Whether procedures make the phase's generated images."""
+        return self.adds_images and self.generated_by == "procedural"
+
+    @property
+    def uses_procedures(self) -> bool:
+        """Whether procedures distort pictures for any purpose of the phase."""
+        return self.procedural_images or (self.ranks and self.ranking.made_by == "procedural")
+
+    @property
+    def uses_extra(self) -> bool:
+        """Whether the phase distorts photographs without labels."""
+        return self.generated_from == "extra" or (self.ranks and self.ranking.references == "extra")
+
+    @property
     def uses_references(self) -> bool:
         """Whether the phase needs the distorted images' references."""
-        return self.adds_images and self.generated_by != "real_crops"
+        return self.ranks or (self.adds_images and self.generated_by != "real_crops")
 
     @property
     def uses_generator(self) -> bool:
         """Whether the phase needs the generator."""
-        return self.adds_images and self.generated_by == "generator"
+        ranks = self.ranks and self.ranking.made_by == "generator"
+        return ranks or (self.adds_images and self.generated_by == "generator")
 
 
 class EvaluationConfig(Frozen):
@@ -314,8 +366,13 @@ class TrainingConfig(Frozen):
             raise ValueError(
                 f"crop_px must be at least {2 ** (halvings + 1)}, as the backbone halves it {halvings} times, got {crop}"
             )
-        if crop % 8 and any(p.adds_images and p.generated_by == "procedural" for p in self.phases):
-            raise ValueError(f"crop_px must be a multiple of 8 for procedural distortions of 8x8 blocks, got {crop}")
+        for number, phase in enumerate(self.phases):
+            taught = any("generator" in earlier.trains for earlier in self.phases[: number + 1])
+            if phase.ranks and phase.ranking.made_by == "generator" and not taught:
+                raise ValueError(
+                    f"phase '{phase.name}' ranks images of a generator that no phase has trained by then; "
+                    f"set ranking.made_by=procedural"
+                )
         if self.losses.adversarial_weight:
             for phase in self.phases:
                 if "generator" in phase.trains and "discriminator" not in phase.trains:
@@ -352,7 +409,7 @@ class TrainingConfig(Frozen):
     @property
     def uses_extra(self) -> bool:
         """Whether any phase distorts unlabelled photographs."""
-        return any(phase.generated_from == "extra" for phase in self.phases)
+        return any(phase.uses_extra for phase in self.phases)
 
     @property
     def uses_references(self) -> bool:
@@ -394,7 +451,7 @@ def flatten(config: TrainingConfig) -> dict[str, Any]:
             for phase in value:
                 for name in type(phase).model_fields:
                     if name != "name":
-                        yield f"{path}.{phase.name}.{name}", getattr(phase, name)
+                        yield from walk(getattr(phase, name), f"{path}.{phase.name}.{name}")
         else:
             yield path, value
 

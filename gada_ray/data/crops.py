@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import warnings
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -14,6 +15,9 @@ from torch import Tensor
 
 from gada_ray.data.dataset import IqaDataset, Photographs
 from gada_ray.system import devices
+
+if TYPE_CHECKING:
+    from gada_ray.data.prepared import Prepared
 
 
 def seed_for(*parts: int | str) -> int:
@@ -98,7 +102,7 @@ def random_corners(
 class Pictures:
     """Pixels on a device, as images in [0, 1]."""
 
-    def __init__(self, images: IqaDataset | Photographs, device: torch.device) -> None:
+    def __init__(self, images: IqaDataset | Photographs | Prepared, device: torch.device) -> None:
         with warnings.catch_warnings():
             # The array may be a read-only view of shared memory; it is only ever read here.
             warnings.filterwarnings("ignore", message="The given NumPy array is not writable")

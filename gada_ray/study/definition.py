@@ -280,7 +280,7 @@ def _with_photographs(variant: str, config: TrainingConfig, extra: str | None) -
     """A configuration that names the photographs which it distorts."""
     if extra is None:
         raise StudyError(f"{variant} distorts unlabelled photographs; give a folder of them, --extra-references DIR")
-    phases = [phase.name for phase in config.phases if phase.generated_from == "extra"]
+    phases = [phase.name for phase in config.phases if phase.uses_extra]
     return with_values(config, {f"phases.{phase}.extra_fingerprint": extra for phase in phases})
 
 

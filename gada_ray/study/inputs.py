@@ -86,6 +86,7 @@ def load_data(plan: Plan, root: Path | None, requested: str | None = None, extra
         dataset = load_dataset(plan.dataset, root, config.data)
         dataset = datasets[place] = replace(dataset, extra=extra) if extra else dataset
         check_references(plan, dataset)
+        check_procedures(plan, dataset)
         splits[place] = choose_splits(dataset, requested, plan.splits, plan.seed)
         for kind in sorted(kinds - {"uniform"}):
             from gada_ray.data import sampling
@@ -116,6 +117,24 @@ def check_same_references(plan: Plan, datasets: Mapping[Selection, IqaDataset]) 
             f"'{plan.variants[0].name}', so that their splits cannot be compared with the others'; run them apart, in "
             f"another storage"
         )
+
+
+def check_procedures(plan: Plan, dataset: IqaDataset) -> None:
+    """Make sure that every class has a procedure where variants use procedural distortions.
+
+    Raises:
+        DataError: names the variant, the classes without one, and what to set.
+    """
+    using = [
+        (variant.name, phase) for variant in plan.variants for phase in variant.config.phases if phase.uses_procedures
+    ]
+    for variant, phase in using:
+        from gada_ray.data.procedural import procedures
+
+        try:
+            procedures(dataset.distortions, dataset.name, skip=phase.skip_unmatched)
+        except DataError as error:
+            raise DataError(f"phase '{phase.name}' of variant '{variant}': {error}") from None
 
 
 def check_labelled(plan: Plan, dataset: IqaDataset, splits: Sequence[Split]) -> None:

@@ -36,7 +36,9 @@ def step_kind(config: TrainingConfig, number: int) -> str:
     terms = {name: bool(value) if name.endswith("_weight") else value for name, value in config.losses}
     kind = [phase.trains, phase.images, phase.conditions, phase.generated_by, phase.generated_weight > 0]
     # Unlabelled photographs take memory of the device besides.
-    more = ["extra"] if phase.generated_from == "extra" else []
+    more: list[object] = ["extra"] if phase.uses_extra else []
+    if phase.ranks:
+        more.append(["ranking", phase.ranking.made_by, phase.ranking.pairs])
     return digest(["step", _shapes(config), terms, *kind, *more])
 
 

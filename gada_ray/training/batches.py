@@ -15,8 +15,10 @@ from torch import Tensor
 from gada_ray.config import TrainingConfig
 from gada_ray.data import sampling
 from gada_ray.data.crops import CropSource, align_fraction, count_aligned, generator_for, grid_for, random_corners
+from gada_ray.data.prepared import STRENGTHS
 from gada_ray.model.layers import Views
 from gada_ray.system import devices
+from gada_ray.training.procedural import ProceduralSource
 
 JITTER = 0.05
 """Standard deviation of the noise on the qualities asked of the generator under "empirical" conditions."""
@@ -122,10 +124,15 @@ class Batches:
         order = torch.randperm(len(self.rows), generator=generator_for(seed, self.number, epoch, order_of))
         return order[position * self.images : (position + 1) * self.images]
 
-    def conditions(self, n: int, random: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Classes and qualities `[n]` to ask of the generator, within what the training labels cover."""
+    def conditions(self, n: int, random: torch.Generator, among: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Classes and qualities `[n]` to ask of the generator, within what the training labels cover.
+
+        With `among`, only these classes are asked for.
+        """
         distortions, qualities = self.source.distortion[self.rows], self.source.quality[self.rows]
         present = distortions.unique()
+        if among is not None:
+            present = present[torch.isin(present, among)]
         distortion = present[torch.randint(len(present), (n,), generator=random)]
         low, high = self._range(qualities)
         if self.phase.conditions in ("empirical", "between"):
@@ -143,6 +150,28 @@ class Batches:
             distortion = present[cells % len(present)]
             quality = torch.linspace(0, 1, levels)[cells // len(present)] * (high - low) + low
         return distortion, quality
+
+    def procedural(self, real: Batch, made: ProceduralSource, random: torch.Generator) -> Batch:
+        """Pictures under procedural distortions, as many as real crops, with class and quality.
+
+        The asked quality is rounded to one of the prepared strengths: none at the best quality of training, the
+        greatest at the worst.
+        """
+        data, n = self.config.data, len(real.images)
+        if self.phase.conditions == "paired":
+            distortion, quality = real.distortion.cpu(), real.quality.cpu()
+        else:
+            matched = (made.procedure >= 0).nonzero()[:, 0]
+            distortion, quality = self.conditions(n, random, matched)
+        low, high = (float(end) for end in self._range(self.source.quality[self.rows]))
+        steps = (self.severity(quality) * STRENGTHS).round()
+        labelled = self.phase.generated_from == "labelled"
+        references = self.source.reference[self.rows].unique() if labelled else self.references
+        pictures = made.available(references, extra=self.phase.generated_from == "extra")
+        chosen = pictures[torch.randint(len(pictures), (n,), generator=random)].sort().values
+        top, left = made.windows(chosen, data.crop_px, data.aligned_fraction, random)
+        crops = made.gather(chosen, distortion, steps.long(), top, left, data.crop_px)
+        return self._batch(crops, distortion, high - (high - low) * steps / STRENGTHS)
 
     def severity(self, quality: Tensor) -> Tensor:
         """Qualities as shares of the training range, 0 at its best and 1 at its worst."""
@@ -186,16 +215,21 @@ class Batches:
         if self.phase.generated_from == "labelled":
             assert real.references is not None
             return source.gather(*real.references, data.crop_px)
-        own, shapes = len(self.references), source.shapes[self.references]
-        if self.phase.generated_from == "extra":
+        return self.undistorted(self.references, self.size, random, extra=self.phase.generated_from == "extra")
+
+    def undistorted(self, references: Tensor, count: int, random: torch.Generator, *, extra: bool) -> Tensor:
+        """Crops `[count, 3, c, c]` of any of some references, and with `extra` of photographs without labels."""
+        source, data = self.source, self.config.data
+        own, shapes = len(references), source.shapes[references]
+        if extra:
             shapes = torch.cat([shapes, source.extra.shapes])
-        chosen = torch.randint(len(shapes), (self.size,), generator=random).sort().values  # own references first
+        chosen = torch.randint(len(shapes), (count,), generator=random).sort().values  # own references first
         top, left = random_corners(shapes[chosen], data.crop_px, random, data.aligned_fraction)
         n = int((chosen < own).sum())
-        crops = source.gather(self.references[chosen[:n]], top[:n], left[:n], data.crop_px)
-        if n < self.size:
-            extra = source.extra.gather(chosen[n:] - own, top[n:], left[n:], data.crop_px)
-            crops = torch.cat([crops, extra])
+        crops = source.gather(references[chosen[:n]], top[:n], left[:n], data.crop_px)
+        if n < count:
+            others = source.extra.gather(chosen[n:] - own, top[n:], left[n:], data.crop_px)
+            crops = torch.cat([crops, others])
         return crops
 
     def _range(self, qualities: Tensor) -> tuple[Tensor, Tensor]:

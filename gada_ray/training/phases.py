@@ -19,9 +19,11 @@ from gada_ray.model.critic import PatchDiscriminator
 from gada_ray.model.generator import Generator, make_generator
 from gada_ray.model.quality_network import Gada, Outputs, QualityNetwork
 from gada_ray.system import devices
-from gada_ray.training import losses, procedures
+from gada_ray.training import losses
 from gada_ray.training.batches import Batch, Batches
 from gada_ray.training.ema import ExponentialMovingAverage
+from gada_ray.training.procedural import ProceduralSource
+from gada_ray.training.ranking import PairSource, ranking_loss
 
 CRITIC_SEES_ONE_OF = 2
 """Of the crops of a step, for a patch discriminator: half of them teach as much in half of its time."""
@@ -71,11 +73,13 @@ class Phase:
         number: int,
         ema: ExponentialMovingAverage | None = None,
         references: Tensor | None = None,
+        procedural: ProceduralSource | None = None,
     ) -> None:
         """Start phase `number` of a configuration on training rows `[m]` of the source's dataset.
 
-        `average` is the network's moving ema so far; without it, one begins here. `references` are numbers of the
-        references that generated images may start from; without them, those of the rows.
+        `ema` is the network's moving average so far; without it, one begins here. `references` are numbers of the
+        references that generated images may start from; without them, those of the rows. `procedural` holds prepared
+        pictures, for phases that use procedures.
         """
         self.network, self.source, self.config = network, source, config
         self.ema = ema or ExponentialMovingAverage(network, config.ema_decay)
@@ -88,6 +92,11 @@ class Phase:
         self.generator_optimiser = _adam(network, rates, rates.generator_beta2, self.phase, ["generator"])
         self.critic_optimiser = _adam(network, rates, rates.generator_beta2, self.phase, critic)
         self.batches = Batches(source, rows, config, number, references)
+        self.procedural = procedural
+        self.pairs = None
+        if self.phase.ranks:
+            made = procedural if self.phase.ranking.made_by == "procedural" else None
+            self.pairs = PairSource(self.batches, made)
         self.drops = any(isinstance(part, nn.Dropout) for part in network.quality_network.modules())
 
     @property
@@ -140,6 +149,8 @@ class Phase:
             self.quality_optimiser.zero_grad(set_to_none=True)
             weights = [weight for group in self.quality_optimiser.param_groups for weight in group["params"]]
             loss = self._quality_network_loss([(on_real, real), (on_generated, seen)], terms)
+            if self.pairs is not None:
+                loss = loss + self.phase.ranking.weight * self._ranking_loss(self.pairs, number, seed, terms)
             if loss.requires_grad:
                 loss.backward(inputs=weights, retain_graph=self.trains_generator)
         if self.critic_optimiser is not None:
@@ -188,13 +199,12 @@ class Phase:
         """Generated crops, as many as real ones, from references; or a control's."""
         if self.phase.generated_by == "real_crops":
             return self.batches.further(number, seed, random)
+        if self.phase.procedural_images:
+            assert self.procedural is not None
+            return self.batches.procedural(real, self.procedural, random)
         asked = self.batches.asked(real, random)
         if self.phase.generated_by == "identity":
             return asked
-        if self.phase.generated_by == "procedural":
-            severity, names = self.batches.severity(asked.quality), self.source.distortions
-            made = procedures.distort(asked.images, asked.distortion, severity, names, random)
-            return replace(asked, images=made)
         generator = (self.network if self.trains_generator else self.ema.network).generator
         assert isinstance(generator, Generator)
         seed_here = seed_for(seed, self.number, number, "noise")
@@ -255,6 +265,16 @@ class Phase:
         for name in terms:
             terms[name] = terms[name].detach()
         return total
+
+    def _ranking_loss(self, source: PairSource, number: int, seed: int, terms: dict[str, Tensor]) -> Tensor:
+        """The ranking term of a step, in a pass of its own that leaves running statistics alone; writes its term."""
+        generator = self.ema.network.generator
+        pairs = source.draw(number, seed, generator if isinstance(generator, Generator) else None)
+        with _frozen_statistics(self.network.quality_network), self._autocast():
+            quality, _ = self.network.quality_network.evaluate(pairs.images)
+        loss = ranking_loss(quality, pairs.margin)
+        terms["ranking"] = loss.detach()
+        return loss
 
     def _quality_loss(self, outputs: Outputs, batch: Batch, real: Batch | None) -> Tensor:
         """L_E of crops; of images where crops are weighed. Generated crops stand each for itself."""

@@ -109,6 +109,8 @@ class Execution:
     """Name of the study that asks for the trial; its result says so."""
     node: str = ""
     """Where it runs, as a cluster calls it; its result says so."""
+    cache: str = ""
+    """Folder of files that can be made again, such as prepared distortions; by default the user's cache folder."""
     ending: Callable[[], bool] = bool
     """Asked before every step whether to write a checkpoint and end; by default never, as `bool()` says."""
 

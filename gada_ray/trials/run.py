@@ -12,6 +12,7 @@ import datetime
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,9 @@ import torch
 
 from gada_ray.data.crops import CropSource, seed_for
 from gada_ray.data.dataset import IqaDataset
+from gada_ray.data.files import cache_folder
 from gada_ray.data.labelled import labelled_rows
+from gada_ray.data.procedural import procedures
 from gada_ray.evaluation import generated
 from gada_ray.evaluation.held_out import HeldOut
 from gada_ray.evaluation.metrics import image_blind
@@ -31,6 +34,7 @@ from gada_ray.training import checkpoint
 from gada_ray.training.ema import ExponentialMovingAverage
 from gada_ray.training.memory import keep_freed_memory
 from gada_ray.training.phases import DivergedError, Phase, build
+from gada_ray.training.procedural import ProceduralSource
 from gada_ray.trials import state
 from gada_ray.trials.identity import ON_CPU, EndedError, Execution, Progress, Report, Trial, independent_evaluator
 from gada_ray.trials.record import commit
@@ -79,7 +83,7 @@ def _check_data(trial: Trial, dataset: IqaDataset) -> None:
         raise ValueError(f"the trial is on data {trial.fingerprint[:12]}, {dataset.name} is {dataset.fingerprint[:12]}")
     given = dataset.extra.fingerprint if dataset.extra and trial.config.uses_extra else None
     for phase in trial.config.phases:
-        if phase.generated_from == "extra" and (given is None or phase.extra_fingerprint != given):
+        if phase.uses_extra and (given is None or phase.extra_fingerprint != given):
             named = (phase.extra_fingerprint or "none")[:12]
             raise ValueError(f"phase '{phase.name}' distorts photographs {named}, given are {(given or 'none')[:12]}")
 
@@ -100,6 +104,7 @@ class _Training:
         """Select images, build the network, restore, train the phases that are left, test, and store the result."""
         self._select_images()
         self._build_network()
+        self.procedural = self._prepare_pictures()
         optimisers = self._restore()
         scores = None
         while self.state.phase < len(self.config.phases):
@@ -129,6 +134,25 @@ class _Training:
         self.network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.ema = ExponentialMovingAverage(self.network, self.config.ema_decay)
 
+    def _prepare_pictures(self) -> ProceduralSource | None:
+        """Pictures under procedural distortions, where any phase needs them."""
+        using = [phase for phase in self.config.phases if phase.uses_procedures]
+        if not using:
+            return None
+        skip = any(phase.skip_unmatched for phase in using)
+        found = procedures(self.dataset.distortions, self.dataset.name, skip=skip)
+        if not any(phase.procedural_images for phase in using):
+            found = tuple(one if one and one.ordered else None for one in found)  # all that a ranking term draws
+        return ProceduralSource(
+            self.dataset,
+            found,
+            Path(self.execution.cache) if self.execution.cache else cache_folder(),
+            self.config.data.crop_px,
+            self.device,
+            extra=any(phase.uses_extra for phase in using),
+            workers=self.execution.threads,
+        )
+
     def _restore(self) -> dict[str, Any]:
         """Continue from the checkpoint, or from a trial that was the first phases of this one; optimiser states."""
         try:
@@ -150,7 +174,9 @@ class _Training:
     def _start_phase(self, optimisers: dict[str, Any]) -> Phase:
         """The current phase, its optimisers in the states that a checkpoint kept."""
         number = self.state.phase
-        phase = Phase(self.network, self.source, self.train_rows, self.config, number, self.ema, self.references)
+        phase = Phase(
+            self.network, self.source, self.train_rows, self.config, number, self.ema, self.references, self.procedural
+        )
         for name, saved in optimisers.items():
             phase.optimisers[name].load_state_dict(saved)
         self.steps_before = sum(earlier.steps for earlier in self.config.phases[:number])

@@ -179,3 +179,22 @@ def test_a_folder_that_cannot_be_used_is_named(tmp_path, make, words):
     make(tmp_path / "photos")
     with pytest.raises(DataError, match=re.escape(words)):
         load_photographs(tmp_path / "photos")
+
+
+@pytest.mark.parametrize("skip", [False, True])
+def test_a_class_without_a_procedure_is_refused_by_name_before_training_unless_it_shall_be_skipped(monkeypatch, skip):
+    by_procedures = {
+        "phases.augmentation.generated_by": "procedural",
+        "phases.augmentation.generated_from": "extra",
+        "phases.augmentation.conditions": "uniform",
+        "phases.augmentation.skip_unmatched": skip,
+    }
+    extra = photographs(np.zeros((40, 40, 3), np.uint8))
+    if skip:  # of blocks, dark and noise, noise has one
+        assert loaded(monkeypatch, extra, by_procedures).first
+        return
+    with pytest.raises(DataError) as error:
+        loaded(monkeypatch, extra, by_procedures)
+    assert str(error.value).startswith(
+        "phase 'augmentation' of variant 'few': toy: no procedure distorts as blocks, dark (there is one for: noise)"
+    )

@@ -1,0 +1,95 @@
+"""Crops of pristine pictures under procedural distortions, gathered from prepared files in every step.
+
+Pictures are the references of a dataset, and after them photographs without labels. Letters in shapes: n crops, c crop
+side, k distortion classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gada_ray.data.crops import Pictures, random_corners
+from gada_ray.data.dataset import IqaDataset
+from gada_ray.data.prepared import STRENGTHS, prepare
+from gada_ray.data.procedural import Procedure
+
+
+class ProceduralSource:
+    """Prepared pictures on a device."""
+
+    def __init__(
+        self,
+        dataset: IqaDataset,
+        procedures: Sequence[Procedure | None],
+        folder: Path,
+        crop_px: int,
+        device: torch.device,
+        *,
+        extra: bool,
+        workers: int = 1,
+    ) -> None:
+        """Prepare the references of a dataset, and with `extra` its photographs without labels.
+
+        Args:
+            procedures: one for every class of the dataset, or None.
+            folder: where prepared files are kept.
+
+        Raises:
+            DataError: as `prepare`.
+        """
+        known = [procedure for procedure in procedures if procedure]
+        sets = [(0, [dataset.image(number) for number in range(dataset.first)])]
+        if extra:
+            assert dataset.extra is not None
+            sets.append((dataset.first, [dataset.extra.image(number) for number in range(len(dataset.extra))]))
+        # A trial may have few references, and needs those that it has; of photographs any will do.
+        made = [
+            (first, prepare(images, known, folder, crop_px, every=first == 0, workers=workers))
+            for first, images in sets
+        ]
+        self.device, self.versions = device, len(known) * (STRENGTHS + 1)
+        self._files = [(Pictures(prepared, device), len(prepared.pictures)) for _, prepared in made]
+        self.numbers = torch.from_numpy(np.concatenate([first + prepared.pictures for first, prepared in made]))
+        """Of every prepared picture [m], its number among references and photographs, ascending."""
+        self.shapes = torch.cat([pictures.shapes[:: self.versions] for pictures, _ in self._files])
+        """Height and width of every prepared picture [m, 2]."""
+        place = iter(range(len(known)))
+        self.procedure = torch.tensor([next(place) if procedure else -1 for procedure in procedures])
+        """Of every class [k], the place of its procedure among the prepared ones; -1 without one."""
+        self.ordered = torch.tensor([n for n, procedure in enumerate(procedures) if procedure and procedure.ordered])
+        """Classes whose strength has an order."""
+
+    def available(self, references: Tensor, *, extra: bool) -> Tensor:
+        """Prepared pictures `[m]`, by their place, of some references, and with `extra` of photographs."""
+        first_extra = self._files[0][1]
+        own = torch.isin(self.numbers[:first_extra], references).nonzero()[:, 0]
+        if not extra:
+            return own
+        return torch.cat([own, torch.arange(first_extra, len(self.numbers))])
+
+    def windows(
+        self, pictures: Tensor, crop_px: int, aligned_fraction: float, random: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Random corners (top, left), int64 [n] each, of crops of prepared pictures `[n]`."""
+        return random_corners(self.shapes[pictures], crop_px, random, aligned_fraction)
+
+    def gather(
+        self, pictures: Tensor, distortion: Tensor, steps: Tensor, top: Tensor, left: Tensor, crop_px: int
+    ) -> Tensor:
+        """Crops `[n, 3, c, c]` in [0, 1] of prepared pictures `[n]`, ascending, at steps `[n]` of strength.
+
+        Step 0 is the undistorted picture, STRENGTHS the greatest strength of the class `[n]`.
+        """
+        versions = self.procedure[distortion] * (STRENGTHS + 1) + steps
+        crops, first = [], 0
+        for file, count in self._files:
+            here = (pictures >= first) & (pictures < first + count)
+            images = (pictures[here] - first) * self.versions + versions[here]
+            crops.append(file.gather(images, top[here], left[here], crop_px))
+            first += count
+        return torch.cat(crops)

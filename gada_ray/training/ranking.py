@@ -1,0 +1,111 @@
+"""The ranking term: of one picture distorted twice in the same way, the weaker distortion must be judged better.
+
+After RankIQA (Liu et al., ICCV 2017), but as a term beside L_E in every step and not as a pre-training. Such pairs need
+no labels. A hinge with a small margin leaves the classes' common scale to the labels: once a pair is apart by its
+margin, it has no gradient.
+
+Letters in shapes: p pairs, c crop side.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from gada_ray.config import PhaseConfig, TrainingConfig
+from gada_ray.data.crops import generator_for
+from gada_ray.data.dataset import DataError
+from gada_ray.data.prepared import STRENGTHS
+from gada_ray.data.procedural import ordered
+from gada_ray.model.generator import Generator
+from gada_ray.system import devices
+from gada_ray.training.batches import Batches
+from gada_ray.training.procedural import ProceduralSource
+
+ASKED_SHARE = 0.5
+"""Margin of a pair of generated crops, as a share of the difference of the qualities that were asked for."""
+
+
+class Pairs(NamedTuple):
+    """Crops in pairs."""
+
+    images: Tensor
+    """`[2 * p, 3, c, c]` in [0, 1]: all better crops, then all worse ones."""
+    margin: Tensor
+    """Least wanted difference of quality `[p]`."""
+
+
+def ranking_loss(quality: Tensor, margin: Tensor) -> Tensor:
+    """mean(max(0, margin - (better - worse))) of predictions `[2 * p]`, better ones first, with margins `[p]`."""
+    better, worse = quality.chunk(2)
+    return torch.relu(margin - (better - worse)).mean()
+
+
+class PairSource:
+    """What the ranking term of a phase draws in its steps, every draw from a seed and the step's number."""
+
+    def __init__(self, batches: Batches, procedural: ProceduralSource | None) -> None:
+        """For the phase of some batches; `procedural` holds prepared pictures, where pairs are made by procedures.
+
+        Raises:
+            DataError: if no class has an order of strength.
+        """
+        self.batches, self.procedural = batches, procedural
+        self.config: TrainingConfig = batches.config
+        self.phase: PhaseConfig = batches.phase
+        self.ranking = self.phase.ranking
+        source, rows = batches.source, batches.rows
+        if procedural:
+            self.classes = procedural.ordered
+        else:
+            present, is_ordered = source.distortion[rows].unique(), ordered(source.distortions, source.dataset.name)
+            self.classes = present[torch.tensor(is_ordered)[present]]
+        if not len(self.classes):
+            raise DataError(
+                f"{source.dataset.name} has no class whose strength has an order, which the ranking term of phase "
+                f"'{self.phase.name}' needs"
+            )
+        labelled = self.ranking.references == "labelled"
+        self.references = source.reference[rows].unique() if labelled else batches.references
+        self.extra = self.ranking.references == "extra"
+        if procedural:
+            self.pictures = procedural.available(self.references, extra=self.extra)
+        else:
+            labels = [source.quality[rows[source.distortion[rows] == one]] for one in self.classes]
+            self.ranges = torch.tensor([[float(some.min()), float(some.max())] for some in labels])
+
+    def draw(self, step: int, seed: int, generator: Generator | None) -> Pairs:
+        """The pairs of a step, on the device; `generator` makes them where procedures do not."""
+        random = generator_for(seed, self.batches.number, step, "ranking")
+        place = torch.randint(len(self.classes), (self.ranking.pairs,), generator=random)
+        if self.procedural:
+            return self._procedural(self.procedural, self.classes[place], random)
+        assert generator is not None
+        return self._generated(generator, place, random)
+
+    def _procedural(self, source: ProceduralSource, distortion: Tensor, random: torch.Generator) -> Pairs:
+        """One picture, window and class at two strengths."""
+        data, n = self.config.data, self.ranking.pairs
+        chosen = self.pictures[torch.randint(len(self.pictures), (n,), generator=random)].sort().values
+        top, left = source.windows(chosen, data.crop_px, data.aligned_fraction, random)
+        steps = torch.combinations(torch.arange(STRENGTHS + 1))
+        weaker, stronger = steps[torch.randint(len(steps), (n,), generator=random)].T
+        crops = [source.gather(chosen, distortion, at, top, left, data.crop_px) for at in (weaker, stronger)]
+        margin = self.ranking.margin * (stronger - weaker)
+        return Pairs(torch.cat(crops), devices.to_device(margin, source.device))
+
+    @torch.no_grad()
+    def _generated(self, generator: Generator, place: Tensor, random: torch.Generator) -> Pairs:
+        """One picture, window, class and noise at two qualities within the training labels of the class."""
+        data, device = self.config.data, self.batches.source.device
+        crops = self.batches.undistorted(self.references, self.ranking.pairs, random, extra=self.extra)
+        low, high = self.ranges[place].T
+        draws = torch.rand(2, self.ranking.pairs, generator=random).sort(dim=0, descending=True).values
+        asked = low + (high - low) * draws
+        noise = generator.draw_noise(self.ranking.pairs, data.crop_px, random)
+        noise, distortion, quality = (devices.to_device(t, device) for t in (noise, self.classes[place], asked))
+        with devices.autocast(device, self.config.precision):
+            made = [generator(noise, crops, distortion, one) for one in quality]
+        return Pairs(torch.cat(made), ASKED_SHARE * (quality[0] - quality[1]))
