@@ -169,7 +169,7 @@ def generator(splits: pd.DataFrame) -> pd.DataFrame:
     Columns: variant, distortion (`ALL`, then each), n, and those of `GENERATOR` that were measured. A variant whose last
     phase does not train the generator has its numbers from the phase that did.
     """
-    pattern = re.compile(r"(?:after_\w+/)?generator_(" + "|".join(GENERATOR) + r")(?:/(.+))?$")
+    pattern = re.compile(r"(?:(?:after|until)_\w+/)?generator_(" + "|".join(GENERATOR) + r")(?:/(.+))?$")
     columns: dict[tuple[str, str], list[str]] = {}
     for column in map(str, splits):
         if match := pattern.match(column):

@@ -22,6 +22,7 @@ from gada_ray.trials.store import Folder, Result, Store
 
 HEADLINE = ("srocc", "plcc")
 OTHERS = ("krcc", "rmse", "plcc_fitted")
+RATES = ("discriminator", "generator", "classifier", "evaluator")
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,7 @@ def varied(run: ConfigurationRun) -> dict[str, str]:
 
 
 def parameters(run: ConfigurationRun) -> dict[str, str]:
-    """What matters when configurations are compared: what varies, and what decides scale and cost."""
+    """What matters when configurations are compared: what varies, learning rates, phase lengths, scale and cost."""
     config = run.config
     fixed = {
         "dataset": run.dataset,
@@ -131,15 +132,20 @@ def parameters(run: ConfigurationRun) -> dict[str, str]:
         "steps": config.steps,
         "precision": config.precision,
     }
+    fixed |= {f"rates.{part}": config.rates.model_dump()[part] for part in RATES}
+    fixed |= {f"{phase.name}.steps": phase.steps for phase in config.phases}
     return {name: str(value) for name, value in fixed.items()} | varied(run)
 
 
 def final_metrics(trial: Trial) -> dict[str, float]:
-    """Final agreement, agreement after every phase (`after_gan/srocc`) and cost of one trial."""
+    """Final agreement, agreement after every phase but the last (`until_gan/srocc`) and cost of one trial.
+
+    The prefix sorts behind the final values' names.
+    """
     run = trial.result.run
     metrics = dict(trial.result.metrics)
-    for phase in trial.result.phases:
-        metrics |= {f"after_{phase.name}/{name}": value for name, value in phase.metrics.items() if "/" not in name}
+    for phase in trial.result.phases[:-1]:
+        metrics |= {f"until_{phase.name}/{name}": value for name, value in phase.metrics.items() if "/" not in name}
     costs = {
         "seconds": run.seconds,
         "evaluation_seconds": run.evaluation_seconds,

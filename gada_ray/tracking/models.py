@@ -1,14 +1,15 @@
-"""Models in MLflow: a study's winner is put there once, with its card, and found again by its address.
+"""Models in MLflow: a study's best variant is logged once, with its card, and found again by its URI.
 
-MLflow and torch are loaded where they are used: a model that is there already is found without the latter.
+MLflow and torch are loaded where they are used: a model that is there already is found without torch.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
-import logging
+import math
 import tempfile
+import time
 import warnings
 from collections.abc import Callable
 from importlib.metadata import version
@@ -20,11 +21,14 @@ import numpy as np
 from gada_ray.config import TrainingConfig, digest
 from gada_ray.errors import first_line
 from gada_ray.inference.card import Card, ModelError
+from gada_ray.study.definition import Plan
 from gada_ray.study.search import Configuration, Search
-from gada_ray.study.summary import aggregate, configuration_key, read_trial
+from gada_ray.study.summary import aggregate, configuration_key, metric_name, parameters, read_trial
 from gada_ray.tracking.lookup import best as best
 from gada_ray.tracking.lookup import fetch as fetch
+from gada_ray.tracking.lookup import options_text
 from gada_ray.tracking.lookup import plan_key as plan_key
+from gada_ray.tracking.uri import shown
 from gada_ray.trials.store import Result, Store
 
 if TYPE_CHECKING:
@@ -34,18 +38,18 @@ if TYPE_CHECKING:
     from gada_ray.inference.scoring import Scorer
 
 NAME = "quality"
-"""Of the model in MLflow."""
+"""The model's name in MLflow."""
 LIBRARIES = ("mlflow", "numpy", "optuna", "pandas", "pillow", "pydantic", "scipy", "torch")
-"""What a served model needs."""
+"""Packages that a served model needs."""
 CHOSEN = (
-    "The variant with the highest mean SROCC on test references over the study's splits, of {variants} that were trained "
-    "on every split; the best of several scores is a little too good. The weights are those of the split with the "
-    "lowest number, whatever its score."
+    "The variant with the highest mean SROCC on test references over the study's splits, of {variants} that were "
+    "trained on every split; the best of several scores is a little too good. The weights are those of the split with "
+    "the lowest number, whatever its score."
 )
 
 
 def winner(search: Search) -> Configuration | None:
-    """The tested configuration with the highest mean SROCC over its splits, among those complete on every split."""
+    """The tested configuration with the highest mean SROCC over its splits, of those with a score on every split."""
     return max(_complete(search), key=lambda configuration: float(np.mean(configuration.scores)), default=None)
 
 
@@ -54,7 +58,7 @@ def _complete(search: Search) -> list[Configuration]:
 
 
 def make_card(configuration: Configuration, variants: int, result: Result, distortions: tuple[str, ...]) -> Card:
-    """The card of one trial's weights, as those of a configuration that was chosen among some variants."""
+    """The card of one trial's weights; its configuration was chosen among some variants."""
     run = configuration.run
     trials = [
         (result.status, result.metrics, len(result.fold.held_out) / len(result.fold.train))
@@ -80,11 +84,11 @@ def publish(
     distortions: Callable[[TrainingConfig], tuple[str, ...]],
     scenes: Callable[[Result], bytes] = lambda result: b"",
 ) -> str | None:
-    """Log a finished study's winner to MLflow, and return its address. Again, it is found and not logged again.
+    """Log a finished study's best variant to MLflow as a model; returns its URI. A model that is there is found again.
 
     `distortions` gives the names of the classes that a configuration is trained on, `scenes` a file by which the model
-    knows the scenes of its training again (`evaluation.scenes`). None while the study is not
-    finished, or where no variant was trained on every split.
+    recognises the scenes of its training (`evaluation.scenes`). None while the study is not finished, or if no variant
+    has a score on every split.
 
     Raises:
         ModelError: for weights that are missing or damaged, or an MLflow that cannot be used.
@@ -96,28 +100,29 @@ def publish(
     assert result is not None and result.status == "finished"
     card = make_card(best, len(_complete(search)), result, distortions(result.config))
     key = configuration_key(best.run, read_trial(store.folder(result.signature)))
-    from mlflow import MlflowClient
+    from gada_ray.tracking.client import connect
 
     try:
-        client, weights = MlflowClient(tracking_uri=uri), lambda: _weights(store, result)
-        return _log(client, card, weights, key, plan_key(search.plan), lambda: scenes(result))
+        client = connect(uri)
+        return _log(client, card, best, key, search.plan, lambda: _weights(store, result), lambda: scenes(result))
     except ModelError:
         raise
     except Exception as error:
         raise ModelError(
-            f"MLflow at {uri} did not take it ({first_line(error)[:300]}); run --sync when it does"
+            f"MLflow at {shown(uri)} did not take it ({first_line(error)[:300]}); run --sync when it does"
         ) from error
 
 
 def _log(
     client: MlflowClient,
     card: Card,
-    weights: Callable[[], dict[str, Tensor]],
+    best: Configuration,
     key: str,
-    plan: str,
+    plan: Plan,
+    weights: Callable[[], dict[str, Tensor]],
     scenes: Callable[[], bytes],
 ) -> str:
-    """The model's address. Weights and scenes are read only if it is not there yet."""
+    """The model's URI. Weights and scenes are read only if it is not there yet."""
     from mlflow.entities import LoggedModelOutput, LoggedModelStatus
 
     experiment = client.get_experiment_by_name(card.study)
@@ -134,19 +139,63 @@ def _log(
         state = weights()
         runs = client.search_runs([place], f"tags.`gada.key` = '{key}' AND tags.kind = 'configuration'")
         run_id = runs[0].info.run_id if runs else None
+        text = description(card)
         tags = {"card": identity, "variant": card.variant, "preset": card.preset, "signature": card.signature}
-        model = client.create_logged_model(place, NAME, run_id, tags)
+        tags |= {"code_version": str(card.code_version), "mlflow.note.content": text}
+        model = client.create_logged_model(place, NAME, run_id, tags, parameters(best.run), "image quality")
         with tempfile.TemporaryDirectory() as name:
             _save(Path(name) / "model", card, state, scenes(), run_id, model.model_id)
             client.log_model_artifacts(model.model_id, str(Path(name) / "model"))
         if run_id:
             client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
+            _log_scores(client, run_id, model.model_id, card)
         client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
-    for other in client.search_logged_models([place], f"tags.best_of = '{plan}'"):
+        _register(client, card, model.model_id, run_id, text)
+    for other in client.search_logged_models([place], f"tags.best_of = '{plan_key(plan)}'"):
         if other.model_id != model.model_id:
             client.delete_logged_model_tag(other.model_id, "best_of")
-    client.set_logged_model_tags(model.model_id, {"best_of": plan})
+    client.set_logged_model_tags(model.model_id, {"best_of": plan_key(plan), "made_for": options_text(plan)})
     return f"models:/{model.model_id}"
+
+
+def description(card: Card) -> str:
+    """A model in a few sentences: its scores, how it was chosen, what its numbers are, and how images are scored."""
+    scores = ", ".join(
+        f"{name.upper()} {card.over_splits[f'{name}_mean']:.3f}"
+        for name in ("srocc", "plcc")
+        if f"{name}_mean" in card.over_splits
+    )
+    return (
+        f"Image quality network of study {card.study}, variant {card.variant}, preset {card.preset}, trained on "
+        f"{card.dataset.name}, split {card.fold.split}. Test {scores} (mean of {card.over_splits['n']:.0f} splits). "
+        f"{card.chosen}\n\nIt scores whole images; score: {card.scale}."
+    )
+
+
+def _log_scores(client: MlflowClient, run_id: str, model_id: str, card: Card) -> None:
+    """Give a model its variant's scores, and the dataset that they were measured on."""
+    from mlflow.entities import Metric
+
+    data, now = card.dataset, int(time.time() * 1000)
+    dataset = {"dataset_name": data.name, "dataset_digest": data.fingerprint[:36]}
+    metrics = [
+        Metric(metric_name(name), value, now, 0, model_id=model_id, run_id=run_id, **dataset)
+        for name, value in card.over_splits.items()
+        if math.isfinite(value)
+    ]
+    client.log_batch(run_id, metrics=metrics, synchronous=True)
+
+
+def _register(client: MlflowClient, card: Card, model_id: str, run_id: str | None, text: str) -> None:
+    """Register a model under its study's name; the latest version has the alias "best"."""
+    name = card.study
+    if not any(one.name == name for one in client.search_registered_models(f"name = '{name}'")):
+        client.create_registered_model(name, description=f"The best variants of study {name}: {card.question}")
+    tags = {"variant": card.variant, "preset": card.preset, "dataset": card.dataset.name}
+    version = client.create_model_version(
+        name, f"models:/{model_id}", run_id, tags, description=text, model_id=model_id
+    )
+    client.set_registered_model_alias(name, "best", version.version)
 
 
 def _save(folder: Path, card: Card, state: dict[str, Tensor], scenes: bytes, run_id: str | None, model_id: str) -> None:
@@ -163,9 +212,7 @@ def _save(folder: Path, card: Card, state: dict[str, Tensor], scenes: bytes, run
         Schema([ColSpec(DataType.binary, "image")]), Schema([*numbers, ColSpec(DataType.string, "distortion")])
     )
     with tempfile.TemporaryDirectory() as name, warnings.catch_warnings():
-        # MLflow warns of its own code, and tells of every step.
-        warnings.simplefilter("ignore")
-        logging.getLogger("mlflow").setLevel(logging.ERROR)
+        warnings.simplefilter("ignore")  # MLflow warns of its own code
         scoring.save(Path(name) / "model", card, state, scenes)
         pyfunc.save_model(
             folder,
@@ -181,7 +228,7 @@ def _save(folder: Path, card: Card, state: dict[str, Tensor], scenes: bytes, run
 
 
 def example(crop_px: int) -> bytes:
-    """A PNG of a made-up texture that is just large enough for a crop."""
+    """A PNG of a synthetic texture that is just large enough for a crop."""
     from PIL import Image
 
     from gada_ray.data.demo_images import clouds
@@ -194,7 +241,7 @@ def example(crop_px: int) -> bytes:
 
 
 def _of_trial(result: Result, distortions: tuple[str, ...]) -> dict[str, Any]:
-    """What a card says of the trial whose weights it is with."""
+    """The fields of a card that describe the trial whose weights it comes with."""
     return {
         "signature": result.signature,
         "fold": result.fold,
@@ -225,7 +272,7 @@ def _weights(store: Store, result: Result) -> dict[str, Tensor]:
 
 
 def scorer(store: Store, result: Result, distortions: tuple[str, ...], device: str = "cpu") -> Scorer:
-    """A finished trial's network, whether or not it is anybody's winner; its card says no more than the trial does.
+    """A finished trial's network, whether or not a study chose it; its card says no more than the trial does.
 
     Raises:
         ModelError: for weights that are missing or damaged.

@@ -1,5 +1,7 @@
 import json
 import math
+import os
+import shlex
 import sqlite3
 import subprocess
 import sys
@@ -19,7 +21,7 @@ from gada_ray.config import PhaseConfig, TrainingConfig
 from gada_ray.data.dataset import DataError
 from gada_ray.study.definition import Preset, Study, make_plan
 from gada_ray.study.summary import ConfigurationRun, configuration_key, read_trial
-from gada_ray.tracking import runs
+from gada_ray.tracking import runs, study_run
 from gada_ray.tracking.runs import Tracker, TrackingError, default_uri, sync, where_to_look
 from gada_ray.trials.store import Result, Store, StoreError
 
@@ -67,7 +69,7 @@ def configuration(study, **changes):
     return replace(run, **changes)
 
 
-def write_trial(root, split=0, srocc=0.8, status="finished", cause=None, curves=(), patches=False, more=None):
+def write_trial(root, split=0, srocc=0.8, status="finished", cause=None, curves=(), patches=False, more=None, phases=("gan",)):
     """A trial's folder as the store leaves it."""
     signature = f"{split:02d}" + "ab" * 31
     folder = root / "trials" / signature
@@ -105,7 +107,7 @@ def write_trial(root, split=0, srocc=0.8, status="finished", cause=None, curves=
         },
         "code_version": 1,
         "metrics": ended if status == "finished" else {},
-        "phases": [{"name": "gan", "steps": 600, "metrics": ended}] if status == "finished" else [],
+        "phases": [{"name": name, "steps": 600, "metrics": ended} for name in phases if status == "finished"],
         "run": {
             "device": "cpu",
             "threads": 1,
@@ -178,16 +180,17 @@ def everything(client, study):
 def test_a_finished_trial_becomes_a_nested_run_with_metrics_by_phase_curves_dataset_and_pictures(
     store, client, study, tmp_path
 ):
-    sync(store, study, [(configuration(study), write_trial(tmp_path, patches=True))])
+    sync(store, study, [(configuration(study), write_trial(tmp_path, patches=True, phases=("gan", "joint")))])
     (split,) = runs_of(client, study).splits
     (parent,) = runs_of(client, study).configurations
-    assert split.info.run_name == "split 0"
+    assert split.info.run_name == "64 px, split 0"
     assert split.info.status == "FINISHED"
     assert split.info.end_time - split.info.start_time == 36_000
     assert split.data.tags["mlflow.parentRunId"] == parent.info.run_id
     assert split.data.metrics["srocc"] == 0.8
     assert split.data.metrics["srocc/jpeg"] == 0.7
-    assert split.data.metrics["after_gan/srocc"] == 0.8
+    assert split.data.metrics["until_gan/srocc"] == 0.8
+    assert "until_joint/srocc" not in split.data.metrics  # the final scores
     assert split.data.metrics["peak_memory_mb"] == 512
     history = client.get_metric_history(split.info.run_id, "loss/gan/l1")
     assert [(point.step, point.value) for point in history] == [(1, 1), (2, 1 / 2), (3, 1 / 3)]
@@ -205,7 +208,9 @@ def test_only_what_is_worth_comparing_becomes_a_parameter(store, client, study, 
     varied = {"variant": "64 px", "crop_px": "64", "rates.generator": "0.0005", "phases": "gan", "seed": "7"}
     varied["backbone_widths"] = "64-128-128"
     fixed = {"dataset": "manifest", "stage": "test", "batch": "32", "steps": "600", "precision": "float32"}
-    assert runs.configurations[0].data.params == varied | fixed
+    fixed |= {"rates.discriminator": "0.0005", "rates.classifier": "0.0005", "rates.evaluator": "0.0005"}
+    fixed |= {"gan.steps": "600"}
+    assert runs.configurations[0].data.params == fixed | varied
     assert runs.splits[0].data.params == varied | {"split": "0"}
 
 
@@ -395,7 +400,7 @@ def test_a_trial_that_cannot_be_written_gives_one_message_and_the_next_is_writte
     tracker.finished(configuration(study), write_trial(tmp_path))
     tracker.close()
     assert len(messages) == 1
-    assert "MLflow is without nothing: no trial at" in messages[0]
+    assert "MLflow is without 1 trial, such as nothing: no trial at" in messages[0]
     assert f"tune.py --study {study} --sync" in messages[0]
     assert len(runs_of(client, study).splits) == 1
 
@@ -476,10 +481,18 @@ def test_the_default_store_lies_in_the_storage_by_absolute_path_and_names_the_co
     monkeypatch.chdir(tmp_path)
     uri = default_uri(tmp_path.relative_to(tmp_path) / "my storage")
     assert uri == f"sqlite:///{tmp_path}/my storage/mlflow.db"
-    assert where_to_look(uri) == (
-        f"mlflow server --backend-store-uri '{uri}' --artifacts-destination '{tmp_path}/my storage/mlartifacts' "
-        "--host 127.0.0.1"
-    )
+    words = shlex.split(where_to_look(uri))
+    program = words.index("server") - 1
+    assert words[:2] == ["env", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false"]
+    assert Path(words[program]).is_file() and os.access(words[program], os.X_OK)
+    options = dict(zip(words[program + 2 :: 2], words[program + 3 :: 2], strict=True))
+    assert options == {
+        "--backend-store-uri": uri,
+        "--artifacts-destination": f"{tmp_path}/my storage/mlartifacts",
+        "--host": "127.0.0.1",
+        "--port": "5000",
+        "--workers": "1",
+    }
     assert where_to_look("http://server:5000") == "http://server:5000"
 
 
@@ -523,8 +536,8 @@ def test_a_studys_description_leads_to_its_own_configurations_alone(store, clien
     keys = {configuration_key(ours, read_trial(folder))}
     assert configuration_key(other, read_trial(folder)) not in keys
     run = runs.log_study(store, plan, "s", ["f"], keys, tmp_path_factory.mktemp("report"), over=True)
-    note = client.get_run(run).data.tags[runs.NOTE]
+    note = client.get_run(run).data.tags[study_run.NOTE]
     place = client.get_experiment_by_name("two").experiment_id
     found = client.search_runs([place], "tags.kind = 'configuration'")
     assert len(found) == 2
-    assert [one.data.tags[runs.KEY] in keys for one in found if one.info.run_id in note] == [True]
+    assert [one.data.tags[study_run.KEY] in keys for one in found if one.info.run_id in note] == [True]
