@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from gada_ray.errors import UserError
+from gada_ray.tracking.uri import tracking_uri as address_of
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -36,7 +37,6 @@ def report(
     ] = None,
 ) -> None:
     """Write report.html, its figures (SVG, PNG) and its tables (CSV, Markdown)."""
-    uri = tracking_uri or f"sqlite:///{Path('runs').resolve() / 'mlflow.db'}"
     folder = out or Path("reports") / study
     command = shlex.join(["python", "-m", "analysis", *sys.argv[1:]])
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -50,6 +50,7 @@ def report(
                 bar.update(tasks[what], completed=done, total=of or None)
 
             progress("starting", 0, 0)
+            uri = address_of(tracking_uri, Path("runs"))
             from analysis.report import study_report
 
             written = study_report(

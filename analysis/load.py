@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
 import re
+import sqlite3
 import tempfile
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +25,8 @@ from analysis.plans import LoadError
 from gada_ray.evaluation import cross_dataset as cross_dataset_table
 from gada_ray.study import baselines
 from gada_ray.study.contrasts import Contrast, from_text
+from gada_ray.tracking.database import relocate
+from gada_ray.tracking.uri import sqlite_path
 
 # MLflow reads these when it is first used. Without them, a call to a dead server blocks for four minutes.
 for _name, _value in (("MAX_RETRIES", "2"), ("BACKOFF_FACTOR", "1"), ("TIMEOUT", "10")):
@@ -32,7 +36,6 @@ os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 PAGE = 1000
 AT_A_TIME = 8
 """Requests under way at once, for a server that is far away."""
-SQLITE = "sqlite:///"
 
 Progress = Callable[[str, int, int], None]
 """Told what is being read, how many are done, and how many there are (0 where that is not known)."""
@@ -136,8 +139,11 @@ def read(
         LoadError: for an address that cannot be read, an unknown study, a study without finished test runs, and runs
             that do not mix; the message says how to choose.
     """
-    if uri.startswith(SQLITE) and not Path(uri.removeprefix(SQLITE)).is_file():
-        raise LoadError(f"there is no MLflow file {uri.removeprefix(SQLITE)}; run a study, or give --tracking-uri")
+    if (file := sqlite_path(uri)) is not None:
+        if not file.is_file():
+            raise LoadError(f"there is no MLflow file {file}; run a study, or give --tracking-uri")
+        with contextlib.suppress(sqlite3.Error):  # a file that may only be read, or that is no database
+            relocate(uri)
     try:
         client = MlflowClient(tracking_uri=uri)
         found = _runs(client, uri, study, {"dataset_name": dataset, "preset": preset}, progress)

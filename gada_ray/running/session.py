@@ -36,7 +36,7 @@ from gada_ray.study.summary import ConfigurationRun, Trial, configuration_key
 from gada_ray.study.virtual import play
 from gada_ray.system import bytecode, devices
 from gada_ray.tracking import lookup
-from gada_ray.tracking.uri import default_uri, option
+from gada_ray.tracking.uri import TrackingError, option, tracking_uri
 from gada_ray.trials.store import Folder, Result, Store, write_whole
 
 if TYPE_CHECKING:
@@ -145,8 +145,12 @@ class Session:
 
     @property
     def uri(self) -> str:
-        """MLflow's address."""
-        return self.options.tracking_uri or default_uri(self.store.root)
+        """MLflow's address.
+
+        Raises:
+            TrackingError: for one that MLflow cannot use, and if there is no default.
+        """
+        return tracking_uri(self.options.tracking_uri, self.store.root, writing=True)
 
     def show_plan(self) -> None:
         """Show what would run and what it costs."""
@@ -169,7 +173,7 @@ class Session:
         from gada_ray.tracking import runs
 
         with only_driver(self.store.root, self.plan.study, views.warn):
-            done = runs.sync(uri, self.plan.study, self._entries)
+            done = runs.sync(uri, self.plan.study, self._entries, views.warn)
             console.print(
                 f"MLflow at {uri}: {done.present + done.written} split runs, {done.written} written now, "
                 f"{done.deleted} duplicates or unfinished ones removed",
@@ -182,11 +186,16 @@ class Session:
 
     def run(self) -> int:
         """Train what is missing, and show and track all of it; returns the command's exit code."""
-        uri = self.uri
         with only_driver(self.store.root, self.plan.study, views.warn) as self._lock:
-            with console.status("loading MLflow"):
-                from gada_ray.tracking import runs
-            self._tracker = runs.Tracker(uri, self.plan.study, views.warn)
+            try:
+                uri = self.uri
+                with console.status("loading MLflow"):
+                    from gada_ray.tracking import runs
+                self._tracker = runs.Tracker(uri, self.plan.study, views.warn)
+            except TrackingError:
+                if self.search.finished:  # its table needs no MLflow
+                    views.show_results(self.plan, self.search, self.data, self.store.root, None, self._brisque)
+                raise
             for entry in self._entries:
                 self._tracker.finished(*entry)
             # What a cluster's devices cost, a probe on this machine cannot tell.
@@ -344,8 +353,9 @@ class Session:
     def _make_report(self, again: bool = True) -> None:
         """Write the report of what there is so far beside the results, and log it; failing is a message.
 
-        MLflow gets what else a report needs first, so that any later one has it too. Not `again`, if a report that was
-        made of the same results is there and in MLflow.
+        There is none without a score, or while MLflow, of which reports are made, lacks a trial. MLflow gets what else
+        a report needs first, so that any later one has it too. Not `again`, if a report that was made of the same
+        results is there and in MLflow.
         """
         from gada_ray.tracking import runs
 
@@ -356,6 +366,8 @@ class Session:
             for result in configuration.results.values()
             if result is not None
         ]
+        if not any(one.run.stage == "test" and trial.result.status == "finished" for one, trial in trials):
+            return views.warn("no report is made: no training has a score on test references yet")
         keys = {configuration_key(configuration.run, trial) for configuration, trial in trials}
         brisque = None if self._brisque is None else self._brisque.to_dict("list")
         made_of = digest([sorted(trial.digest for _, trial in trials), brisque, self.search.finished])
@@ -366,6 +378,11 @@ class Session:
         dataset, splits = self.data.first
         scheme, fingerprints = splits_hash(splits), list(self.data.by_fingerprint)
         try:
+            if lacking := runs.missing(self.uri, plan.study, [(one.run, trial) for one, trial in trials]):
+                return views.warn(
+                    f"no report is made: MLflow is without {lacking} of {len(trials)} trials; run the same command "
+                    "with --sync when it can be used"
+                )
             # The page of a run with other variants or splits lies in the same place.
             kept = json.loads(words.read_bytes()) if page.exists() and words.exists() else {}
             there = kept.get("made_of") == made_of and self._cross_dataset is None and not again
@@ -385,9 +402,9 @@ class Session:
                 runs.log_study(*about, over)
                 more = {"keys": keys, "command": command, "tell": told.append}
                 for file in self._report(self.uri, plan.study, Path(folder), **more):
-                    write_whole(place / file.name, file.read_bytes())
+                    write_whole(place / file.relative_to(folder), file.read_bytes())
                 write_whole(words, json.dumps({"made_of": made_of, "verdict": told}, ensure_ascii=False).encode())
-                runs.log_study(*about, over, made_of)
+                runs.log_study(*about, over, made_of, told)
         except Exception as error:
             why = first_line(error).split("; ")[0]  # what follows is advice for others than reports
             views.warn(f"the report is not complete ({why}); make it later with '{command}'")
@@ -444,4 +461,4 @@ def best_model(plan: Plan, options: Options) -> str:
     Raises:
         ModelError: where there is none.
     """
-    return lookup.best(options.tracking_uri or default_uri(Store(options.storage).root), plan)
+    return lookup.best(tracking_uri(options.tracking_uri, Store(options.storage).root), plan)

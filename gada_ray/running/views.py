@@ -174,11 +174,14 @@ def show_report(verdict: Iterable[str], page: Folder) -> None:
 
 
 def show_results(
-    plan: Plan, search: Search, data: Data, root: Folder, uri: str, brisque: pd.DataFrame | None = None
+    plan: Plan, search: Search, data: Data, root: Folder, uri: str | None, brisque: pd.DataFrame | None = None
 ) -> None:
-    """The study's table with the floors under it, on the screen and as a file, and where everything else is."""
+    """The study's table with the baselines under it, on the screen and as a file, and where everything else is.
+
+    `uri` is MLflow's address; None where it cannot be used.
+    """
     from gada_ray.study.results import write_tables
-    from gada_ray.tracking.uri import where_to_look
+    from gada_ray.tracking.uri import PAGE, sqlite_path, where_to_look
 
     path, frame = write_tables(root / "tables", plan, search.configurations(), *data.first, brisque)
     tested = frame[frame["stage"] == "test"]
@@ -207,7 +210,10 @@ def show_results(
             say(
                 f"{variant.variant.name}: {chosen}; validation SROCC {variant.best.mean:.3f}, best of {len(variant.proposed)}"
             )
-    say(f"results: {root}\ntable: {path}\nMLflow: {where_to_look(uri)}")
+    say(f"results: {root}\ntable: {path}")
+    if uri is not None:
+        page = f"\n  then open {PAGE}, Model training, {plan.study}" if sqlite_path(uri) else ""
+        say(f"MLflow: {where_to_look(uri)}{page}")
 
 
 def show_difference(search: Search) -> None:

@@ -104,7 +104,7 @@ def unreachable(uri: str, experiment: str, error: Exception) -> str:
 
 def remedy(experiment: str) -> str:
     """What to do about it."""
-    return f"nothing is lost, run 'tune.py --study {experiment} --sync' when it is back"
+    return f"nothing is lost: run the command of study '{experiment}' again with --sync when it can be used"
 
 
 def line(error: Exception, uri: str = "") -> str:

@@ -69,7 +69,9 @@ def configuration(study, **changes):
     return replace(run, **changes)
 
 
-def write_trial(root, split=0, srocc=0.8, status="finished", cause=None, curves=(), patches=False, more=None, phases=("gan",)):
+def write_trial(
+    root, split=0, srocc=0.8, status="finished", cause=None, curves=(), patches=False, more=None, phases=("gan",)
+):
     """A trial's folder as the store leaves it."""
     signature = f"{split:02d}" + "ab" * 31
     folder = root / "trials" / signature
@@ -401,7 +403,7 @@ def test_a_trial_that_cannot_be_written_gives_one_message_and_the_next_is_writte
     tracker.close()
     assert len(messages) == 1
     assert "MLflow is without 1 trial, such as nothing: no trial at" in messages[0]
-    assert f"tune.py --study {study} --sync" in messages[0]
+    assert f"run the command of study '{study}' again with --sync" in messages[0]
     assert len(runs_of(client, study).splits) == 1
 
 
@@ -420,7 +422,7 @@ def test_a_dead_server_gives_one_message_with_the_remedy_and_delays_nobody(study
     assert closed - handed_in < 10
     assert len(messages) == 1
     assert DEAD in messages[0]
-    assert f"tune.py --study {study} --sync" in messages[0]
+    assert f"run the command of study '{study}' again with --sync" in messages[0]
     assert "\n" not in messages[0]
 
 
@@ -454,7 +456,7 @@ def test_a_server_that_comes_back_gets_what_it_missed(store, client, study, tmp_
 
 
 def test_sync_with_a_dead_server_raises_one_error_with_address_and_remedy(study, tmp_path):
-    with pytest.raises(TrackingError, match=rf"MLflow at {DEAD} cannot be used .*--study {study} --sync"):
+    with pytest.raises(TrackingError, match=rf"MLflow at {DEAD} cannot be used .*study '{study}' again with --sync"):
         sync(DEAD, study, [(configuration(study), write_trial(tmp_path))])
 
 
