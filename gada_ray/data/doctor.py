@@ -7,7 +7,6 @@ same problems with the same sentences.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import math
 import os
@@ -23,6 +22,7 @@ import numpy as np
 
 from gada_ray.config import DataConfig, digest
 from gada_ray.data import check_crops, choose_splits, load_dataset, memory
+from gada_ray.data.copies import equal_images, is_blank
 from gada_ray.data.dataset import DataError, IqaDataset
 from gada_ray.data.files import cache_folder
 from gada_ray.data.splits import Split, splits_hash
@@ -208,15 +208,15 @@ def _same_pixels(dataset: IqaDataset, splits: Sequence[Split], most: int | None)
     blank_divided = False
     copies: list[int] = []
     twice: list[list[int]] = []
-    for group in _equal_images(dataset):
+    for group in equal_images(dataset.pixels, dataset.offsets, dataset.shapes):
         shared = {dataset.references[contents[number]] for number in group}
         divided = len(shared) > 1 and (not splits or any(_parts_of(split, shared) > 1 for split in splits))
-        if _is_blank(dataset.image(group[0])):
+        if is_blank(dataset.image(group[0])):
             blank += group
             blank_divided |= divided
         elif len(shared) > 1:
             text = f"{some([names[number] for number in group], most)} have the same pixels under several {kind}"
-            both_sides = f", so that a split has them on both sides; {_remedy(dataset)}"
+            both_sides = ", so that a split has them on both sides; leave out all but one"
             yield Finding(text + (both_sides if divided else "; no split divides them"), problem=divided)
         elif group[0] < first:
             copies += group[1:]
@@ -238,33 +238,9 @@ def _same_pixels(dataset: IqaDataset, splits: Sequence[Split], most: int | None)
         yield Finding(f"{counted(len(twice), 'picture occurs', 'pictures occur')} more than once: {pairs}")
 
 
-def _equal_images(dataset: IqaDataset) -> list[list[int]]:
-    """The numbers of all images, those with equal pixels together; in the order of their first."""
-
-    def hashed(number: int) -> str:
-        image = dataset.image(number)
-        return hashlib.sha256(str(image.shape).encode() + image.tobytes()).hexdigest()
-
-    groups: dict[str, list[int]] = defaultdict(list)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for number, key in enumerate(pool.map(hashed, range(len(dataset.names)))):
-            groups[key].append(number)
-    return list(groups.values())
-
-
-def _is_blank(image: np.ndarray) -> bool:
-    return bool((image == image[0, 0]).all())
-
-
 def _parts_of(split: Split, names: Iterable[str]) -> int:
     """In how many parts of a split some references lie."""
     return sum(not set(part).isdisjoint(names) for part in (split.train, split.validation, split.test))
-
-
-def _remedy(dataset: IqaDataset) -> str:
-    if dataset.has_references:
-        return "leave out all but one of them, or correct the table"
-    return "leave out all but one of them, or give them one name in a column 'group' of the table"
 
 
 def _classes(dataset: IqaDataset, splits: Sequence[Split]) -> Iterator[Finding]:

@@ -17,7 +17,7 @@ import os
 import struct
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +27,7 @@ import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from gada_ray.data import memory
+from gada_ray.data.copies import equal_images, is_blank, merged
 from gada_ray.data.dataset import DataError, Direction, IqaDataset
 from gada_ray.data.words import counted, some
 
@@ -45,6 +46,9 @@ TOO_LARGE = "images of more pixels than the limit"
 
 UNSPECIFIED = "unspecified"
 """The distortion class of images that are given without one."""
+
+Parts = tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]
+"""Training, validation and test part, by names of references or groups."""
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -81,7 +85,7 @@ def load_images(
     distortions: Sequence[str],
     notes: Sequence[str] = (),
     shorter_side: int | None = None,
-    published: tuple[Iterable[str], Iterable[str], Iterable[str]] | None = None,
+    published: tuple[Collection[str], Collection[str], Collection[str]] | None = None,
     workers: int | None = None,
 ) -> IqaDataset:
     """Decode all files of a database in threads into one dataset.
@@ -91,9 +95,9 @@ def load_images(
 
     Args:
         references: files by the name of the reference; None for a database without references, whose images name
-            groups.
+            groups. Groups of images with equal pixels become one, so that no split has a picture on both sides.
         shorter_side: shrink images whose shorter side has more pixels than this.
-        published: groups of the authors' training, validation and test parts.
+        published: groups of the authors' training, validation and test parts, in a database without references.
         workers: number of threads; the number of cores when None.
 
     Raises:
@@ -103,16 +107,22 @@ def load_images(
     """
     if not images:
         raise DataError(f"{name}: no distorted images")
-    files = references or {}
-    groups = {image.reference for image in images} if references is None else references
-    numbers = {reference: number for number, reference in enumerate(sorted(groups))}
-    paths = [files[reference] for reference in numbers if reference in files] + [image.path for image in images]
+    named, parts = [image.reference for image in images], None
+    files = [(references or {})[reference] for reference in sorted(references or {})]
+    paths = [*files, *(image.path for image in images)]
     decoded = _decode_all(name, paths, shorter_side, workers)
     problems = _label_problems(images) + decoded.problems
     if references:
-        problems += _size_problems(decoded, [numbers[image.reference] for image in images], paths)
+        number_of = {reference: number for number, reference in enumerate(sorted(references))}
+        problems += _size_problems(decoded, [number_of[reference] for reference in named], paths)
     if problems:
         raise DataError.of(problems)
+    shapes = memory.shrunk(decoded.sizes, shorter_side)
+    notes = [*notes, *_notes(decoded, paths, shorter_side)]
+    if references is None:
+        named, parts, copies = _with_copies(images, decoded, shapes, published)
+        notes += copies
+    numbers = {reference: number for number, reference in enumerate(sorted(references or set(named)))}
     classes = {distortion: number for number, distortion in enumerate(distortions)}
     return IqaDataset(
         name=name,
@@ -121,17 +131,54 @@ def load_images(
         score_range=score_range,
         pixels=decoded.pixels,
         offsets=decoded.offsets,
-        shapes=memory.shrunk(decoded.sizes, shorter_side),
+        shapes=shapes,
         references=tuple(numbers),
         images=tuple(image.name for image in images),
-        reference=np.array([numbers[image.reference] for image in images], dtype=np.int64),
+        reference=np.array([numbers[reference] for reference in named], dtype=np.int64),
         distortions=tuple(distortions),
         distortion=np.array([classes[image.distortion] for image in images], dtype=np.int64),
         score=np.array([image.score for image in images], dtype=np.float64),
-        notes=(*notes, *_notes(decoded, paths, shorter_side)),
+        notes=tuple(notes),
         has_references=references is not None,
-        published=published and tuple(tuple(sorted(set(part))) for part in published),  # type: ignore[arg-type]
+        published=parts,
     )
+
+
+def _with_copies(
+    images: Sequence[Labelled],
+    decoded: _Decoded,
+    shapes: np.ndarray,
+    published: tuple[Collection[str], Collection[str], Collection[str]] | None,
+) -> tuple[list[str], Parts | None, list[str]]:
+    """The group of every image, the published parts and notes, after groups that share a picture have become one.
+
+    Blank pictures stay apart: they show nothing, and are refused before training. A group in several published parts
+    goes to the test part or, where that has none of it, to the validation part.
+    """
+    groups = [image.reference for image in images]
+    equal = [
+        numbers
+        for numbers in equal_images(decoded.pixels, decoded.offsets, shapes)
+        if len({groups[number] for number in numbers}) > 1
+        and not is_blank(decoded.pixels[decoded.offsets[numbers[0]] : decoded.offsets[numbers[0] + 1]])
+    ]
+    joint = merged(groups, equal)
+    notes = []
+    if equal:
+        listed = some([" and ".join(images[number].name for number in numbers) for numbers in equal])
+        pictures = counted(len(equal), "picture occurs", "pictures occur")
+        notes.append(f"{pictures} under several names, which splits keep together: {listed}")
+    if published is None:
+        return joint, None, notes
+    new = dict(zip(groups, joint, strict=True))
+    train, validation, test = ({new[name] for name in part} for part in published)
+    divided = sorted((train & validation) | (train & test) | (validation & test))
+    if divided:
+        notes.append(
+            f"the authors' parts divide {some(divided)}, which this program keeps in the part that is tested on"
+        )
+    parts = train - validation - test, validation - test, test
+    return joint, tuple(tuple(sorted(part)) for part in parts), notes  # type: ignore[return-value]
 
 
 @dataclass

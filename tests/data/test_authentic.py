@@ -17,7 +17,7 @@ from gada_ray.data import DataError, IqaDataset, load_dataset, make_splits, memo
 from gada_ray.data.doctor import examine
 from gada_ray.study.definition import Plan, Study, StudyError, make_plan
 from gada_ray.study.inputs import check_references, load_data
-from tests.data.fakes import colour_of, entry_of, write_flat
+from tests.data.fakes import colour_of, entry_of, write_flat, write_picture
 
 DECLARATION = 'name = "phones"\ndirection = "higher_is_better"\nrange = [0.0, 1.0]\n'
 
@@ -133,6 +133,18 @@ def test_koniq10k_is_read_from_the_table_with_the_authors_parts_alone(tmp_path: 
         DataError, match="line 2: set 'exam' is none of training(.|\n)*and 6 more: lines with an unknown set"
     ):
         load_dataset("koniq10k", tmp_path, DataConfig())
+
+
+def test_a_picture_in_two_published_parts_is_kept_in_the_part_that_is_tested_on(tmp_path: Path) -> None:
+    root = biq(tmp_path)
+    noise = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+    for number in (0, 2, 11):
+        write_picture(root / f"Images/ss01 ({number}).jpg", noise)
+    dataset = load_dataset("biq2021", root, DataConfig())
+    split = published_split(dataset)
+    assert split.test[0] == "ss01 (0).jpg" and len(split.test) == 4
+    assert len(split.train) + len(split.validation) == 6
+    assert dataset.notes[-1].startswith("the authors' parts divide ss01 (0).jpg, which this program keeps in the part")
 
 
 def test_live_in_the_wild_is_read_in_its_authors_layout_without_the_exercises(tmp_path: Path) -> None:

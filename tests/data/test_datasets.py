@@ -10,7 +10,9 @@ from tests.data.fakes import write_noisy
 
 
 def test_an_unknown_name_is_refused_with_those_that_exist() -> None:
-    with pytest.raises(DataError, match="unknown dataset 'LIVE'; available: demo, live, tid2013, csiq, kadid10k"):
+    with pytest.raises(
+        DataError, match=r"unknown dataset 'LIVE'; did you mean live\? available: demo, live, tid2013, csiq, kadid10k"
+    ):
         load_dataset("LIVE", None, DataConfig())
 
 

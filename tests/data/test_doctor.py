@@ -163,27 +163,27 @@ def test_a_study_accepts_what_check_only_warns_of(root: Path) -> None:
     check_usable(load(root), report.splits)
 
 
-def test_equal_pixels_in_two_groups_are_a_problem_only_where_a_split_divides_them(tmp_path: Path) -> None:
-    root = write_unreferenced(tmp_path / "mine", [f"{letter}.png" for letter in "abcdefgh"])
-    (root / "c.png").write_bytes((root / "b.png").read_bytes())
+def test_equal_pixels_under_two_references_are_a_problem_only_where_a_split_divides_them(root: Path) -> None:
+    (root / "dist/r2_2.png").write_bytes((root / "dist/r1_2.png").read_bytes())
     dataset = load(root)
-    together = Split(0, ("a.png", "b.png", "c.png"), ("d.png",), ("e.png", "f.png"))
+    together = Split(0, ("r0", "r1", "r2"), ("r3",), ("r4", "r5"))
     check_usable(dataset, [together])
-    with pytest.raises(
-        DataError, match=r"b\.png, c\.png have the same pixels under several groups, so that a split has"
-    ):
-        check_usable(dataset, [together, Split(1, ("a.png", "b.png"), ("d.png",), ("c.png", "f.png"))])
-    (problem,) = look(root).problems
-    assert "give them one name in a column 'group' of the table" in problem
+    with pytest.raises(DataError, match=r"r1_2\.png, dist/r2_2\.png have the same pixels under several references, so"):
+        check_usable(dataset, [together, Split(1, ("r0", "r1"), ("r3",), ("r2", "r4"))])
 
 
-def test_a_group_in_the_table_makes_equal_pixels_usable(tmp_path: Path) -> None:
+def test_equal_pixels_without_references_become_one_group_that_no_split_divides(tmp_path: Path) -> None:
     root = write_unreferenced(tmp_path / "mine", [f"{letter}.png" for letter in "abcdefgh"])
-    (root / "c.png").write_bytes((root / "b.png").read_bytes())
-    header, *lines = (root / "scores.csv").read_text().splitlines()
-    grouped = [f"{line},{'bc' if line[0] in 'bc' else line[0]}" for line in lines]
-    (root / "scores.csv").write_text("\n".join([f"{header},group", *grouped]))
-    dataset = load(root)
+    for copy, original in (("c", "b"), ("g", "a"), ("h", "g")):
+        (root / f"{copy}.png").write_bytes((root / f"{original}.png").read_bytes())
+    report = look(root)
+    assert not report.problems and report.dataset is not None
+    dataset = report.dataset
+    assert dataset.references == ("a.png", "b.png", "d.png", "e.png", "f.png")
+    assert [dataset.references[group] for group in dataset.reference][-2:] == ["a.png", "a.png"]
+    assert dataset.notes == (
+        "2 pictures occur under several names, which splits keep together: a.png and g.png and h.png, b.png and c.png",
+    )
     check_usable(dataset, make_splits(dataset.references))
 
 
