@@ -23,18 +23,18 @@ from gada_ray.errors import first_line
 from gada_ray.running import views
 from gada_ray.running.interrupt import Interruption
 from gada_ray.running.lock import Lock, only_driver
-from gada_ray.running.slots import Resources, slots_here
-from gada_ray.running.slots import choose_resources as of_a_trial
+from gada_ray.running.slots import Resources, choose_resources, slots_here
 from gada_ray.running.status import Status
 from gada_ray.running.views import console
 from gada_ray.study import estimate as estimates
 from gada_ray.study.definition import Plan, selection
 from gada_ray.study.inputs import Data, load_others
 from gada_ray.study.price import Cost, work
+from gada_ray.study.probes import Probes, on_one_gpu
 from gada_ray.study.search import Configuration, Job, Search
 from gada_ray.study.summary import ConfigurationRun, Trial, configuration_key
 from gada_ray.study.virtual import play
-from gada_ray.system import bytecode, devices
+from gada_ray.system import bytecode
 from gada_ray.tracking import lookup
 from gada_ray.tracking.uri import TrackingError, option, tracking_uri
 from gada_ray.trials.store import Folder, Result, Store, write_whole
@@ -82,7 +82,9 @@ def requested(options: Options) -> Resources:
     Raises:
         ResourceError: for a GPU on a machine without one, unless the trials run on a cluster cross_dataset.
     """
-    return of_a_trial(options.cpus, options.gpus, options.max_concurrent, options.checkpoint_every_s, options.address)
+    return choose_resources(
+        options.cpus, options.gpus, options.max_concurrent, options.checkpoint_every_s, options.address
+    )
 
 
 @contextmanager
@@ -129,7 +131,7 @@ class Session:
         self._interruption = interruption or Interruption()
         self.store = Store(options.storage)
         self.store.check()
-        self.resources = choose_resources(plan, data, options)
+        self.resources = requested(options)
         self._entries: list[tuple[ConfigurationRun, Folder]] = []
         """Trials that are done, each with the configuration that it belongs to."""
         self._tracker: Tracker | None = None
@@ -154,8 +156,10 @@ class Session:
 
     def show_plan(self) -> None:
         """Show what would run and what it costs."""
+        self._share_gpus()
+        execution, sharing = self.resources.execution, on_one_gpu(self.resources.gpus)
         with console.status("timing a few steps"):
-            made = estimates.estimate(self.search, self.data, self.resources.execution, self.store.result, probing=True)
+            made = estimates.estimate(self.search, self.data, execution, self.store.result, True, sharing)
         assert made is not None
         path = estimates.keep(self.store.root, self.plan, made)
         cost = estimates.pricing(self.plan, made)
@@ -187,6 +191,7 @@ class Session:
     def run(self) -> int:
         """Train what is missing, and show and track all of it; returns the command's exit code."""
         with only_driver(self.store.root, self.plan.study, views.warn) as self._lock:
+            self._share_gpus()
             try:
                 uri = self.uri
                 with console.status("loading MLflow"):
@@ -206,6 +211,7 @@ class Session:
                 self.resources.execution,
                 self.store.result,
                 probing=self.options.address is None,
+                sharing=on_one_gpu(self.resources.gpus),
             )
             if self.search.waiting:
                 cost = estimates.pricing(self.plan, made) if made else None
@@ -245,6 +251,19 @@ class Session:
             console.print("some trials could not be carried out; run the same command to try them again", style="red")
             return 1
         return 0
+
+    def _share_gpus(self) -> None:
+        """Let as many of the waiting trials share a GPU as its memory allows, where no share was asked for.
+
+        Raises:
+            ProbeError: if a step of a variant does not fit into the memory.
+        """
+        options, waiting = self.options, {job.run.variant for job in self.search.waiting}
+        if not waiting or not self.resources.gpus or options.gpus is not None or options.address is not None:
+            return
+        variants = [variant for variant in self.plan.variants if variant.name in waiting]
+        with console.status("measuring the memory of a trial"), Probes(self.data, self.resources.execution) as probes:
+            self.resources = dataclasses.replace(self.resources, gpus=probes.share(variants))
 
     def _train(self, made: estimates.Estimate | None, cost: Cost) -> None:
         """On the cluster, until all is done or it is enough."""
@@ -410,23 +429,6 @@ class Session:
             views.warn(f"the report is not complete ({why}); make it later with '{command}'")
         else:
             views.show_report(told, page)
-
-
-def choose_resources(plan: Plan, data: Data, options: Options) -> Resources:
-    """What a trial gets; by default as many share a GPU as its memory allows, measured by steps of every kind.
-
-    Raises:
-        ResourceError: for a GPU requested on a machine without one, unless the trials run on a cluster cross_dataset.
-    """
-    chosen = of_a_trial(options.cpus, options.gpus, options.max_concurrent, options.checkpoint_every_s, options.address)
-    if not chosen.gpus or options.gpus is not None or options.address is not None:
-        return chosen
-    from gada_ray.study import timing
-
-    trainings = [(one, data.datasets[selection(one)]) for variant in plan.variants for one in variant.largest]
-    with console.status("measuring the memory of a trial"):
-        peak = timing.peak_mb(trainings, chosen.execution)
-    return dataclasses.replace(chosen, gpus=devices.share(peak, devices.total_mb()))
 
 
 def publish(uri: str, search: Search, store: Store, data: Data) -> str | None:

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from pydantic import Field, ValidationError
 
 from gada_ray.config import Frozen, TrainingConfig, digest, explain
-from gada_ray.study.definition import Plan, VariantPlan, selection
+from gada_ray.study.definition import Plan, VariantPlan
 from gada_ray.study.inputs import Data
 from gada_ray.study.price import Cost, Seconds, from_past, price, rest_kind, skipped_phases, trial_work
-from gada_ray.study.search import Job, Search
+from gada_ray.study.probes import Probes
+from gada_ray.study.search import Job, Search, VariantSearch
 from gada_ray.system import devices
-from gada_ray.trials.identity import Execution, Trial, independent_evaluator
+from gada_ray.trials.identity import Execution, independent_evaluator
 from gada_ray.trials.store import Folder, Result, StoreError, write_whole
 
 WORTH_TIMING = 2e9
@@ -33,6 +34,8 @@ class VariantEstimate(Frozen):
     done: int
     shared: int
     """Trainings to do that start from the weights of another one, which was their first phases."""
+    alike: int = 0
+    """Trainings to do that are the same as one of a variant before, and are not done again."""
     device_hours: float
     """Of all trainings to do, each on its device alone; a trial on a share of a GPU counts in full."""
     source: str
@@ -53,6 +56,8 @@ class Estimate(Frozen):
     """Device-hours of trainings that were done already."""
     seconds: dict[str, float] = Field(default_factory=dict)
     """What parts of a training take, by kind, as `price` reads them."""
+    slowdown: float = 1.0
+    """How many times as long a step takes while trials share a GPU; prices of a probe have it in them."""
 
     @property
     def device_hours(self) -> float:
@@ -61,8 +66,8 @@ class Estimate(Frozen):
 
     @property
     def left(self) -> int:
-        """Trainings to do."""
-        return sum(variant.planned - variant.done for variant in self.variants)
+        """Trainings to do, each once however many variants need it."""
+        return sum(variant.planned - variant.done - variant.alike for variant in self.variants)
 
 
 @dataclass(frozen=True)
@@ -87,78 +92,105 @@ def reuse(search: Search) -> Reuse:
 
 
 def estimate(
-    search: Search, data: Data, execution: Execution, known: Callable[[str], Result | None], probing: bool
+    search: Search,
+    data: Data,
+    execution: Execution,
+    known: Callable[[str], Result | None],
+    probing: bool,
+    sharing: int = 1,
 ) -> Estimate | None:
     """Price what is left from trials that are done, else from a few steps on this machine.
 
-    `known` reads results of record by signature. Without `probing`, None if past trials cannot price every variant. A
-    probe takes about a second for every kind of step on a GPU, and as long as two steps of every kind on a CPU.
+    `known` reads results of record by signature, and `sharing` is how many trials share a GPU. Without `probing`, None
+    if past trials cannot price every variant. A probe takes about a second for every kind of step on a GPU, and as long
+    as two steps of every kind on a CPU.
+
+    Raises:
+        ProbeError: if a step does not fit into the memory of a GPU.
     """
     # A machine that only starts a study on a cluster may be without the cluster's devices.
     here = execution if devices.count() else dataclasses.replace(execution, device="cpu")
-    past = from_past((r for c in search.configurations() for r in c.results.values() if r), execution)
-    seconds = dict(past)
-    skipped = _skipped(search.waiting, known)
-    variants = []
-    evaluators: set[str] = set()
-    paid: set[str] = set()
-    for variant in search.variants:
-        name, config = variant.variant.name, variant.variant.config
-        done = sum(len(c.results) for c in search.configurations() if c.run.variant == name)
-        source = "" if done == variant.planned else "probe" if price(config, past) is None else "past trials"
-        if source == "probe":
-            if not probing:
+    with Probes(data, here, search.plan.seed) as probes:
+        return _Pricing(search, execution, here, known, probes if probing else None, sharing).estimate(data)
+
+
+class _Pricing:
+    """The making of one estimate."""
+
+    def __init__(
+        self,
+        search: Search,
+        execution: Execution,
+        here: Execution,
+        known: Callable[[str], Result | None],
+        probes: Probes | None,
+        sharing: int,
+    ) -> None:
+        self._search, self._execution, self._here, self._known = search, execution, here, known
+        self._probes, self._sharing = probes, sharing if here.device != "cpu" else 1
+        self._past = from_past((r for c in search.configurations() for r in c.results.values() if r), execution)
+        self._seconds = dict(self._past)
+        self._slowdown: float | None = None
+        self._skipped = _skipped(search.waiting, known)
+        self._paid: set[str] = set()
+        """Signatures of trainings to do that are priced already: each is done once."""
+        self._evaluators: set[str] = set()
+
+    def estimate(self, data: Data) -> Estimate | None:
+        """Of all variants; None where one has no price and there are no probes."""
+        variants = []
+        for variant in self._search.variants:
+            made = self._variant(variant)
+            if made is None:
                 return None
-            place = selection(config)
-            from gada_ray.study import timing
-
-            new = timing.probe(config, data.datasets[place], images_of(data, config), here, seconds)
-            if rest_kind(config) in new:
-                fold = data.splits[place][0].for_test()
-                trial = Trial(config, fold, search.plan.seed, data.fingerprints[place])
-                new[rest_kind(config)] += timing.besides(trial, data.datasets[place], here, seconds | new) / len(
-                    config.phases
-                )
-            seconds |= new
-        jobs = [job for job in search.waiting if job.run.variant == name]
-        later = variant.planned - done - len(jobs)
-        # What several variants or candidates ask for alike is trained once.
-        new_jobs = {s: job for job in jobs if (s := job.trial.signature) not in paid}
-        paid |= set(new_jobs)
-        total = sum(_cost(job.trial.config, config, seconds, skipped[s]) for s, job in new_jobs.items())
-        total += later * _cost(config, config, seconds) if later else 0.0
-        for evaluator in _independent_evaluators(jobs, known, evaluators):
-            if price(evaluator, seconds) is None and probing:
-                from gada_ray.study import timing
-
-                place = selection(config)
-                seconds |= timing.probe(evaluator, data.datasets[place], images_of(data, config), here, seconds)
-            cost = price(evaluator, seconds)
-            total += cost.seconds() if cost else 0.0
-        variants.append(
-            VariantEstimate(
-                variant=name,
-                planned=variant.planned,
-                done=done,
-                shared=sum(skipped[job.trial.signature] > 0 for job in jobs),
-                device_hours=total / 3600,
-                source=source,
-            )
+            variants.append(made)
+        return Estimate(
+            plan=plan_key(self._search.plan, data, self._execution),
+            device=f"{'CPU' if self._here.device == 'cpu' else 'GPU'} of {socket.gethostname()}",
+            variants=tuple(variants),
+            at_most=self._search.plan.racing is not None and any(v.variant.space for v in self._search.variants),
+            used_before=used(self._search),
+            seconds=self._seconds,
+            slowdown=self._slowdown or 1.0,
         )
-    return Estimate(
-        plan=plan_key(search.plan, data, execution),
-        device=f"{'CPU' if here.device == 'cpu' else 'GPU'} of {socket.gethostname()}",
-        variants=tuple(variants),
-        at_most=search.plan.racing is not None and any(variant.variant.space for variant in search.variants),
-        used_before=used(search),
-        seconds=seconds,
-    )
 
+    def _variant(self, variant: VariantSearch) -> VariantEstimate | None:
+        """What is left of one variant; None if it has no price."""
+        name, config = variant.variant.name, variant.variant.config
+        done = sum(len(c.results) for c in self._search.configurations() if c.run.variant == name)
+        source = "" if done == variant.planned else "probe" if price(config, self._past) is None else "past trials"
+        if source == "probe":
+            if self._probes is None:
+                return None
+            self._probe(name, config)
+        jobs = [job for job in self._search.waiting if job.run.variant == name]
+        later = variant.planned - done - len(jobs)
+        new = {s: job for job in jobs if (s := job.trial.signature) not in self._paid}
+        self._paid |= set(new)
+        total = sum(_cost(job.trial.config, config, self._seconds, self._skipped[s]) for s, job in new.items())
+        total += later * _cost(config, config, self._seconds) if later else 0.0
+        for evaluator in _independent_evaluators(jobs, self._known, self._evaluators):
+            if price(evaluator, self._seconds) is None and self._probes is not None:
+                self._probe(name, evaluator)
+            cost = price(evaluator, self._seconds)
+            total += cost.seconds() if cost else 0.0
+        return VariantEstimate(
+            variant=name,
+            planned=variant.planned,
+            done=done,
+            shared=sum(self._skipped[s] > 0 for s in new),
+            alike=len(jobs) - len(new),
+            device_hours=total / 3600,
+            source=source,
+        )
 
-def images_of(data: Data, config: TrainingConfig) -> int:
-    """How many images a configuration's test on the first split has."""
-    place = selection(config)
-    return len(data.datasets[place].rows_of(data.splits[place][0].test))
+    def _probe(self, name: str, config: TrainingConfig) -> None:
+        """Add what parts of a training take while trials share a GPU as they will."""
+        assert self._probes is not None
+        if self._slowdown is None:
+            self._slowdown = self._probes.slowdown(name, config, self._sharing)
+        found = self._probes.seconds(name, config, self._seconds)
+        self._seconds |= {kind: seconds * self._slowdown for kind, seconds in found.items()}
 
 
 def _independent_evaluators(
@@ -230,7 +262,13 @@ def plan_key(plan: Plan, data: Data, execution: Execution) -> str:
 
 
 def estimate_of_run(
-    root: Folder, search: Search, data: Data, execution: Execution, known: Callable[[str], Result | None], probing: bool
+    root: Folder,
+    search: Search,
+    data: Data,
+    execution: Execution,
+    known: Callable[[str], Result | None],
+    probing: bool,
+    sharing: int = 1,
 ) -> Estimate | None:
     """The estimate that was kept for a plan, or else one made and kept now, if enough is to be done.
 
@@ -239,7 +277,7 @@ def estimate_of_run(
     found = kept(root, search.plan, plan_key(search.plan, data, execution))
     if found is None and search.waiting:
         probing = probing and sum(trial_work(job.trial for job in search.waiting).values()) > WORTH_TIMING
-        found = estimate(search, data, execution, known, probing)
+        found = estimate(search, data, execution, known, probing, sharing)
         if found is not None:
             keep(root, search.plan, found)
     return found

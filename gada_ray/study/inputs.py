@@ -126,7 +126,10 @@ def check_procedures(plan: Plan, dataset: IqaDataset) -> None:
         DataError: names the variant, the classes without one, and what to set.
     """
     using = [
-        (variant.name, phase) for variant in plan.variants for phase in variant.config.phases if phase.uses_procedures
+        (variant.name, phase)
+        for variant in plan.variants
+        for phase in dict.fromkeys(phase for config in variant.possible for phase in config.phases)
+        if phase.uses_procedures
     ]
     for variant, phase in using:
         from gada_ray.data.procedural import procedures

@@ -134,7 +134,7 @@ def two(values):
 def test_a_dataset_with_a_problem_is_refused_before_anything_is_trained(monkeypatch):
     dataset = toy_dataset()
     monkeypatch.setattr(inputs, "load_dataset", lambda *_: replace(dataset, score=np.full(len(dataset), 50.0)))
-    with pytest.raises(DataError, match="^toy: all scores are 50: there is nothing to learn$"):
+    with pytest.raises(DataError, match=r"^toy: all scores are 50: there is nothing to learn$"):
         inputs.load_data(plan(), None, None, None)
 
 
