@@ -1,1 +1,1 @@
-"""From MLflow to evidence. Knows neither torch nor ray: any machine that reaches the server will do."""
+"""Reports of studies from MLflow. Imports neither torch nor ray, so that any machine with MLflow can make them."""

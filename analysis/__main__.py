@@ -1,4 +1,4 @@
-"""`python -m analysis report --study NAME`: evidence from the runs of a study."""
+"""`python -m analysis report --study NAME`: a report of a study from its runs in MLflow."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 
 @app.callback()
 def main() -> None:
-    """Evidence from the runs of a study, from MLflow alone."""
+    """Reports of studies, from MLflow alone."""
 
 
 @app.command()
 def report(
     study: Annotated[str, typer.Option(help="Name of the study.")],
     tracking_uri: Annotated[
-        str | None, typer.Option(envvar="MLFLOW_TRACKING_URI", help="Where its runs are; runs/mlflow.db by default.")
+        str | None, typer.Option(envvar="MLFLOW_TRACKING_URI", help="MLflow's address; runs/mlflow.db by default.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder to write to; reports/STUDY by default.")] = None,
     dataset: Annotated[str | None, typer.Option(help="Name of the dataset, where there are several.")] = None,
     preset: Annotated[str | None, typer.Option(help="Preset, where there are several.")] = None,
     where: Annotated[
         list[str] | None,
-        typer.Option(help="seed=1, splits=10, phases.gan.steps=1000: which of several runs.", metavar="FIELD=VALUE"),
+        typer.Option(help="Which of several runs: seed=1, splits=10, phases.gan.steps=1000.", metavar="FIELD=VALUE"),
     ] = None,
 ) -> None:
     """Write report.html, its figures (SVG, PNG) and its tables (CSV, Markdown)."""

@@ -2,30 +2,59 @@
 
 from __future__ import annotations
 
+import html
 import io
 import re
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Mapping, Sequence
 
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from gada_ray.inference.pictures import COLOURS, FAINT, INK, MARKERS, SHADE, blank
+from gada_ray.inference.pictures import COLOURS, INK, MARKERS, SHADE, blank
 
-THEMED = {INK: "--ink", FAINT: "--faint", SHADE: "--shade", "#ffffff": "--paper", "#000000": "--ink"}
-"""Colours of a figure that follow the theme of a page."""
+THEMED = {INK: "--ink", SHADE: "--shade", "#ffffff": "--paper"}
+"""Colours of a figure that follow the theme of a page; the others have a contrast of 3:1 on both backgrounds."""
+WIDTH = 4.6
+"""Inches of a figure: about as wide as a phone's page, so that its text keeps its size there."""
+LINE, LINE_IN = 54, 0.165
+"""Letters of a line of that width, and its height in inches."""
+TITLE = 26
+"""Letters of a line in the title of one of two panels."""
 
 
 def panels_of(count: int, height: float) -> tuple[Figure, Sequence[Axes]]:
-    """Panels of equal axes, at most three in a row."""
-    columns = min(3, count)
+    """Panels of equal axes, two in a row."""
+    columns = min(2, count)
     rows = -(-count // columns)
-    figure = blank(2.9 * columns if columns > 1 else 4.6, height * rows + 0.5)
+    figure = blank(WIDTH, height * rows + 0.5)
     grid = figure.subplots(rows, columns, sharex=False, sharey=True, squeeze=False)
     panels = list(grid.flat)
     for surplus in panels[count:]:
         surplus.remove()
     return figure, panels[:count]
+
+
+def rows_of(names: Sequence[str]) -> tuple[Figure, Axes]:
+    """Axes with a row for each name, which stands above its row so that the data have the whole width.
+
+    Row i is at height i, downwards.
+    """
+    texts = ["\n".join(textwrap.fill(line, LINE) for line in name.split("\n")) for name in names]
+    text_in = LINE_IN * (1 + max(text.count("\n") for text in texts))
+    pitch_in = text_in + 0.22
+    figure = blank(WIDTH, 0.6 + pitch_in * len(names))
+    axes = figure.add_subplot()
+    for place, text in enumerate(texts):
+        where = axes.get_yaxis_transform()
+        axes.text(
+            0.0, place - 0.1 / pitch_in, text, transform=where, va="bottom", fontsize=9, color=INK, zorder=2.5,
+            bbox={"facecolor": "#ffffff", "edgecolor": "none", "pad": 0.5},
+        )  # fmt: skip
+    axes.set_ylim(len(names) - 1 + 0.14 / pitch_in, -(text_in + 0.14) / pitch_in)
+    axes.set_yticks([])
+    return figure, axes
 
 
 def look(place: int) -> tuple[str, str]:
@@ -48,9 +77,14 @@ def svg(figure: Figure) -> str:
     return buffer.getvalue()
 
 
-def inline(text: str, name: str, title: str) -> str:
-    """An SVG file as a part of a page: without addresses, its names its own, its colours those of the page's theme."""
+def inline(text: str, name: str, alt: str, hover: Mapping[str, Sequence[str]] | None = None) -> str:
+    """An SVG file as a part of a page: without addresses, its names its own, its colours those of the page's theme.
+
+    `hover` has a text for each point of the group of points with that id, shown where a pointer rests on it.
+    """
     text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.S)
+    for group, words in (hover or {}).items():
+        text = _with_titles(text, group, words)
     text = re.sub(r'\sxmlns(:\w+)?="[^"]*"', "", text)
     text = re.sub(r'\bid="', f'id="{name}-', text)
     text = re.sub(r"url\(#", f"url(#{name}-", text)
@@ -60,8 +94,22 @@ def inline(text: str, name: str, title: str) -> str:
     text = text.replace("'DejaVu Sans', ", "")
     width = re.search(r'width="([\d.]+)pt"', text)
     size = f"max-width: {float(width[1]) * 96 / 72:.0f}px" if width else ""
-    text = re.sub(
-        r'<svg [^>]*?viewBox="([^"]*)"[^>]*>', rf'<svg viewBox="\1" role="img" style="{size}">', text, count=1
+    return re.sub(
+        r'<svg [^>]*?viewBox="([^"]*)"[^>]*>',
+        lambda found: f'<svg viewBox="{found[1]}" role="img" style="{size}" aria-label="{html.escape(alt)}">',
+        text,
+        count=1,
     )
-    head, close, rest = text.partition(">")
-    return f"{head} aria-label={title!r}{close}{rest}"
+
+
+def _with_titles(text: str, group: str, words: Sequence[str]) -> str:
+    """The markers of a group with titles, in order."""
+    start = text.index(f'<g id="{group}">')
+    end = text.find('<g id="', start + 1)
+    rest = iter(words)
+    part = re.sub(
+        r"(<use [^>]*)/>",
+        lambda found: f"{found[1]}><title>{html.escape(next(rest))}</title></use>",
+        text[start : end if end > 0 else len(text)],
+    )
+    return text[:start] + part + (text[end:] if end > 0 else "")

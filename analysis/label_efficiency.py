@@ -1,4 +1,4 @@
-"""What variants reach with few labelled images: SROCC against their number, a line a method."""
+"""SROCC of variants against the number of labelled images, one line for each method."""
 
 from __future__ import annotations
 
@@ -10,35 +10,35 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis import tables
-from analysis.drawing import look
+from analysis.drawing import WIDTH, look
 from analysis.load import Runs
 from analysis.page import Drawing, Section, Table
 from analysis.statistics import paired
 from gada_ray.inference.pictures import FAINT, INK, blank, style
 from gada_ray.study.summary import interval
 
-FIELD = "data.labelled_images"
+FIELD, TITLE = "data.labelled_images", "Label efficiency"
 SHIFT = 1.035
-"""Factor between methods on the axis of images, so that their intervals do not hide each other."""
+"""Factor between methods on the axis of images, so that their intervals do not overlap."""
 TEXT = (
-    "Left: mean test SROCC over splits against the number of distorted images of the training part that are labelled, "
-    "with its 95 % interval, which holds how much easier one split is than another. Right: the difference from "
-    "“{against}” with as many labelled images, paired by split, and the interval of that, which does not. Both allow for "
-    "splits that overlap, and neither for the number of comparisons: the verdict is about the contrasts. In the table "
-    "of scores, BRISQUE knows the scores of all images of the training part."
+    "Upper panel: mean test SROCC over splits against the number of labelled images of the training part, with its 95% "
+    "CI, which includes how much the difficulty of splits varies. Lower panel: the difference from {against} with as "
+    "many labelled images, paired by split, and its 95% CI, which does not include it. Both allow for splits that "
+    "overlap, and neither is adjusted for the number of comparisons: the verdict is about the contrasts. In the table "
+    "of scores, BRISQUE uses the labels of all images of the training part."
 )
 
 
 def section(runs: Runs, predictions: pd.DataFrame) -> Section:
-    """The figure and its table; empty where all variants have as many labelled images.
+    """The figure and its table; empty where all variants have the same number of labelled images.
 
-    Variants of fewer steps than others are left out: others start from them, and they would compare lengths.
+    Variants of fewer steps than others are left out: others start from them.
     """
     steps = {variant: _steps(config) for variant, config in runs.of_variants.items()}
     whole_length = {variant: runs.of_variants[variant] for variant in steps if steps[variant] == max(steps.values())}
     numbers = {variant: config.get(FIELD) for variant, config in whole_length.items()}
     if len(set(numbers.values())) < 2:
-        return Section("Rated images", [])
+        return Section(TITLE, [])
     against = next((one.second for one in runs.contrasts if one.second in numbers), next(iter(numbers)))
     frame = by_method(runs.splits, numbers, _all(runs.splits, predictions), method(against))
     columns = sorted(frame["labelled"].unique())
@@ -48,11 +48,11 @@ def section(runs: Runs, predictions: pd.DataFrame) -> Section:
         cells = part.set_index("labelled").reindex(columns)
         rows.append([str(name), *(_cell(row) for _, row in cells.iterrows())])
     heads = [_name(number, whole) for number in columns]
-    title = "SROCC by number of labelled images, and the difference from " + f"“{method(against)}”"
+    title = f"SROCC by number of labelled images, and the difference from {method(against)}"
     return Section(
-        "Rated images",
+        TITLE,
         [
-            Drawing("labelled", "SROCC against the number of labelled images", "A line a method.", draw(frame, whole)),
+            Drawing("labelled", title, "One line for each method.", draw(frame, whole), f"{title}. {_alt(frame)}"),
             Table("labelled", title, ["labelled images", *heads], rows, frame),
         ],
         TEXT.format(against=method(against)),
@@ -60,14 +60,15 @@ def section(runs: Runs, predictions: pd.DataFrame) -> Section:
 
 
 def method(variant: str) -> str:
-    """The method of a variant, which is named before its last comma."""
+    """The method of a variant: its name up to the last comma."""
     return variant.rpartition(", ")[0] or variant
 
 
 def by_method(splits: pd.DataFrame, numbers: Mapping[str, int | None], everything: float, against: str) -> pd.DataFrame:
-    """One row a variant: method, labelled, n, mean, low, high, and of the difference from a method: difference and its ends.
+    """One row for each variant: method, labelled, n, mean, low, high, difference, difference_low and difference_high.
 
-    `numbers` are those of labelled images by variant; None is `everything`.
+    Differences are from the method `against` with as many labelled images. `numbers` are the numbers of labelled images
+    by variant; None stands for `everything`.
     """
     ratio = float((splits["references_held_out"] / splits["references_train"]).mean())
     scores = splits.pivot(index="split", columns="variant", values="srocc")
@@ -88,9 +89,9 @@ def by_method(splits: pd.DataFrame, numbers: Mapping[str, int | None], everythin
 
 
 def draw(frame: pd.DataFrame, whole: float | None) -> Figure:
-    """The rows of `by_method`; `whole` is the number of all images."""
-    figure = blank(9.6, 4.2)
-    left, right = figure.subplots(1, 2)
+    """The rows of `by_method` in two panels; `whole` is the number of all images."""
+    figure = blank(WIDTH, 6.6)
+    left, right = figure.subplots(2, 1)
     right.axhline(0, color=FAINT, linewidth=1)
     methods = list(dict.fromkeys(frame["method"]))
     ticks = sorted(frame["labelled"].unique())
@@ -103,7 +104,7 @@ def draw(frame: pd.DataFrame, whole: float | None) -> Figure:
                 ends = np.abs(part[[low, high]].to_numpy(dtype=float).T - part[middle].to_numpy(dtype=float))
                 style_ = {"color": colour, "marker": marker, "markersize": 5, "linewidth": 1.6, "elinewidth": 1}
                 axes.errorbar(x, part[middle], np.nan_to_num(ends), label=name, capsize=2, **style_)
-    for axes, label in ((left, "test SROCC"), (right, "difference of SROCC")):
+    for axes, label in ((left, "test SROCC"), (right, "Δ SROCC")):
         axes.set_xscale("log")
         style(axes, "")
         axes.set_xticks(ticks, [_name(tick, whole) for tick in ticks])
@@ -111,7 +112,7 @@ def draw(frame: pd.DataFrame, whole: float | None) -> Figure:
         axes.set_xlabel("labelled images")
         axes.set_ylabel(label)
     handles, names = left.get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside upper center", ncols=6, fontsize=8, frameon=False, labelcolor=INK)
+    figure.legend(handles, names, loc="outside upper center", ncols=2, fontsize=9, frameon=False, labelcolor=INK)
     return figure
 
 
@@ -120,9 +121,16 @@ def _steps(config: Mapping[str, Any]) -> int:
 
 
 def _all(splits: pd.DataFrame, predictions: pd.DataFrame) -> float:
-    """Images of a whole training part, mean over splits."""
+    """The number of images of a whole training part, as a mean over splits."""
     tested = predictions.groupby(["variant", "split"]).size()
     return float(splits["images"].astype(int).iloc[0] - tested.mean())
+
+
+def _alt(frame: pd.DataFrame) -> str:
+    """The figure in words."""
+    cells = zip(frame["method"], frame["labelled"], frame["mean"], strict=True)
+    rows = [f"{name}, {labelled:.0f} images: {tables.number(mean)}" for name, labelled, mean in cells]
+    return f"{'; '.join(rows)}."
 
 
 def _name(number: float, whole: float | None) -> str:
@@ -133,5 +141,5 @@ def _cell(row: pd.Series[Any]) -> str:
     """Mean, and below it the difference with its interval."""
     if row["difference"] != row["difference"]:
         return tables.number(row["mean"])
-    low, high = (tables.number(row[name]) for name in ("difference_low", "difference_high"))
-    return f"{tables.number(row['mean'])}\n{tables.signed(row['difference'])} ({low} to {high})"
+    ci = tables.between(row["difference_low"], row["difference_high"])
+    return f"{tables.number(row['mean'])}\n{tables.signed(row['difference'])} {ci}".rstrip()

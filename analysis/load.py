@@ -1,4 +1,4 @@
-"""Runs of a study as frames. Nothing else here talks to MLflow."""
+"""Runs of a study as frames. No other module of the analysis reads MLflow."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import os
 import re
 import sqlite3
 import tempfile
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,26 +25,51 @@ from analysis.plans import LoadError
 from gada_ray.evaluation import cross_dataset as cross_dataset_table
 from gada_ray.study import baselines
 from gada_ray.study.contrasts import Contrast, from_text
+from gada_ray.tracking import links
 from gada_ray.tracking.database import relocate
-from gada_ray.tracking.uri import sqlite_path
+from gada_ray.tracking.uri import PAGE, shown, sqlite_path
 
 # MLflow reads these when it is first used. Without them, a call to a dead server blocks for four minutes.
 for _name, _value in (("MAX_RETRIES", "2"), ("BACKOFF_FACTOR", "1"), ("TIMEOUT", "10")):
     os.environ.setdefault(f"MLFLOW_HTTP_REQUEST_{_name}", _value)
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
-PAGE = 1000
-AT_A_TIME = 8
-"""Requests under way at once, for a server that is far away."""
+PAGE_SIZE = 1000
+MAX_REQUESTS = 8
+"""Requests at the same time, for a server that is far away."""
+COMMIT = "mlflow.source.git.commit"
 
 Progress = Callable[[str, int, int], None]
-"""Told what is being read, how many are done, and how many there are (0 where that is not known)."""
+"""Called with what is being read, how many are done, and how many there are (0 where that is not known)."""
 T = TypeVar("T")
 R = TypeVar("R")
 
 
 def silent(what: str, done: int, of: int) -> None:
-    """No progress."""
+    """Show no progress."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where the runs of a study are."""
+
+    uri: str
+    experiment: str
+    """Its id."""
+    model: str = ""
+    """URI of the model that was made of one of the runs; empty where there is none."""
+    commit: str = ""
+    """Of the code, where the runs recorded it."""
+
+    def page(self, run_id: str) -> str:
+        """The address of a run's page; of a sqlite file, while `mlflow server` shows it on this machine."""
+        base = PAGE if self.is_file else shown(self.uri).rstrip("/")
+        return f"{base}/{links.run(self.experiment, run_id)}"
+
+    @property
+    def is_file(self) -> bool:
+        """Whether MLflow is a sqlite file."""
+        return sqlite_path(self.uri) is not None
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,23 +78,24 @@ class Runs:
 
     study: str
     splits: pd.DataFrame
-    """One row a finished test run of a split, in the study's order of variants, or, where that was not recorded, that of
-    their first runs: run_id, key (of its configuration), signature, variant, place (of the variant), split, dataset,
-    labels, preset, device, seed, code_version, fingerprint, references_train, references_held_out, train and held_out
-    (names), divided_by (reference, or group), start, end, and every final metric, such as srocc and srocc/jpeg. Facts
-    that older versions did not record are empty: splits_hash, images, references, versions."""
+    """One row for each finished test run of a split, in the study's order of variants, or, where that was not recorded,
+    that of their first runs: run_id, key (of its configuration), signature, variant, place (of the variant), split,
+    dataset, labels, preset, device, seed, code_version, fingerprint, references_train, references_held_out, train and
+    held_out (names), divided_by (reference, or group), start, end, and every final metric, such as srocc and
+    srocc/jpeg. Facts that older versions did not record are empty: splits_hash, images, references, versions."""
     search: pd.DataFrame
     """The same for validation runs of a search; empty where nothing was searched."""
     configurations: pd.DataFrame
-    """One row a configuration: key, run_id, name, variant, stage, number, status, n, planned, diverged, oom,
+    """One row for each configuration: key, run_id, name, variant, stage, number, status, n, planned, diverged, oom,
     device_hours, srocc_mean, dataset (short name), question, contrasts (as text)."""
     configs: Mapping[str, Mapping[str, Any]]
     """Every leaf of a configuration by its dotted path, by key."""
     client: MlflowClient = field(repr=False)
+    origin: Origin
     brisque: pd.DataFrame | None = None
-    """What BRISQUE reached: split, srocc and plcc; None where no run of the whole study kept it."""
-    elsewhere: pd.DataFrame | None = None
-    """What the test runs reached on other databases, summed up; None where they were not."""
+    """Scores of BRISQUE: split, srocc and plcc; None where no run of the whole study has them."""
+    cross_dataset: pd.DataFrame | None = None
+    """Scores of the test runs on other databases, summarised; None where there are none."""
     progress: Progress = silent
 
     @property
@@ -79,7 +105,7 @@ class Runs:
 
     @property
     def contrasts(self) -> tuple[Contrast, ...]:
-        """The comparisons that the study named; of one that was named twice, the words of the latest run."""
+        """The pre-specified comparisons of the study; of one that was recorded twice, the words of the latest run."""
         named = (one for text in self.configurations["contrasts"] for one in from_text(text))
         return tuple({(one.first, one.second, one.measure): one for one in named}.values())
 
@@ -102,7 +128,7 @@ class Runs:
         return pd.DataFrame(rows, columns=["variant", "split", "step", "value"])
 
     def predictions(self) -> pd.DataFrame:
-        """What the test runs predicted: variant, split, image, reference, distortion, target, prediction."""
+        """Predictions of the test runs: variant, split, image, reference, distortion, target, prediction."""
         frame = self.splits
         with tempfile.TemporaryDirectory() as folder:
             read = functools.partial(_file, self.client, name="predictions.csv", folder=Path(folder))
@@ -128,16 +154,17 @@ def read(
     dataset: str | None = None,
     preset: str | None = None,
     where: Mapping[str, str] | None = None,
-    keys: Collection[str] | None = None,
+    trials: Collection[tuple[str, str]] | None = None,
     progress: Progress = silent,
 ) -> Runs:
     """Read a study.
 
-    `where` keeps configurations with some values, such as {"seed": "1"} (`plans.facts`); `keys` those of some keys.
+    `where` keeps configurations with some values, such as {"seed": "1"} (`plans.facts`). `trials` are key of the
+    configuration and signature of all trials that are to be there; runs of other configurations are left out.
 
     Raises:
-        LoadError: for an address that cannot be read, an unknown study, a study without finished test runs, and runs
-            that do not mix; the message says how to choose.
+        LoadError: for an address that cannot be read, an unknown study, a study without finished test runs, trials
+            that MLflow does not have, and runs that do not mix; the message says how to choose.
     """
     if (file := sqlite_path(uri)) is not None:
         if not file.is_file():
@@ -147,8 +174,10 @@ def read(
     try:
         client = MlflowClient(tracking_uri=uri)
         found = _runs(client, uri, study, {"dataset_name": dataset, "preset": preset}, progress)
-        if keys is not None:
+        if trials is not None:
+            keys = {key for key, _ in trials}
             found = [run for run in found if run.data.tags["gada.key"] in keys]
+            _check_whole(uri, study, found, trials)
         splits = pd.DataFrame([_split(run) for run in found if run.data.tags["kind"] == "split"])
         configurations = pd.DataFrame([_configuration(run) for run in found if run.data.tags["kind"] != "split"])
         finished = splits[splits["status"] == "finished"] if len(splits) else splits
@@ -165,10 +194,42 @@ def read(
         test, search = (
             chosen_splits[chosen_splits["stage"] == stage].reset_index(drop=True) for stage in ("test", "search")
         )
-        brisque, elsewhere = _beside(client, study, test)
+        brisque, cross_dataset = _study_files(client, study, test)
+        origin = _origin(client, uri, study, found, test)
     except MlflowException as error:
         raise LoadError(f"MLflow at {uri} cannot be read: {str(error).splitlines()[0][:300]}") from error
-    return Runs(study, test, search, configurations, configs, client, brisque, elsewhere, progress)
+    return Runs(study, test, search, configurations, configs, client, origin, brisque, cross_dataset, progress)
+
+
+def _check_whole(uri: str, study: str, found: Iterable[Run], trials: Collection[tuple[str, str]]) -> None:
+    """Make sure that every trial is in MLflow: a report of a part would give another verdict."""
+    there = {
+        (run.data.tags["gada.key"], run.data.tags["signature"])
+        for run in found
+        if run.data.tags["kind"] == "split" and run.info.status != "RUNNING"
+    }
+    missing = len(set(trials) - there)
+    if missing:
+        raise LoadError(
+            f"MLflow at {uri} lacks {missing} of {len(set(trials))} trials of study '{study}'; write them with "
+            f"'tune.py --study {study} --sync' and the study's other options"
+        )
+
+
+def _origin(client: MlflowClient, uri: str, study: str, found: Iterable[Run], test: pd.DataFrame) -> Origin:
+    """Where the runs are, the best variant's model, and the commit of the code."""
+    experiment = client.get_experiment_by_name(study)
+    assert experiment is not None
+    keys, signatures = set(test["key"]), set(test["signature"])
+    models = [
+        one
+        for one in client.search_logged_models([experiment.experiment_id])
+        if "best_of" in one.tags and one.tags.get("signature") in signatures
+    ]
+    newest = max(models, key=lambda one: one.creation_timestamp, default=None)
+    commits = {run.data.tags[COMMIT] for run in found if run.data.tags["gada.key"] in keys and COMMIT in run.data.tags}
+    model = f"models:/{newest.model_id}" if newest else ""
+    return Origin(uri, experiment.experiment_id, model, ", ".join(sorted(commits)))
 
 
 def _runs(
@@ -184,15 +245,17 @@ def _runs(
     token = None
     while True:
         progress("runs", len(runs), 0)
-        page = client.search_runs([experiment.experiment_id], rule, max_results=PAGE, page_token=token)
+        page = client.search_runs([experiment.experiment_id], rule, max_results=PAGE_SIZE, page_token=token)
         runs += [run for run in page if run.data.tags.get("kind") in ("configuration", "split")]
         token = page.token
         if not token:
             return runs
 
 
-def _beside(client: MlflowClient, study: str, test: pd.DataFrame) -> tuple[pd.DataFrame | None, pd.DataFrame | None]:
-    """BRISQUE and other databases, from what runs of the whole study kept of the same images, splits and trials."""
+def _study_files(
+    client: MlflowClient, study: str, test: pd.DataFrame
+) -> tuple[pd.DataFrame | None, pd.DataFrame | None]:
+    """Scores of BRISQUE and on other databases, which runs of the whole study keep, for the same images and trials."""
     experiment = client.get_experiment_by_name(study)
     kept: dict[str, list[pd.DataFrame]] = {baselines.FILE: [], cross_dataset_table.FILE: []}
     assert experiment is not None
@@ -203,13 +266,13 @@ def _beside(client: MlflowClient, study: str, test: pd.DataFrame) -> tuple[pd.Da
                 for name, frames in kept.items():
                     if (file := _file(client, run.info.run_id, name, Path(folder))) is not None:
                         frames.append(pd.read_csv(file))
-    brisque, elsewhere = (pd.concat(frames) if frames else None for frames in kept.values())
+    brisque, others = (pd.concat(frames) if frames else None for frames in kept.values())
     if brisque is not None:
         brisque = brisque[brisque["fingerprint"].isin(test["fingerprint"])].drop_duplicates("split")
-    if elsewhere is not None:
-        elsewhere = elsewhere[elsewhere["signature"].isin(test["signature"])]
-        elsewhere = cross_dataset_table.summary(elsewhere.drop_duplicates(["signature", "tested_on", "images"]))
-    return brisque, elsewhere
+    if others is not None:
+        others = others[others["signature"].isin(test["signature"])]
+        others = cross_dataset_table.summary(others.drop_duplicates(["signature", "tested_on", "images"]))
+    return brisque, others
 
 
 def _split(run: Run) -> dict[str, Any]:
@@ -262,7 +325,6 @@ def _configuration(run: Run) -> dict[str, Any]:
         "n": int(metrics.get("n", 0)),
         "planned": int(metrics.get("splits_planned", 0)),
         "diverged": int(metrics.get("diverged", 0)),
-        "oom": int(metrics.get("oom", 0)),
         "device_hours": metrics.get("device_hours", 0.0),
         "srocc_mean": metrics.get("srocc_mean", float("nan")),
         "dataset": run.data.params.get("dataset", ""),
@@ -294,7 +356,7 @@ def _file(client: MlflowClient, run_id: str, name: str, folder: Path) -> Path | 
 def _each(function: Callable[[T], R], items: Sequence[T], what: str, progress: Progress) -> list[R]:
     """The function's value for every item, a few at a time."""
     results: list[R] = []
-    with ThreadPoolExecutor(AT_A_TIME) as pool:
+    with ThreadPoolExecutor(MAX_REQUESTS) as pool:
         for result in pool.map(function, items):
             results.append(result)
             progress(what, len(results), len(items))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import base64
 import functools
+import html
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,8 +17,11 @@ from matplotlib.figure import Figure
 
 from analysis import drawing, tables
 from analysis.load import Progress, silent
+from analysis.verdict import Statement
 
 HTML, MARKDOWN = "report.html", "report.md"
+FIGURES, TABLES = "figures", "tables"
+"""Folders of a report."""
 
 
 @dataclass(frozen=True)
@@ -29,12 +33,14 @@ class Table:
     title: str
     columns: list[str]
     rows: list[list[str]]
-    """Text; what stands after a newline in a cell is shown small."""
+    """Text; what follows a newline in a cell is shown small."""
     frame: pd.DataFrame
     """With all digits, for the CSV file."""
     note: str = ""
     marks: Sequence[str] = ()
-    """Class of every row: "ours", "image_blind", "paper", "sure"."""
+    """Class of every row: "ours", "baseline", "paper", "sure"."""
+    links: Mapping[str, str] = field(default_factory=dict)
+    """Addresses by the text of a cell."""
 
     @functools.cached_property
     def csv(self) -> str:
@@ -55,6 +61,10 @@ class Drawing:
     title: str
     caption: str
     figure: Figure | bytes
+    alt: str
+    """The figure in words, with its numbers."""
+    hover: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Texts of points, by the id of their group (`drawing.inline`)."""
 
     @functools.cached_property
     def files(self) -> dict[str, bytes]:
@@ -64,12 +74,12 @@ class Drawing:
         return {".svg": drawing.svg(self.figure).encode(), ".png": drawing.png(self.figure)}
 
     @property
-    def html(self) -> str:
+    def markup(self) -> str:
         """The figure as a part of the page."""
         if isinstance(self.figure, bytes):
             data = base64.b64encode(self.figure).decode()
-            return f'<img alt="{self.title}" src="data:image/png;base64,{data}">'
-        return drawing.inline(self.files[".svg"].decode(), self.name, self.title)
+            return f'<img alt="{html.escape(self.alt)}" src="data:image/png;base64,{data}">'
+        return drawing.inline(self.files[".svg"].decode(), self.name, self.alt, self.hover)
 
 
 @dataclass(frozen=True)
@@ -79,36 +89,42 @@ class Section:
     title: str
     parts: Sequence[Table | Drawing]
     text: str = ""
+    folded: bool = False
+    """Whether a reader has to open it."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """Everything that a page shows."""
+    """Everything that a page shows, in this order."""
 
     study: str
     question: str
-    verdict: Sequence[str]
-    """A paragraph each."""
+    verdict: Sequence[Statement]
     labels: str
-    protocol: Mapping[str, str]
+    notices: Sequence[str]
+    """What a reader must know before comparing."""
+    lead: Drawing
+    """The figure of the first screen."""
     sections: Sequence[Section]
-    command: str
+    origin: Mapping[str, str]
+    """How to use and to repeat the study: model, commands, code."""
+    protocol: Mapping[str, str]
 
 
 def write(report: Report, out: Path, progress: Progress = silent) -> list[Path]:
     """Write report.html, report.md, the figures and the tables into a folder; the files that were written."""
-    out.mkdir(parents=True, exist_ok=True)
     files: dict[str, bytes] = {}
-    parts = [part for section in report.sections for part in section.parts]
+    parts = [report.lead, *(part for section in report.sections for part in section.parts)]
     for number, part in enumerate(parts, 1):
         progress("figures and tables", number, len(parts))
         if isinstance(part, Table):
-            files[f"{part.name}.csv"] = part.csv.encode()
+            files[f"{TABLES}/{part.name}.csv"] = part.csv.encode()
         else:
-            files |= {f"{part.name}{suffix}": data for suffix, data in part.files.items()}
+            files |= {f"{FIGURES}/{part.name}{suffix}": data for suffix, data in part.files.items()}
     files[MARKDOWN] = _markdown(report).encode()
     files[HTML] = _html(report).encode()
     for name, data in files.items():
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
         (out / name).write_bytes(data)
     return [out / name for name in files]
 
@@ -126,15 +142,17 @@ def _markdown(report: Report) -> str:
     lines = [
         f"# {report.study}",
         report.question,
-        *(f"**{text}**" for text in report.verdict),
+        *(f"**{one.text}**" for one in report.verdict),
         f"Labels: {report.labels}.",
+        *report.notices,
     ]
-    protocol = [[name, value.replace("\n", "; ")] for name, value in report.protocol.items()]
-    lines.append(tables.markdown(["protocol", ""], protocol))
     for section in report.sections:
         found = [part for part in section.parts if isinstance(part, Table)]
         lines += [f"## {section.title}"] * bool(found)
         for table in found:
             rows = [[cell.replace("\n", " / ").rstrip(" /") for cell in row] for row in table.rows]
             lines += [f"{table.title}. {table.note}".strip(), tables.markdown(table.columns, rows)]
+    for title, facts in (("Use and repeat", report.origin), ("Protocol", report.protocol)):
+        rows = [[name, value.replace("\n", "; ")] for name, value in facts.items()]
+        lines += [f"## {title}", tables.markdown([title.lower(), ""], rows)]
     return "\n\n".join(line.rstrip("\n") for line in lines if line) + "\n"

@@ -1,4 +1,4 @@
-"""Numbers of the paper, to be shown beside a study's own and marked as such. No run of this project made them."""
+"""Numbers of the paper, shown beside a study's own and marked as quoted. No run of this project made them."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Collection
 
 import pandas as pd
 
-TID2013 = "01_gaussian_noise"
-"""A class by which TID2013 is known; KADID-10k numbers its own classes too."""
+DATASETS = {"LIVE release 2": "LIVE", "TID2013": "TID2013"}
+"""The databases of the paper, by the names that runs give them. Subsets and regenerated copies are others."""
 LIVE = ("jp2k", "jpeg", "wn", "gblur", "ff", "ALL")
 COLUMNS = ["source", "variant", "metric", "distortion", "value"]
 
@@ -76,16 +76,16 @@ WITH_OTHERS = ("paper_live", "paper_tid2013", "peers")
 """Studies whose reports quote the rows of other methods; the rest quote GADA's."""
 
 
-def numbers(study: str, distortions: Collection[str]) -> pd.DataFrame:
-    """The paper's numbers for data with some classes of distortion: source, variant, metric, distortion, value.
+def numbers(study: str, dataset: str, distortions: Collection[str]) -> pd.DataFrame:
+    """The paper's numbers for a database of the paper: source, variant, metric, distortion, value; else empty.
 
-    Table 1 for the study of phases and Table 2 for others, where a class of LIVE's is among them; Table 3 for those of
-    TID2013; with other methods' rows in the reports of the studies that repeat the paper's protocol. Only classes that
-    the data have, and ALL. Empty for other data.
+    Of LIVE Table 1 for the study of phases and Table 2 for others; of TID2013 Table 3; with other methods' rows in the
+    reports of the studies that repeat the paper's protocol. Only classes that the data have, and ALL.
     """
     rows: list[tuple[str, str, str, str, float]] = []
     chosen = None if study in WITH_OTHERS else ("GADA",)
-    if set(distortions) & set(LIVE):
+    database = DATASETS.get(dataset)
+    if database == "LIVE":
         source, table = ("Table 1, LIVE", TABLE_1) if study == "phases" else ("Table 2, LIVE", TABLE_2)
         for variant, both in table.items():
             if study != "phases" and chosen and variant not in chosen:
@@ -94,7 +94,7 @@ def numbers(study: str, distortions: Collection[str]) -> pd.DataFrame:
                 pairs = zip(LIVE, values, strict=True)
                 known = {*distortions, "ALL"}
                 rows += [(source, variant, metric, name, v) for name, v in pairs if name in known and v is not None]
-    elif TID2013 in distortions:
+    elif database == "TID2013":
         by_type = {int(name[:2]): name for name in distortions if name[:2].isdigit()}
         for variant in chosen or dict.fromkeys((*TABLE_3, *TABLE_3_ALL)):
             types = enumerate(TABLE_3.get(variant, ()), 1)

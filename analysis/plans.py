@@ -1,4 +1,4 @@
-"""One plan of a study out of all that were run under its name: runs of different seeds or settings do not mix."""
+"""Choose the runs of one plan of a study: runs of different seeds or settings do not mix."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from gada_ray.errors import UserError
 
 FACTS = ("seed", "splits", "splits_hash", "code_version", "fingerprint", "dataset", "preset")
 SHARED = ("seed", "splits_hash", "code_version", "dataset", "preset")
-"""What the search of a variant has in common with its test."""
-SHOWN = 4
+"""The facts that the search of a variant shares with its test."""
+MAX_SHOWN = 4
 """Differences that a message names."""
 
 
@@ -42,13 +42,13 @@ def leaves(value: Mapping[str, Any], path: str = "") -> dict[str, Any]:
 def facts(
     splits: pd.DataFrame, configurations: pd.DataFrame, configs: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, dict[str, str]]:
-    """What a configuration can be chosen by, as text, by its key.
+    """The facts by which a configuration can be chosen, as text, by its key.
 
     Seed, number of splits, hash of the splits, code version, fingerprint, dataset and preset, and every leaf of its
     configuration.
     """
     first = splits.drop_duplicates("key").set_index("key")
-    # A candidate that lost its race has fewer splits than its study.
+    # A pruned candidate has fewer splits than its study.
     planned = configurations.drop_duplicates("key").set_index("key")["planned"].reindex(first.index).fillna(0)
     first = first.assign(splits=planned.groupby(first["splits_hash"]).transform("max").astype(int))
     first.loc[first["splits_hash"] == "", "splits"] = planned.astype(int)
@@ -80,7 +80,7 @@ def choose(
             near = difflib.get_close_matches(name, sorted(fields), n=5, cutoff=0.4)
             raise LoadError(f"no run of study '{study}' has a field '{name}'; nearest: {', '.join(near) or 'none'}")
         if value not in values:
-            raise LoadError(f"no run of study '{study}' has {name} '{value}'; there are {', '.join(values)}")
+            raise LoadError(f"no run of study '{study}' has {name} '{value}'; available: {', '.join(values)}")
     kept = [key for key, one in known.items() if all(one.get(name) == value for name, value in where.items())]
     splits = splits[splits["key"].isin(kept)]
     test = splits[splits["stage"] == "test"]
@@ -129,7 +129,7 @@ def _differences(configurations: Iterable[Mapping[str, str]]) -> str:
         values = dict.fromkeys(one[name] for one in configurations if one.get(name))
         if len(values) > 1:
             options.append(" or ".join(_option(name, value) for value in values))
-    return "; ".join(options[:SHOWN]) or "another --tracking-uri: nothing that was recorded tells them apart"
+    return "; ".join(options[:MAX_SHOWN]) or "another --tracking-uri: nothing that was recorded tells them apart"
 
 
 def _option(name: str, value: str) -> str:

@@ -1,4 +1,4 @@
-"""What a search proposed, and which of the searched values mattered."""
+"""The candidates of a search, and the importance of the searched values."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from optuna import Study
     from optuna.importance import BaseImportanceEvaluator
 
-ENOUGH = 30
+MIN_CANDIDATES = 30
 """Candidates of a variant below which importances are noise."""
 RESAMPLES = 8
 TREES = 16
@@ -22,10 +22,10 @@ FIXED = ["key", "variant", "number", "n", "complete", "pruned", "srocc"]
 
 
 def candidates(configurations: pd.DataFrame, configs: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
-    """Every candidate: key, variant, number, n, complete, pruned, srocc (validation) and all that was searched.
+    """Every candidate: key, variant, number, n, complete, pruned, srocc (validation) and the searched values.
 
-    Searched is what differs among the candidates of a variant. A candidate is complete when it was trained on as many
-    splits as any other of its variant, and pruned when racing ended it before that.
+    Searched are the fields in which candidates of a variant differ. A candidate is complete when it was trained on as
+    many splits as any other of its variant, and pruned when racing ended it before that.
     """
     search = configurations[configurations["stage"] == "search"].sort_values(["variant", "number"], kind="stable")
     search = search.drop_duplicates(["variant", "number"], keep="last")
@@ -41,7 +41,7 @@ def candidates(configurations: pd.DataFrame, configs: Mapping[str, Mapping[str, 
 
 
 def searched(table: pd.DataFrame) -> list[str]:
-    """What one variant's candidates differ in."""
+    """The fields in which one variant's candidates differ."""
     return [str(path) for path in table.columns.difference(FIXED, sort=False) if table[path].nunique() > 1]
 
 
@@ -52,17 +52,17 @@ def is_logarithmic(values: pd.Series[Any]) -> bool:
 
 
 def importances(table: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
-    """How much each searched value decides, by PED-ANOVA and fANOVA: parameter, method, mean, low, high.
+    """The importance of each searched value, by PED-ANOVA and fANOVA: parameter, method, mean, low, high.
 
     `table` holds the candidates of one variant, `scores` key, split and srocc of their runs. Shares of a method add up
-    to 1. PED-ANOVA (Watanabe et al., 2023) asks what matters for reaching the best tenth, fANOVA (Hutter et al., 2014)
-    what explains the variance. Low and high are the extremes when splits are drawn with replacement. A candidate's score
-    is its mean distance from that of the complete candidates on the same splits, since racing leaves some on few splits.
-    Empty for fewer than ENOUGH candidates.
+    to 1. PED-ANOVA (Watanabe et al., 2023) is about reaching the best tenth, fANOVA (Hutter et al., 2014) about the
+    variance. Low and high are the extremes over bootstrap samples of the splits. A candidate's score is its mean
+    difference from the complete candidates on the same splits, since pruned ones have few splits.
+    Empty for fewer than MIN_CANDIDATES candidates.
     """
     grid = scores.pivot(index="key", columns="split", values="srocc")
     table = table[table["key"].isin(grid.index)]
-    if len(table) < ENOUGH or not table["complete"].any():
+    if len(table) < MIN_CANDIDATES or not table["complete"].any():
         return pd.DataFrame(columns=["parameter", "method", "mean", "low", "high"])
     from optuna.importance import FanovaImportanceEvaluator, PedAnovaImportanceEvaluator
 
@@ -87,7 +87,7 @@ def importances(table: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def _study(table: pd.DataFrame, values: np.ndarray) -> Study:
-    """An Optuna study of these candidates; ranges are those that were proposed."""
+    """An Optuna study of these candidates; ranges are those of the candidates."""
     import optuna
     from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 

@@ -1,4 +1,4 @@
-"""Figures of a search: its history, what it proposed, and what mattered."""
+"""Figures of a search: its history, its candidates, and the importance of the searched values."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from analysis.drawing import panels_of
+from analysis.drawing import TITLE, panels_of
 from analysis.search import is_logarithmic, searched
 from gada_ray.inference.pictures import COLOURS, FAINT, INK, blank, style
 
@@ -40,7 +40,7 @@ def history(table: pd.DataFrame) -> Figure:
         if len(whole):
             best = whole.loc[whole["srocc"].idxmax()]
             axes.plot(best["number"], best["srocc"], "*", color=COLOURS[4], markersize=12, label="chosen")
-        style(axes, variant)
+        style(axes, textwrap.fill(variant, TITLE))
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     figure.supxlabel("candidate", fontsize=9, color=INK)
     figure.supylabel("validation SROCC", fontsize=9, color=INK)
@@ -49,10 +49,10 @@ def history(table: pd.DataFrame) -> Figure:
 
 
 def _legend(figure: Figure, panel: Axes, columns: int) -> None:
-    """What one panel shows, above all of them; in fewer columns where the figure is narrow."""
+    """The legend of one panel above all of them, in fewer columns where the figure is narrow."""
     handles = panel.get_legend_handles_labels()
     fitting = min(columns, int(figure.get_figwidth() / LEGEND_COLUMN_IN))
-    figure.legend(*handles, loc="outside upper center", ncols=fitting, fontsize=8, frameon=False, labelcolor=INK)
+    figure.legend(*handles, loc="outside upper center", ncols=fitting, fontsize=9, frameon=False, labelcolor=INK)
 
 
 def parallel(table: pd.DataFrame) -> Figure:
@@ -79,7 +79,7 @@ def parallel(table: pd.DataFrame) -> Figure:
             for height, words in marks:
                 side = 1 if place < len(names) - 1 else -1
                 axes.annotate(
-                    words, (place, height), (4 * side, 0), textcoords="offset points", fontsize=7, color=INK,
+                    words, (place, height), (4 * side, 0), textcoords="offset points", fontsize=9, color=INK,
                     ha="left" if side > 0 else "right", va="center",
                 )  # fmt: skip
         style(axes, variant)
@@ -104,7 +104,7 @@ def importance(tables_: Mapping[str, pd.DataFrame]) -> Figure:
             axes.hlines(heights, rows["low"], rows["high"], color=INK, linewidth=1)
         axes.set_yticks(range(len(names)), [_short(name) for name in names])
         axes.set_xlim(0, 1)
-        style(axes, variant)
+        style(axes, textwrap.fill(variant, TITLE))
     figure.supxlabel("share of importance", fontsize=9, color=INK)
     _legend(figure, panels[0], 2)
     return figure

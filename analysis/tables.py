@@ -1,4 +1,4 @@
-"""Tables of a study: scores in the paper's layout with the floor under them, the generator, and cost."""
+"""Tables of a study: scores in the paper's layout with the baselines under them, the generator, and cost."""
 
 from __future__ import annotations
 
@@ -15,19 +15,22 @@ from gada_ray.study.summary import interval
 
 METRICS = ("srocc", "plcc")
 ALL = "ALL"
-OURS, FLOOR, PAPER = "this study", "image_blind", "the paper"
-BASELINES = {"image_blind": "a distortion's mean score, image unseen", "brisque": "BRISQUE"}
-"""Floors by how their columns begin."""
+OURS, BASELINE, PAPER = "this study", "baseline", "the paper"
+BRISQUE = "classical baseline (BRISQUE)"
+BASELINES = {"image_blind": "image-blind baseline", "brisque": BRISQUE}
+"""Baselines by how their columns begin."""
 SAME_BASELINE = 1e-9
+MAX_DIGITS = 6
 
 
 def scores(splits: pd.DataFrame) -> pd.DataFrame:
-    """SROCC and PLCC of every variant over splits, on all images and by distortion, and then of the floors under them.
+    """SROCC and PLCC of every variant over splits, on all images and by distortion, and then those of the baselines.
 
-    `splits` has the columns variant, split, references_train, references_held_out, srocc, plcc, by distortion srocc/jpeg
-    and so on, image_blind_srocc and image_blind_plcc where they were recorded, and brisque_srocc and brisque_plcc where they are
-    known. Columns: source, variant, metric, distortion (ALL for all images; never a mean over distortions), n, mean, sd,
-    median, and low and high, the 95 % interval that allows for overlapping splits.
+    `splits` has the columns variant, split, references_train, references_held_out, srocc, plcc, by distortion
+    srocc/jpeg and so on, image_blind_srocc and image_blind_plcc where they were recorded, and brisque_srocc and
+    brisque_plcc where they are known. Columns: source, variant, metric, distortion (ALL for all images; never a mean
+    over distortions), n, mean, sd, median, and low and high, the 95% confidence interval that allows for overlapping
+    splits.
     """
     rows = []
     ratio = float((splits["references_held_out"] / splits["references_train"]).mean())
@@ -36,32 +39,61 @@ def scores(splits: pd.DataFrame) -> pd.DataFrame:
             for name in [metric, *sorted(column for column in map(str, runs) if column.startswith(f"{metric}/"))]:
                 where = (OURS, str(variant), metric, name.partition("/")[2] or ALL)
                 rows += _row(where, runs[name], ratio)
-    for prefix, name in BASELINES.items():
-        for metric in METRICS:
-            if f"{prefix}_{metric}" in splits:
-                for variant, floors in _distinct(splits, f"{prefix}_{metric}").items():
-                    rows += _row(
-                        (FLOOR, f"{name} (images as in “{variant}”)" if variant else name, metric, ALL), floors, ratio
-                    )
+    for metric in METRICS:
+        for name, values in baselines(splits, metric).items():
+            rows += _row((BASELINE, name, metric, ALL), values, ratio)
     return pd.DataFrame(rows)
 
 
+def baselines(splits: pd.DataFrame, metric: str) -> dict[str, pd.Series[float]]:
+    """The scores of every baseline by split, by its name.
+
+    The image-blind baseline predicts a constant where there is one distortion class; it is left out there.
+    """
+    found = {}
+    for prefix, name in BASELINES.items():
+        column = f"{prefix}_{metric}"
+        if column in splits and (prefix == "brisque" or (splits[column].fillna(0) != 0).any()):
+            for variant, values in _distinct(splits, column).items():
+                found[f"{name} (images as in {variant})" if variant else name] = values
+    return found
+
+
 def _distinct(splits: pd.DataFrame, column: str) -> dict[str, pd.Series[float]]:
-    """A floor by split, under the empty name; where variants have others, each once, under the first variant that has it.
+    """A baseline by split, under the empty name; where variants have others, each once, under the first such variant.
 
     They have where they know other scores: with fewer labelled images, or with copies of references among the images.
     """
     found: dict[str, pd.Series[float]] = {}
     variants = splits["variant"].drop_duplicates()
-    for variant, floors in splits.pivot(index="split", columns="variant", values=column)[variants].items():
-        if not any((floors - other).abs().max() < SAME_BASELINE for other in found.values()):
-            found[str(variant)] = floors.dropna()
+    for variant, values in splits.pivot(index="split", columns="variant", values=column)[variants].items():
+        if not any((values - other).abs().max() < SAME_BASELINE for other in found.values()):
+            found[str(variant)] = values.dropna()
     whole = splits.groupby("split")[column].first()
     return found if len(found) > 1 else {"": whole}
 
 
+def by_split(splits: pd.DataFrame, metric: str = "srocc") -> pd.DataFrame:
+    """One row a variant or baseline, one column a split: for anyone who wants to pair them with other results."""
+    variants = splits["variant"].drop_duplicates()
+    own = splits.pivot(index="variant", columns="split", values=metric).loc[variants]
+    frame = pd.concat([own, pd.DataFrame(baselines(splits, metric)).T.reindex(columns=own.columns)])
+    return frame.rename_axis(index="variant", columns=None).rename(columns=lambda split: f"split {split}").reset_index()
+
+
+def against_brisque(splits: pd.DataFrame, metric: str = "srocc") -> pd.DataFrame:
+    """Every variant minus BRISQUE, paired by split, with Holm over the variants; empty where BRISQUE is not known."""
+    if f"brisque_{metric}" not in splits:
+        return pd.DataFrame()
+    known = splits.dropna(subset=[f"brisque_{metric}"]).drop(columns=["signature", "device"], errors="ignore")
+    one = known.drop_duplicates("split").assign(variant=BRISQUE)
+    frame = pd.concat([known, one.assign(**{metric: one[f"brisque_{metric}"]})], ignore_index=True)
+    named = [Contrast(str(variant), BRISQUE, "", metric) for variant in known["variant"].drop_duplicates()]
+    return statistics.contrasts(frame, named)
+
+
 def crop_draws(splits: pd.DataFrame, crops: Mapping[str, int]) -> pd.DataFrame:
-    """How much predictions depend on the draw of the test crops, by variant: columns variant, crops, spread, crops_needed.
+    """How much predictions depend on the draw of the test crops: columns variant, crops, spread, crops_needed.
 
     `splits` has crop_spread, the standard error of a prediction by that draw, where it was recorded; `crops` says how
     many crops of an image a variant takes. `crops_needed` is how many would have the first variant's spread.
@@ -78,7 +110,7 @@ def crop_draws(splits: pd.DataFrame, crops: Mapping[str, int]) -> pd.DataFrame:
 
 
 def with_baselines(splits: pd.DataFrame, brisque: pd.DataFrame | None) -> pd.DataFrame:
-    """Splits with what BRISQUE, in the columns split, srocc and plcc, reached on each."""
+    """Splits with the scores of BRISQUE, which `brisque` has in the columns split, srocc and plcc."""
     if brisque is None:
         return splits
     renamed = {metric: f"brisque_{metric}" for metric in METRICS}
@@ -98,13 +130,13 @@ def _row(where: tuple[str, str, str, str], column: pd.Series[float], ratio: floa
 
 
 def with_paper(own: pd.DataFrame, paper: pd.DataFrame) -> pd.DataFrame:
-    """Scores of a study, the floor, and then the paper's numbers, told apart by `source`."""
+    """Scores of a study and its baselines, and then the paper's numbers, distinguished by `source`."""
     quoted = paper.rename(columns={"value": "mean"}).assign(source=PAPER + ", " + paper["source"])
     return pd.concat([part for part in (own, quoted) if len(part)], ignore_index=True)
 
 
 def layout(table: pd.DataFrame, metric: str) -> tuple[list[str], list[tuple[str, str, list[tuple[str, str]]]]]:
-    """One metric in the paper's layout: the columns, and source, variant and cells of every row.
+    """One metric by distortion: the columns, all images first, and source, variant and cells of every row.
 
     A cell is a mean and a median over splits, as text. The paper does not say which of the two its numbers are; they
     stand as means.
@@ -113,11 +145,12 @@ def layout(table: pd.DataFrame, metric: str) -> tuple[list[str], list[tuple[str,
     names = [name for name in dict.fromkeys(part["distortion"]) if name != ALL]
     rows = []
     for (source, variant), group in part.groupby(["source", "variant"], sort=False):
-        by_name = group.set_index("distortion")[["mean", "median", "n", "sd"]].reindex([*names, ALL])
-        cells = [(number(mean), number(median)) for mean, median, _, _ in by_name.to_numpy()]
-        n, sd = by_name.loc[[ALL], ["n", "sd"]].to_numpy(dtype=float)[0]
-        rows.append((str(source), str(variant), [("" if n != n else f"{n:.0f}", ""), *cells, (number(sd), "")]))
-    return ["n", *names, ALL, "sd"], rows
+        by_name = group.set_index("distortion").reindex([ALL, *names])
+        (first, *others) = [(number(row["mean"]), number(row["median"])) for _, row in by_name.iterrows()]
+        n, sd, low, high = by_name.loc[[ALL], ["n", "sd", "low", "high"]].to_numpy(dtype=float)[0]
+        more = [(between(low, high), ""), (number(sd), ""), ("" if n != n else f"{n:.0f}", "")]
+        rows.append((str(source), str(variant), [first, *more, *others]))
+    return [ALL, "95% CI", "sd", "splits", *names], rows
 
 
 def pairs(splits: pd.DataFrame) -> pd.DataFrame:
@@ -134,13 +167,13 @@ def contrasts(splits: pd.DataFrame, named: Sequence[Contrast]) -> pd.DataFrame:
     return pd.concat(found, ignore_index=True) if found else pd.DataFrame()
 
 
-def asked(contrasts: pd.DataFrame) -> pd.DataFrame:
+def decisive(contrasts: pd.DataFrame) -> pd.DataFrame:
     """Of `contrasts`, those that a study's verdict is about."""
     return contrasts[contrasts["metric"] != "plcc"] if len(contrasts) else contrasts
 
 
-def explored(pairs: pd.DataFrame, contrasts: pd.DataFrame) -> pd.DataFrame:
-    """The pairs of variants that are no contrasts."""
+def exploratory(pairs: pd.DataFrame, contrasts: pd.DataFrame) -> pd.DataFrame:
+    """The pairs of variants that are not among `contrasts`."""
     if contrasts.empty:
         return pairs
     columns = ["first", "second", "metric"]
@@ -150,24 +183,24 @@ def explored(pairs: pd.DataFrame, contrasts: pd.DataFrame) -> pd.DataFrame:
 
 
 GENERATOR = (
-    "shows_class",
-    "real_class",
-    "shows_quality",
-    "real_quality",
+    "class_accuracy",
+    "real_class_accuracy",
+    "quality_srocc",
+    "real_quality_srocc",
     "distance_l1",
     "distance_mdsi",
     "change_sd",
-    "obeys_mdsi",
+    "mdsi_srocc",
     "noise_sd",
 )
 """What is measured of a generator (`gada_ray.evaluation.generated.measure`), in the order of a report."""
 
 
 def generator(splits: pd.DataFrame) -> pd.DataFrame:
-    """What was measured of every variant's generator, means over splits.
+    """The generator's measures of every variant, means over splits.
 
-    Columns: variant, distortion (`ALL`, then each), n, and those of `GENERATOR` that were measured. A variant whose last
-    phase does not train the generator has its numbers from the phase that did.
+    Columns: variant, distortion (`ALL`, then each), n, and those of `GENERATOR` that were measured. A variant whose
+    last phase does not train the generator has its numbers from the phase that did.
     """
     pattern = re.compile(r"(?:(?:after|until)_\w+/)?generator_(" + "|".join(GENERATOR) + r")(?:/(.+))?$")
     columns: dict[tuple[str, str], list[str]] = {}
@@ -194,8 +227,8 @@ def generator(splits: pd.DataFrame) -> pd.DataFrame:
 def cost(configurations: pd.DataFrame) -> pd.DataFrame:
     """Device-hours of every variant: variant, test, search, saved (by racing), candidates and pruned.
 
-    A candidate that lost its race is finished with fewer splits than others of its variant; what it saved is reckoned from
-    its own mean cost of a split.
+    A pruned candidate has fewer splits than others of its variant; what it saved is estimated from its own mean cost of
+    a split.
     """
     table = configurations.assign(search=configurations["stage"] == "search", saved=0.0, pruned=False)
     table["full"] = table.groupby("variant")["planned"].transform("max")
@@ -216,30 +249,45 @@ def cost(configurations: pd.DataFrame) -> pd.DataFrame:
 
 
 def states(configurations: pd.DataFrame) -> pd.DataFrame:
-    """The tested configurations that are not whole: variant, n, planned, diverged, oom."""
+    """The tested configurations in which splits have no score: variant, n, planned, diverged, missing."""
     tested = configurations[configurations["stage"] == "test"]
-    return tested.loc[tested["n"] < tested["planned"], ["variant", "n", "planned", "diverged", "oom"]]
+    tested = tested.assign(missing=tested["planned"] - tested["n"] - tested["diverged"])
+    return tested.loc[tested["n"] < tested["planned"], ["variant", "n", "planned", "diverged", "missing"]]
 
 
 def number(value: float, digits: int = 3) -> str:
-    """A score for people: without a leading zero, and nothing for a missing one."""
+    """A number for people; nothing for a missing one. What would round to a signed zero gets more digits."""
     if value != value:
         return ""
-    text = f"{value:.{digits}f}"
-    text = re.sub(r"^(-?)0\.", r"\1.", text)
-    return text.replace("-", "−")
+    if abs(value) >= 0.5 * 10.0**-MAX_DIGITS:
+        while round(value, digits) == 0:
+            digits += 1
+    return f"{value if round(value, digits) else 0.0:.{digits}f}".replace("-", "−")
 
 
-def signed(value: float) -> str:
-    """A difference for people, with its sign."""
-    return ("+" if value >= 0 else "") + number(value)
+def signed(value: float, digits: int = 3) -> str:
+    """A difference for people, with its sign unless it is zero."""
+    text = number(value, digits)
+    return f"+{text}" if value > 0 and text.strip("0.") else text
+
+
+def between(low: float, high: float) -> str:
+    """An interval for people; nothing where there is none."""
+    return "" if low != low else f"[{number(low)}, {number(high)}]"
 
 
 def p_value(value: float) -> str:
-    """A p value for people."""
+    """A p value for people, without the p."""
     if value != value:
         return ""
-    return "< .001" if value < 0.001 else number(value, 3 if value < 0.1 else 2)
+    return "< 0.001" if value < 0.001 else f"{value:.3f}" if value < 0.1 else f"{value:.2f}"
+
+
+def duration(hours: float) -> str:
+    """A duration for people, in seconds, minutes or hours."""
+    if hours * 3600 < 90:
+        return f"{hours * 3600:.0f} s"
+    return f"{hours * 60:.1f} min" if hours < 1.5 else f"{hours:.1f} h"
 
 
 def markdown(columns: list[str], rows: list[list[str]]) -> str:

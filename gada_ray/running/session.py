@@ -231,7 +231,6 @@ class Session:
                 except Exception as error:  # the study itself is done, and its results are to be shown
                     views.warn(f"finished trials could not be tested on other databases: {first_line(error)}")
             views.show_results(self.plan, self.search, self.data, self.store.root, uri, self._brisque)
-            views.show_difference(self.search)
             if self._cross_dataset is not None:
                 from gada_ray.evaluation.cross_dataset import summary
 
@@ -387,10 +386,13 @@ class Session:
         ]
         if not any(one.run.stage == "test" and trial.result.status == "finished" for one, trial in trials):
             return views.warn("no report is made: no training has a score on test references yet")
-        keys = {configuration_key(configuration.run, trial) for configuration, trial in trials}
+        recorded = {(configuration_key(c.run, trial), trial.result.signature) for c, trial in trials}
+        keys = {key for key, _ in recorded}
         brisque = None if self._brisque is None else self._brisque.to_dict("list")
         made_of = digest([sorted(trial.digest for _, trial in trials), brisque, self.search.finished])
         command = f"python -m analysis report --study {plan.study} --preset {plan.preset}{option(self.uri)}"
+        if not any(c.run.stage == "test" and trial.result.status == "finished" for c, trial in trials):
+            return views.warn("there is no report: no test training of this study has a score")
         place = store.root / "reports" / f"{plan.study}-{plan.preset}-{plan.dataset}"
         told: list[str] = []
         page, words = place / "report.html", place / "verdict.json"
@@ -419,7 +421,7 @@ class Session:
                 if self._cross_dataset is not None:
                     self._cross_dataset.to_csv(Path(folder) / cross_dataset.FILE, index=False)
                 runs.log_study(*about, over)
-                more = {"keys": keys, "command": command, "tell": told.append}
+                more = {"trials": recorded, "command": command, "tell": told.append}
                 for file in self._report(self.uri, plan.study, Path(folder), **more):
                     write_whole(place / file.relative_to(folder), file.read_bytes())
                 write_whole(words, json.dumps({"made_of": made_of, "verdict": told}, ensure_ascii=False).encode())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import statistics
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -119,8 +118,9 @@ def show_plan(plan: Plan, made: Estimate, found: Reuse, data: Data, line: Timeli
             cost.source,
         )
     console.print(view)
-    for one in plan.contrasts:
-        say(f"to be answered: {one.question} (“{one.first}” less “{one.second}”)")
+    names = {variant.name for variant in plan.variants}
+    for one in (one for one in plan.contrasts if {one.first, one.second} <= names):
+        say(f"to be answered: {one.question} ({one.first} − {one.second})")
     shared = sum(cost.shared for cost in made.variants)
     start = f"; {shared} to do start from the weights of another" if shared else ""
     say(
@@ -167,7 +167,7 @@ def show_missing(search: Search, cause: str) -> None:
 
 
 def show_report(verdict: Iterable[str], page: Folder) -> None:
-    """What a study says, a line for each of its questions, and where its report is."""
+    """Show the verdict of `analysis.verdict`, a line for each sentence, and where the report is."""
     for text in verdict:
         say(text, style="bold")
     say(f"report: {page}")
@@ -214,27 +214,6 @@ def show_results(
     if uri is not None:
         page = f"\n  then open {PAGE}, Model training, {plan.study}" if sqlite_path(uri) else ""
         say(f"MLflow: {where_to_look(uri)}{page}")
-
-
-def show_difference(search: Search) -> None:
-    """The best variant beside the worst: how far apart they are on the same splits, or that it cannot be told."""
-    means = {
-        variant.variant.name: variant.tested
-        for variant in search.variants
-        if variant.tested and variant.tested.complete
-    }
-    ranked = sorted(means.items(), key=lambda item: -(item[1].mean or 0.0))
-    if len(ranked) < 2 or len(ranked[0][1].jobs) < 2:
-        return
-    (best, high), (worst, low) = ranked[0], ranked[-1]
-    differences = [score - low.by_split[split] for split, score in high.by_split.items()]
-    mean, spread = statistics.fmean(differences), statistics.stdev(differences)
-    wins = sum(difference > 0 for difference in differences)
-    apart = f"{best} is above {worst} by {mean:.3f} SROCC, on {wins} of {len(differences)} splits"
-    if wins < len(differences) or mean <= spread:
-        say(f"{apart}; over splits that varies by ±{spread:.3f}: which is better cannot be told from these")
-    else:
-        say(f"{apart}; over splits that varies by ±{spread:.3f}. The report says how sure each difference is")
 
 
 def show_next(plan: Plan, model: str | None, uri: str) -> None:

@@ -135,7 +135,7 @@ class Plan:
     racing: Racing | None
     """None trains every candidate on every split."""
     contrasts: tuple[Contrast, ...] = ()
-    """Those of the study whose variants both take part."""
+    """Those of the study's preset, including those whose variants `only` leaves out."""
     source: tuple[str, ...] = ()
     """What else the command says of data and splits: the database's folder, and a file of splits or "published"."""
 
@@ -238,7 +238,9 @@ def make_plan(
             )
         )
     _check_photographs(name, plans, extra)
-    taking_part = {variant.name for variant in plans}
+    # `only` runs a part of the study, whose verdict is still adjusted for all of the study's contrasts.
+    whole = {variant: variants[variant] for variant in (*(size.variants or variants), *chosen)}
+    taking_part = {variant for variant, values in whole.items() if _can_run(base, values, extra)}
     return Plan(
         name,
         preset,
@@ -250,6 +252,14 @@ def make_plan(
         study.racing if racing else None,
         tuple(one for one in study.contrasts if {one.first, one.second} <= taking_part),
     )
+
+
+def _can_run(base: TrainingConfig, values: Values, extra: str | None) -> bool:
+    """Whether a variant is possible with these settings and the photographs that are there."""
+    try:
+        return extra is not None or not with_values(base, values).uses_extra
+    except ConfigError:
+        return False
 
 
 def _overwritten(

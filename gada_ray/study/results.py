@@ -73,8 +73,13 @@ def _summary(metrics: Sequence[dict[str, float]]) -> dict[str, float]:
 
 
 def floor(dataset: IqaDataset, splits: Sequence[Split]) -> pd.DataFrame:
-    """The row of a predictor that never looks at the image: the mean training quality of its distortion class."""
+    """The row of a predictor that never looks at the image: the mean training quality of its distortion class.
+
+    None where there is one class: a constant prediction has no correlation.
+    """
     frame = dataset.frame()
+    if frame["distortion"].nunique() < 2:
+        return pd.DataFrame()
     metrics = []
     for split in splits:
         fold = split.for_test()

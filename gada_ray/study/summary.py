@@ -194,23 +194,30 @@ def aggregate(trials: Sequence[tuple[str, Mapping[str, float], float]]) -> dict[
             summary[f"{head}_median"] = float(np.median(values))
             if len(values) > 1:
                 summary[f"{head}_sd"] = float(values.std(ddof=1))
-                summary[f"{head}_ci_low"], summary[f"{head}_ci_high"] = interval(values, ratio)
+                low, high = interval(values, ratio)
+                if low == low:  # without spread there is no interval
+                    summary[f"{head}_ci_low"], summary[f"{head}_ci_high"] = low, high
             for name in sorted(name for name in names if name.startswith(f"{head}/")):
                 of_class = [metrics[name] for metrics, _ in finished if name in metrics]
                 summary[name.replace("/", "_mean/", 1)] = float(np.mean(of_class))
     return summary | costs
 
 
-def interval(values: np.ndarray, ratio: float, variant: float = 0.95) -> tuple[float, float]:
-    """Interval for the mean over J >= 2 random splits that overlap (Nadeau and Bengio, 2003).
+def interval(values: np.ndarray, ratio: float) -> tuple[float, float]:
+    """95% confidence interval for the mean of a correlation over J >= 2 random splits that overlap, inside [-1, 1].
 
-    The standard error is `sd * sqrt(1 / J + ratio)`, with the ratio of test to training references and J - 1 degrees of
-    freedom: splits share images, so that `sd / sqrt(J)` would be far too small.
+    The standard error is that of Nadeau and Bengio (2003), `sd * sqrt(1 / J + ratio)`, with the ratio of test to
+    training references and J - 1 degrees of freedom: splits share images, so that `sd / sqrt(J)` would be far too
+    small. The interval is made on the scale of Fisher's z at the mean (delta method) and transformed back. NaN where
+    all splits have the same value.
     """
-    from scipy import stats
+    from scipy.special import stdtrit
 
-    half = stats.t.ppf((1 + variant) / 2, len(values) - 1) * values.std(ddof=1) * math.sqrt(1 / len(values) + ratio)
-    return float(values.mean() - half), float(values.mean() + half)
+    mean, sd, j = float(values.mean()), float(values.std(ddof=1)), len(values)
+    if sd < 1e-12:
+        return math.nan, math.nan
+    half = float(stdtrit(j - 1, 0.975)) * sd * math.sqrt(1 / j + ratio) / (1 - mean**2)
+    return math.tanh(math.atanh(mean) - half), math.tanh(math.atanh(mean) + half)
 
 
 def metric_name(name: str) -> str:

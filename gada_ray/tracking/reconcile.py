@@ -246,9 +246,9 @@ def _write_files(client: MlflowClient, run_id: str, run: ConfigurationRun, trial
                 pictures.figure1(arrays).savefig(folder / "figure1.png")
                 if "asked" in arrays:  # results of the first version have none
                     pictures.by_quality(arrays).savefig(folder / "generated_by_quality.png")
-        if (looked := trial.file("worst.npz")) is not None:
-            with np.load(looked, allow_pickle=False) as arrays:
-                pictures.looked(dict(arrays)).savefig(folder / "looked.png")
+        if (worst := trial.file("worst.npz")) is not None:
+            with np.load(worst, allow_pickle=False) as arrays:
+                pictures.worst_images(dict(arrays)).savefig(folder / "worst_images.png")
         if any(folder.iterdir()):
             client.log_artifacts(run_id, name)
 

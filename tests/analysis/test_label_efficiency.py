@@ -1,4 +1,4 @@
-"""SROCC against the number of labelled images: variants of one method on one line, differences paired by split."""
+"""Label efficiency: variants of one method on one line, differences paired by split."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_variants_are_methods_with_numbers_and_differ_from_the_variant_with_as_m
 
 def test_the_figure_has_a_line_a_method_and_names_all_images(splits):
     figure = label_efficiency.draw(label_efficiency.by_method(splits, NUMBERS, 350.0, "base"), 350.0)
-    left, right = figure.axes
+    left, right = figure.axes  # above and below
     assert [text.get_text() for text in left.get_xticklabels()] == ["5", "20", "all, 350"]
     assert left.get_legend_handles_labels()[1] == ["base", "GADA"]
     assert right.get_legend_handles_labels()[1] == ["GADA"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 import subprocess
@@ -15,15 +16,16 @@ import pytest
 from axe_core_python.selenium import Axe
 from mlflow import MlflowClient
 
-from analysis import load, page, report
+from analysis import load, page, report, tables
 from analysis.plans import LoadError
-from analysis.verdict import protocol
+from analysis.protocol import protocol
 from gada_ray import TrainingConfig, direct
 from gada_ray.data.splits import make_splits
 from gada_ray.study import baselines
 from gada_ray.study.contrasts import Contrast
-from gada_ray.study.summary import ConfigurationRun
+from gada_ray.study.summary import ConfigurationRun, configuration_key, read_trial
 from gada_ray.tracking import runs
+from gada_ray.tracking.uri import PAGE
 from gada_ray.trials.run import Trial, run_trial
 from gada_ray.trials.store import Store
 from tests import ui
@@ -34,7 +36,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning"),
 ]
 ROOT = Path(__file__).parents[2]
-LEVELS = {"batch 4": 4, "batch <8> & more": 8}
+VARIANTS = {"batch 4": 4, "batch <8> & more": 8}
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +44,7 @@ def trained(tmp_path_factory):
     """Two variants on two splits: what is needed to write them to MLflow."""
     dataset, store = toy_dataset(), Store(tmp_path_factory.mktemp("trained"))
     entries = []
-    for variant, batch in LEVELS.items():
+    for variant, batch in VARIANTS.items():
         config = tiny({"data.batch": batch})
         run = ConfigurationRun(
             study="toy", preset="smoke", dataset="toy", variant=variant, stage="test", number=0,
@@ -67,7 +69,7 @@ def written(uri, tmp_path_factory):
     return {path.name: path for path in files}
 
 
-def test_a_report_has_what_brisque_reached_on_the_same_images_and_no_others(trained, database, tmp_path):
+def test_a_report_has_the_scores_of_brisque_on_the_same_images_and_no_others(trained, database, tmp_path):
     place = database(tmp_path / "db")
     runs.sync(place, "toy", trained[1])
     assert load.read(place, "toy").brisque is None
@@ -81,8 +83,12 @@ def test_a_report_has_what_brisque_reached_on_the_same_images_and_no_others(trai
     client.log_artifact(study.info.run_id, str(tmp_path / baselines.FILE))
     files = {path.name: path for path in report.study_report(place, "toy", tmp_path / "out")}
     scores = pd.read_csv(files["scores-srocc.csv"])
-    found = scores[(scores["variant"] == "BRISQUE") & (scores["distortion"] == "ALL")]
+    found = scores[(scores["variant"] == tables.BRISQUE) & (scores["distortion"] == "ALL")]
     assert found["mean"].tolist() == pytest.approx([0.85])
+    by_split = pd.read_csv(files["splits.csv"]).set_index("variant")
+    assert by_split.loc[[tables.BRISQUE]].to_numpy()[0] == pytest.approx([0.9, 0.8])
+    assert {*VARIANTS, "image-blind baseline"} < set(by_split.index)
+    assert pd.read_csv(files["brisque.csv"])["first"].tolist() == list(VARIANTS)
 
 
 class Page(HTMLParser):
@@ -115,11 +121,11 @@ class Page(HTMLParser):
         self.text.append(data)
 
 
-def test_the_runs_hold_every_split_with_its_scores_and_its_floor(uri, trained):
+def test_the_runs_hold_every_split_with_its_scores_and_baseline(uri, trained):
     runs = load.read(uri, "toy")
-    assert runs.variants == list(LEVELS)
+    assert runs.variants == list(VARIANTS)
     assert sorted(zip(runs.splits["variant"], runs.splits["split"], strict=True)) == [
-        (variant, split) for variant in LEVELS for split in (0, 1)
+        (variant, split) for variant in VARIANTS for split in (0, 1)
     ]
     stored = [trained[0].result(folder.name) for folder in (trained[0].root / "trials").iterdir()]
     for name in ("srocc", "image_blind_srocc", "plcc"):
@@ -135,24 +141,30 @@ def test_curves_and_predictions_have_every_point_of_every_run(uri):
 
 
 def test_a_report_is_a_page_with_figures_and_tables_beside_it(written):
-    figures = {"effects", "splits", "curves", "predictions", "distortions", "cost"}
-    tables = {"scores-srocc", "scores-plcc", "pairs-srocc", "pairs-plcc", "crop-draws", "generator", "cost"}
+    figures = {"splits", "curves", "predictions", "distortions", "cost"}
+    names = {"scores-srocc", "scores-plcc", "pairs-srocc", "pairs-plcc", "crop-draws", "generator", "cost"}
+    names |= {"splits", "runs"}
     expected = {f"{name}.{suffix}" for name in figures for suffix in ("svg", "png")}
-    expected |= {f"{name}.csv" for name in tables}
-    expected |= {"looked.png", "figure1.png", "generated_by_quality.png", "report.html", "report.md"}
+    expected |= {f"{name}.csv" for name in names}
+    expected |= {"worst_images.png", "figure1.png", "generated_by_quality.png", "report.html", "report.md"}
     assert set(written) == expected
+    folders = {".svg": "figures", ".png": "figures", ".csv": "tables"}
+    top = written["report.html"].parent
+    assert all(path.parent == top / folders.get(path.suffix, "") for path in written.values())
     for name, path in written.items():
         start = {".png": b"\x89PNG", ".svg": b"<?xml", ".html": b"<!doctype html>"}.get(path.suffix)
         assert path.read_bytes().startswith(start or b""), name
     scores = pd.read_csv(written["scores-srocc.csv"])
-    assert set(scores["source"]) == {"this study", "image_blind"}
+    assert set(scores["source"]) == {"this study", "baseline"}
 
 
 def test_a_page_fetches_nothing_and_is_whole(written):
     text = written["report.html"].read_text()
     found = Page(text)
-    assert all(address.startswith(("#", "data:")) for address in found.addresses), found.addresses
-    assert "<script" not in text and "@import" not in text
+    fetched = [address for address in found.addresses if not address.startswith(("#", "data:"))]
+    assert all(address.startswith(PAGE) for address in fetched), "links to runs, on a click"
+    assert text.count(PAGE + "/#/") == text.count(f'<a href="{PAGE}/#/') == 4
+    assert "src=" not in text.replace('src="data:', "") and "@import" not in text and "fetch(" not in text
     assert not re.search(r"url\((?!#)", text)
     assert len(found.ids) == len(set(found.ids))
     assert {address[1:] for address in found.addresses if address.startswith("#")} <= set(found.ids)
@@ -201,9 +213,47 @@ def test_a_browser_finds_nothing_to_complain_of_on_a_page_from_the_disk(written,
     assert sum(address.startswith("file:") for address in fetched) == 1
     assert driver.execute_script("return matchMedia('(prefers-color-scheme: dark)').matches") == (theme == "dark")
     assert driver.execute_script("return document.documentElement.scrollWidth") <= width
+    driver.execute_script("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
     found = Axe().run(driver)
     assert found["passes"]
     assert [(one["id"], one["impact"], one["nodes"][0]["html"]) for one in found["violations"]] == []
+
+
+@pytest.mark.skipif(not (ui.BROWSER and ui.DRIVER), reason="chromium and chromedriver are not installed")
+def test_the_first_screen_has_question_answer_and_figure_and_links_scroll_inside_mlflows_frame(
+    written, driver, tmp_path
+):
+    screen = {"width": 1280, "height": 800, "deviceScaleFactor": 1, "mobile": False}
+    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+    driver.get(written["report.html"].as_uri())
+    for part in ("h1", ".verdict", "#figure-splits", "nav"):
+        ends = "return document.querySelector(arguments[0]).getBoundingClientRect()"
+        assert driver.execute_script(ends, part)["bottom"] <= 800, part
+    assert not driver.execute_script("return document.getElementById('protocol').open")
+    page = html.escape(written["report.html"].read_text())
+    frame = f'<iframe sandbox="allow-scripts" width="1200" height="700" srcdoc="{page}"></iframe>'
+    (tmp_path / "viewer.html").write_text(f"<!doctype html><meta charset=utf-8>{frame}")
+    driver.get((tmp_path / "viewer.html").as_uri())
+    driver.switch_to.frame(0)
+    driver.execute_script("document.querySelector('nav a[href=\"#protocol\"]').click()")
+    assert driver.execute_script("return document.getElementById('protocol').open && scrollY > 500")
+    driver.switch_to.default_content()
+
+
+@pytest.mark.skipif(not (ui.BROWSER and ui.DRIVER), reason="chromium and chromedriver are not installed")
+def test_on_a_phone_the_decisive_column_is_seen_tables_say_that_they_scroll_and_figures_fit(written, driver):
+    screen = {"width": 400, "height": 800, "deviceScaleFactor": 1, "mobile": True}
+    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+    driver.get(written["report.html"].as_uri())
+    sides = "return [...document.querySelectorAll(arguments[0])].map((one) => one.getBoundingClientRect().right)"
+    assert max(driver.execute_script(sides, "section .table td:nth-child(2)")) <= 400
+    assert max(driver.execute_script(sides, "figure svg, figure img")) <= 400
+    wide = (
+        "return [...document.querySelectorAll('section .table')].filter((one) => one.scrollWidth > one.clientWidth + 1)"
+    )
+    shown = ".map((one) => getComputedStyle(one.nextElementSibling).display)"
+    found = driver.execute_script(wide + shown)
+    assert found and set(found) == {"block"}
 
 
 def test_figures_follow_the_theme_of_the_page_and_stand_alone_as_files(written):
@@ -214,7 +264,7 @@ def test_figures_follow_the_theme_of_the_page_and_stand_alone_as_files(written):
 
 def test_the_same_runs_give_the_same_files(uri, written, tmp_path, monkeypatch):
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "0")
-    again = {path.name: path for path in report.study_report(uri, "toy", tmp_path)}
+    again = {path.name: path for path in report.study_report(uri, "toy", tmp_path, command="the command")}
     for name, path in written.items():
         if name != "report.html":
             assert again[name].read_bytes() == path.read_bytes(), name
@@ -236,7 +286,18 @@ def test_a_variant_that_was_run_twice_is_refused_with_the_way_to_choose(trained,
     assert len(load.read(uri, "twice", where={"seed": "3"}).splits) == 2
 
 
-def test_variants_with_few_rated_images_get_a_figure_and_are_named_in_the_protocol(tmp_path):
+def test_a_report_is_refused_where_mlflow_lacks_trials_of_the_study(trained, uri, tmp_path):
+    """A report of a part, marked as the study's, would be shown in place of the whole one's."""
+    entries = [(configuration_key(run, read_trial(folder)), folder.name) for run, folder in trained[1]]
+    assert len(load.read(uri, "toy", trials=set(entries)).splits) == 4
+    with pytest.raises(
+        LoadError, match=r"lacks 1 of 5 trials of study 'toy'; write them with 'tune.py --study toy --sy"
+    ):
+        report.study_report(uri, "toy", tmp_path / "out", trials={*entries, (entries[0][0], "f" * 64)})
+    assert not (tmp_path / "out").exists()
+
+
+def test_variants_with_few_labelled_images_get_a_figure_and_are_named_in_the_protocol(tmp_path):
     dataset, store = toy_dataset(), Store(tmp_path / "store")
     variants: dict[str, dict[str, object]] = {
         f"{method}, {number or 'all'} labelled": {**values, "data.labelled_images": number}
@@ -262,11 +323,11 @@ def test_variants_with_few_rated_images_get_a_figure_and_are_named_in_the_protoc
     found = zip(table["method"], table["labelled"], table["difference"].notna(), strict=True)
     assert sorted(found) == [(f"batch {n}", labelled, n == 8) for n in (4, 8) for labelled in (6, 45)]
     words = " ".join("".join(Page(files["report.html"].read_text()).text).split())
-    assert "6, chosen reference by reference (“batch 4, 6 labelled”, “batch 8, 6 labelled”)" in words
+    assert "6, chosen reference by reference (batch 4, 6 labelled, batch 8, 6 labelled)" in words
     assert list(pd.read_csv(files["scores-srocc.csv"])["variant"].drop_duplicates())[:4] == list(variants)
     assert "all of the training part" in words
     assert {"labelled.svg", "labelled.png", "contrasts-srocc.csv"} <= set(files)
-    protocol = files["report.md"].read_text().split("| protocol |")[1].split("\n\n")[0]
+    protocol = files["report.md"].read_text().split("| protocol |")[1]
     assert protocol.count("; discriminator 0.001") == 1 and all(line.endswith("|") for line in protocol.splitlines())
 
 
@@ -274,15 +335,15 @@ def direct_only():
     return TrainingConfig(phases=(direct(6),))
 
 
-def test_one_split_gives_a_report_that_concludes_nothing(trained, uri, tmp_path):
+def test_one_split_gives_a_report_that_is_inconclusive(trained, uri, tmp_path):
     runs.sync(uri, "short", [entry for number, entry in enumerate(trained[1]) if number % 2 == 0])
     made = report.make(load.read(uri, "short"))
-    assert "nothing can be concluded" in made.verdict[0]
-    page.write(made, tmp_path / "out")
-    assert not (tmp_path / "out" / "pairs-srocc.csv").exists()
+    assert made.verdict[0].conclusion == "Inconclusive"
+    files = {path.name for path in page.write(made, tmp_path / "out")}
+    assert not {"pairs-srocc.csv"} & files and "splits.csv" in files
 
 
-def test_a_report_answers_the_contrasts_of_its_study_and_calls_all_else_explored(trained, uri, tmp_path):
+def test_a_report_answers_the_contrasts_of_its_study_and_calls_all_else_exploratory(trained, uri, tmp_path):
     contrast = Contrast("batch <8> & more", "batch 4", "Are batches of eight & more better?")
     entries = [(replace(run, contrasts=(contrast,)), folder) for run, folder in trained[1]]
     runs.sync(uri, "asked", trained[1])
@@ -290,12 +351,13 @@ def test_a_report_answers_the_contrasts_of_its_study_and_calls_all_else_explored
     assert load.read(uri, "asked").contrasts == (contrast,)
     told: list[str] = []
     files = {path.name: path for path in report.study_report(uri, "asked", tmp_path, tell=told.append)}
-    assert {"contrasts-srocc.csv", "contrasts-plcc.csv", "effects.svg"} <= set(files)
+    assert {"contrasts-srocc.csv", "contrasts-plcc.csv", "contrasts.svg"} <= set(files)
     assert not {"pairs-srocc.csv", "pairs-plcc.csv"} & set(files)
-    (text,) = told
+    text, ranking = told
+    assert ranking.startswith("Mean test SROCC over 2 splits: ")
     assert text.startswith(contrast.question) and text in files["report.md"].read_text()
     words = " ".join("".join(Page(files["report.html"].read_text()).text).split())
-    assert text in words and "Contrasts by SROCC" in words and "splits for .01" in words
+    assert text in words and "Contrasts by SROCC" in words and "splits required for 0.01" in words
     table = pd.read_csv(files["contrasts-srocc.csv"])
     assert list(table[["first", "second", "n"]].iloc[0]) == ["batch <8> & more", "batch 4", 2]
 
@@ -306,7 +368,7 @@ def test_a_report_answers_the_contrasts_of_its_study_and_calls_all_else_explored
         ({"study": "tyo"}, r"no study 'tyo'; available: .*toy"),
         ({"study": "toy", "dataset": "LIVE"}, "no finished test runs of study 'toy', dataset 'LIVE'"),
         ({"study": "toy", "where": {"sead": "1"}}, "a field 'sead'; nearest: .*seed"),
-        ({"study": "toy", "where": {"seed": "9"}}, "has seed '9'; there are 0"),
+        ({"study": "toy", "where": {"seed": "9"}}, "has seed '9'; available: 0"),
     ],
 )
 def test_what_is_not_there_is_named_with_what_is(uri, arguments, says):
@@ -338,8 +400,8 @@ def test_the_protocol_of_images_without_references_speaks_of_groups(uri):
     runs = load.read(uri, "toy")
     with_references = protocol(runs)
     assert (
-        "references trained on and tested" in with_references["Splits"] and "references" in with_references["Dataset"]
+        "references for training and test" in with_references["Splits"] and "references" in with_references["Dataset"]
     )
     without = protocol(replace(runs, splits=runs.splits.assign(divided_by="group")))
-    assert without["Splits"].startswith("2, by group, ") and "references" not in without["Splits"]
+    assert without["Splits"].startswith("2, by group; ") and "references" not in without["Splits"]
     assert "images without references in " in without["Dataset"]

@@ -1,4 +1,4 @@
-"""What a report says of a search, from frames made by hand."""
+"""The search in a report, from frames made by hand."""
 
 from __future__ import annotations
 
@@ -35,21 +35,21 @@ def searched(count, splits=4, pruned=()):
     return table, pd.DataFrame(rows, columns=["key", "split", "srocc"])
 
 
-def test_proposals_show_what_differs_and_who_lost_the_race():
+def test_candidates_show_what_differs_and_which_were_pruned():
     table, _ = searched(6, pruned=(2, 5))
     assert set(search.searched(table)) == {"rates.generator", "losses.l1_weight"}
     assert table.loc[table["pruned"], "number"].tolist() == [2, 5]
     assert table.loc[table["complete"], "number"].tolist() == [0, 1, 3, 4]
 
 
-def test_what_racing_saved_is_reckoned_from_the_splits_that_were_not_trained():
+def test_the_time_saved_by_racing_is_estimated_from_the_splits_that_were_not_trained():
     cost = tables.cost(configurations(6, splits=4, pruned=(2, 5))).iloc[0]
     assert (cost["candidates"], cost["pruned"]) == (6, 2)
     assert cost["saved"] == pytest.approx(2 * 2 * 0.1)
     assert (cost["test"], cost["search"]) == pytest.approx((1.0, 4 * 0.4 + 2 * 0.2))
 
 
-def test_importance_finds_the_value_that_decides_though_losers_saw_only_easy_or_hard_splits():
+def test_importance_finds_the_decisive_value_although_pruned_candidates_have_other_splits():
     table, scores = searched(40, pruned=tuple(range(0, 40, 3)))
     found = search.importances(table, scores)
     decides = found[found["parameter"] == "rates.generator"]
@@ -59,8 +59,8 @@ def test_importance_finds_the_value_that_decides_though_losers_saw_only_easy_or_
     assert found.groupby("method")["mean"].sum().tolist() == pytest.approx([1, 1])
 
 
-def test_importance_is_not_reckoned_from_too_few_candidates():
-    assert search.importances(*searched(search.ENOUGH - 1)).empty
+def test_importance_is_not_computed_from_too_few_candidates():
+    assert search.importances(*searched(search.MIN_CANDIDATES - 1)).empty
 
 
 def test_a_scale_is_logarithmic_for_positive_values_over_more_than_a_factor_of_ten():

@@ -10,11 +10,12 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
 from statsmodels.stats.weightstats import DescrStatsW
 
-from analysis.statistics import comparisons, contrasts, detectable, holm, paired, splits_for
+from analysis.statistics import comparisons, contrasts, detectable, holm, paired, splits_required
 from gada_ray.study.contrasts import Contrast
+from gada_ray.study.summary import interval
 
 
-def test_with_disjoint_tests_of_no_weight_it_is_the_ordinary_paired_t():
+def test_without_overlap_it_is_the_ordinary_paired_t_test():
     random = np.random.default_rng(0)
     first, second = random.random(10), random.random(10)
     ours, theirs = paired(first, second, 0.0), stats.ttest_rel(first, second)
@@ -31,8 +32,8 @@ def test_the_correction_widens_the_interval_by_the_overlap():
 
 @pytest.mark.parametrize("splits", [5, 10, 30])
 @pytest.mark.slow
-def test_overlapping_splits_without_difference_are_rarely_called_different_and_a_plain_t_does_it_often(splits):
-    """29 references, 6 in the test: an effect of each reference on the difference, of mean 0."""
+def test_on_overlapping_splits_the_corrected_t_keeps_its_level_and_the_plain_t_does_not(splits):
+    """29 references, 6 in the test: each reference has an effect of mean 0 on the difference."""
     random = np.random.default_rng(1)
     wrong, plain, covered, studies = 0, 0, 0, 1500
     for _ in range(studies):
@@ -57,48 +58,50 @@ def test_without_overlap_interval_and_p_are_those_of_statsmodels():
 
 
 @pytest.mark.parametrize("splits", [5, 10, 30])
-def test_the_smallest_visible_difference_is_found_with_the_power_that_statsmodels_reckons(splits):
+def test_the_minimum_detectable_difference_has_the_power_that_statsmodels_computes(splits):
     difference = np.random.default_rng(splits).normal(0, 0.02, splits)
-    visible = paired(difference, np.zeros(splits), 0.0).detectable
-    power = TTestPower().power(visible / difference.std(ddof=1), splits, 0.05)
+    smallest = paired(difference, np.zeros(splits), 0.0).detectable
+    power = TTestPower().power(smallest / difference.std(ddof=1), splits, 0.05)
     assert power == pytest.approx(0.8, abs=0.03)
 
 
 @pytest.mark.parametrize("sd", [0.004, 0.01, 0.03])
 @pytest.mark.parametrize("alpha", [0.05, 0.05 / 4])
-def test_without_overlap_the_splits_that_are_needed_are_those_of_statsmodels(sd, alpha):
+def test_without_overlap_the_splits_required_are_those_of_statsmodels(sd, alpha):
     theirs = TTestPower().solve_power(0.01 / sd, None, alpha, 0.8)
-    assert splits_for(0.01, sd, 0.0, alpha) == pytest.approx(math.ceil(theirs), abs=1)
+    assert splits_required(0.01, sd, 0.0, alpha) == pytest.approx(math.ceil(theirs), abs=1)
 
 
-def test_the_splits_that_are_needed_are_the_fewest_that_do_and_none_does_where_overlap_alone_is_too_much():
-    needed = int(splits_for(0.01, 0.006, 0.25))
+def test_the_splits_required_are_the_fewest_and_infinite_where_overlap_alone_is_too_much():
+    needed = int(splits_required(0.01, 0.006, 0.25))
     assert detectable(0.006, needed, 0.25) <= 0.01 < detectable(0.006, needed - 1, 0.25)
     limit = 0.01 / (stats.norm.ppf([0.975, 0.8]).sum() * math.sqrt(0.25))
-    assert splits_for(0.01, 1.01 * limit, 0.25) == math.inf
-    assert splits_for(0.01, 0.0, 0.25) == 2
+    assert splits_required(0.01, 1.01 * limit, 0.25) == math.inf
+    assert splits_required(0.01, 0.0, 0.25) == 2
 
 
 @pytest.mark.parametrize("true", [0.0, 0.01])
-def test_a_difference_of_that_size_is_found_as_often_as_the_power_says(true):
-    """Without overlap, at the number of splits that is said to do."""
+def test_with_the_splits_required_a_difference_is_found_as_often_as_the_power_says(true):
+    """Without overlap."""
     random, sd = np.random.default_rng(3), 0.012
-    needed = int(splits_for(0.01, sd, 0.0))
+    needed = int(splits_required(0.01, sd, 0.0))
     found = [paired(true + random.normal(0, sd, needed), np.zeros(needed), 0.0).p < 0.05 for _ in range(600)]
     assert np.mean(found) == pytest.approx(0.8 if true else 0.05, abs=0.04)
 
 
-def test_that_a_variant_is_not_worth_it_is_the_one_sided_t_of_scipy_and_agrees_with_the_interval():
+def test_ruling_out_a_gain_or_a_loss_is_the_one_sided_t_of_scipy_and_agrees_with_the_interval():
     random = np.random.default_rng(4)
     for middle in np.linspace(-0.02, 0.02, 9):
         differences = middle + random.normal(0, 0.01, 12)
         ours = paired(differences, np.zeros(12), 0.0)
-        assert ours.p_worth == pytest.approx(stats.ttest_1samp(differences, 0.01, alternative="less").pvalue)
+        assert ours.p_gain == pytest.approx(stats.ttest_1samp(differences, 0.01, alternative="less").pvalue)
+        assert ours.p_loss == pytest.approx(stats.ttest_1samp(differences, -0.01, alternative="greater").pvalue)
         corrected = paired(differences, np.zeros(12), 0.25)
-        assert (corrected.p_worth < 0.025) == (corrected.high < 0.01)
+        assert (corrected.p_gain < 0.025) == (corrected.high < 0.01)
+        assert (corrected.p_loss < 0.025) == (corrected.low > -0.01)
 
 
-def test_contrasts_have_holm_over_themselves_their_own_direction_and_the_power_that_this_leaves():
+def test_contrasts_have_their_own_direction_family_and_power():
     random = np.random.default_rng(5)
     rows = [(variant, split, random.random()) for variant in "abcd" for split in range(6)]
     frame = pd.DataFrame(rows, columns=["variant", "split", "srocc"]).assign(references_train=16, references_held_out=4)
@@ -106,12 +109,13 @@ def test_contrasts_have_holm_over_themselves_their_own_direction_and_the_power_t
     table = contrasts(frame, named)
     assert list(table["question"]) == ["c?", "b?"]
     assert list(table["p_holm"]) == pytest.approx(multipletests(table["p"], method="holm")[1])
-    assert list(table["p_worth_holm"]) == pytest.approx(multipletests(table["p_worth"], method="holm")[1])
-    explored = comparisons(frame).set_index(["first", "second"])
-    assert table["difference"][0] == pytest.approx(-explored["difference"]["a", "c"])
-    assert (table["detectable"].to_numpy() > explored["detectable"][[("a", "c"), ("b", "d")]].to_numpy()).all()
+    for name in ("p_gain", "p_loss"):
+        assert list(table[f"{name}_holm"]) == pytest.approx(multipletests(table[name], method="holm")[1])
+    every = comparisons(frame).set_index(["first", "second"])
+    assert table["difference"][0] == pytest.approx(-every["difference"]["a", "c"])
+    assert (table["detectable"].to_numpy() > every["detectable"][[("a", "c"), ("b", "d")]].to_numpy()).all()
     alone = contrasts(frame, named[:1])
-    assert alone["detectable"][0] == pytest.approx(explored["detectable"]["a", "c"])
+    assert alone["detectable"][0] == pytest.approx(every["detectable"]["a", "c"])
     assert contrasts(frame[frame["variant"] != "c"], named[:1]).empty
 
 
@@ -138,10 +142,76 @@ def test_comparisons_pair_by_split_and_leave_out_splits_that_one_variant_lacks()
 
 @pytest.mark.parametrize("bad", [([0.1], [0.2]), ([0.1, 0.2], [0.1])])
 def test_a_comparison_needs_two_splits_that_both_have(bad):
-    with pytest.raises(ValueError, match="two or more splits"):
+    with pytest.raises(ValueError, match="the same 2 or more splits"):
         paired(bad[0], bad[1], 0.25)
 
 
-def test_equal_variants_differ_by_nothing():
-    outcome = paired([0.5, 0.6], [0.5, 0.6], 0.25)
-    assert (outcome.difference, outcome.p, outcome.won) == (0, 1, 0)
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ([0.5, 0.6], [0.978, 1.078]),  # two splits whose differences happen to be equal
+        ([0.5, 0.6], [0.4, 0.58]),  # two splits
+        ([0.5, 0.6, 0.7, 0.8], [0.47, 0.57, 0.67, 0.77]),  # no spread
+        ([0.5, 0.6, 0.7], [0.5, 0.6, 0.7]),  # no difference
+    ],
+)
+def test_two_splits_or_differences_without_spread_give_neither_interval_nor_p(first, second):
+    outcome = paired(first, second, 0.25)
+    assert outcome.difference == pytest.approx(np.mean(first) - np.mean(second))
+    found = [outcome.low, outcome.high, outcome.p, outcome.detectable, outcome.p_gain, outcome.p_loss]
+    assert np.isnan([*found, outcome.splits_required]).all()
+
+
+def test_holm_counts_comparisons_that_are_missing_or_have_no_p():
+    assert holm([0.01, math.nan, 0.02], 4)[::2] == pytest.approx([0.04, 0.06])
+    assert math.isnan(holm([0.01, math.nan])[1])
+
+
+def test_a_part_of_a_study_adjusts_for_all_contrasts_of_the_study():
+    random = np.random.default_rng(5)
+    rows = [(variant, split, random.random()) for variant in "abc" for split in range(6)]
+    frame = pd.DataFrame(rows, columns=["variant", "split", "srocc"]).assign(references_train=16, references_held_out=4)
+    named = (Contrast("a", "b", "?"), Contrast("a", "c", "?"), Contrast("c", "b", "?"))
+    part = contrasts(frame[frame["variant"] != "c"], named)
+    assert len(part) == 1
+    assert part["p_holm"][0] == pytest.approx(min(1, 3 * part["p"][0]))
+    assert part["p_gain_holm"][0] == pytest.approx(min(1, 3 * part["p_gain"][0]))
+    assert part["detectable"][0] == pytest.approx(contrasts(frame, named)["detectable"][0])
+
+
+def test_equal_signatures_are_the_same_training_and_other_devices_are_named():
+    rows = [(v, s, 0.9 + s / 10, f"{'x' if v in 'ab' else v}{s}", "cpu" if v != "c" or s else "NVIDIA H200")
+            for v in "abc" for s in range(3)]  # fmt: skip
+    frame = pd.DataFrame(rows, columns=["variant", "split", "srocc", "signature", "device"])
+    table = comparisons(frame.assign(references_train=16, references_held_out=4)).set_index(["first", "second"])
+    assert table["same"].to_dict() == {("a", "b"): True, ("a", "c"): False, ("b", "c"): False}
+    assert table["devices"].to_dict() == {
+        ("a", "b"): "",
+        ("a", "c"): "NVIDIA H200, cpu",
+        ("b", "c"): "NVIDIA H200, cpu",
+    }
+
+
+@pytest.mark.parametrize("mean", [0.95, -0.02])
+@pytest.mark.slow
+def test_the_interval_of_a_mean_correlation_stays_inside_its_range_and_covers_the_truth(mean):
+    """29 references, 6 in the test, 10 splits: each reference has an effect on Fisher's z of a split."""
+    random, covered, studies = np.random.default_rng(7), 0, 1500
+    centre = math.atanh(mean)
+    truth = np.tanh(centre + random.normal(0, 0.9 / math.sqrt(6), 200_000)).mean()
+    for _ in range(studies):
+        effect = random.normal(0, 0.9, 29)
+        scores = np.tanh([centre + effect[random.permutation(29)[:6]].mean() for _ in range(10)])
+        low, high = interval(scores, 6 / 23)
+        assert -1 < low < scores.mean() < high < 1
+        covered += low <= truth <= high
+    assert 0.93 <= covered / studies <= 0.97
+
+
+def test_the_interval_of_a_mean_near_one_is_shorter_above_and_none_without_spread():
+    low, high = interval(np.array([0.97, 0.95, 0.96, 0.99]), 0.25)
+    assert low > 0.85 and high < 1 and high - 0.9675 < 0.9675 - low
+    small = np.array([0.70, 0.702, 0.698, 0.701])
+    plain = stats.t.interval(0.95, 3, small.mean(), small.std(ddof=1) * math.sqrt(1 / 4 + 0.25))
+    assert interval(small, 0.25) == pytest.approx(plain, abs=1e-4)
+    assert np.isnan(interval(np.array([0.5, 0.5]), 0.25)).all()

@@ -49,7 +49,7 @@ def test_large_images_become_thumbnails_and_corners_go_with_them() -> None:
 @pytest.mark.parametrize("maps", [False, True])
 def test_the_picture_draws_every_crop_and_says_what_was_predicted(maps: bool) -> None:
     arrays, _ = kept(maps)
-    figure = pictures.looked(arrays)
+    figure = pictures.worst_images(arrays)
     drawn = [axes for axes in figure.axes if axes.patches]
     assert len(drawn) == len(arrays["distortion"])
     assert all(len(axes.patches) == 2 * 3 for axes in drawn)

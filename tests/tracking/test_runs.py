@@ -233,9 +233,10 @@ def test_a_configuration_has_mean_spread_and_interval_and_runs_until_all_planned
     tracker.close()
     (parent,) = runs_of(client, study).configurations
     # t(0.975, 2 degrees of freedom) = 4.3027; sd = 0.1; 4 held-out for 16 training references
-    half = 4.302652729911275 * 0.1 * math.sqrt(1 / 3 + 4 / 16)
+    half = 4.302652729911275 * 0.1 * math.sqrt(1 / 3 + 4 / 16) / (1 - 0.8**2)  # on the scale of Fisher's z
+    low, high = (math.tanh(math.atanh(0.8) + side * half) for side in (-1, 1))
     expected = {"n": 3, "splits_planned": 3, "srocc_mean": 0.8, "srocc_median": 0.8, "srocc_sd": 0.1}
-    expected |= {"srocc_ci_low": 0.8 - half, "srocc_ci_high": 0.8 + half, "plcc_mean": 0.85, "srocc_mean/jpeg": 0.7}
+    expected |= {"srocc_ci_low": low, "srocc_ci_high": high, "plcc_mean": 0.85, "srocc_mean/jpeg": 0.7}
     expected |= {"device_hours": 0.03, "diverged": 0}
     assert parent.info.status == "FINISHED"
     assert {name: parent.data.metrics[name] for name in expected} == pytest.approx(expected)

@@ -136,7 +136,7 @@ def test_mlflow_is_written_from_results_on_s3(s3, tmp_path, database):
     assert experiment is not None
     (split,) = client.search_runs([experiment.experiment_id], "tags.kind = 'split'")
     files = {entry.path for entry in client.list_artifacts(split.info.run_id)}
-    assert files == {"predictions.csv", "scatter.png", "figure1.png", "generated_by_quality.png", "looked.png"}
+    assert files == {"predictions.csv", "scatter.png", "figure1.png", "generated_by_quality.png", "worst_images.png"}
     path = client.download_artifacts(split.info.run_id, "predictions.csv", str(tmp_path))
     assert Path(path).read_bytes() == store.read(trial.signature, "predictions.csv")
     assert any(name.startswith("loss/gan/") for name in split.data.metrics)
