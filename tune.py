@@ -104,7 +104,9 @@ def main(
         raise StudyError(f"--study is missing; available: {', '.join(study_names())}")
     chosen = load_study(study)
     if simulate is not None:
-        return views.show_simulation(chosen, simulate)
+        from gada_ray.running.simulation import show_simulation
+
+        return show_simulation(chosen, simulate)
     count, requested = (int(splits), None) if splits and splits.isdigit() else (None, splits)
     photographs = None
     if extra_references is not None:

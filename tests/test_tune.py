@@ -81,6 +81,7 @@ def refused(
         (("--study", "labels", "--extra-references", "/nowhere"), ("/nowhere", "no folder")),
         (("--study", "labels", "--variant", "GADA + photographs, 5 labelled"), ("--extra-references",)),
         (("--study", "patch_size", "--best"), ("there is no", "mlflow.db")),
+        (("--study", "patch_size", "--simulate", "/nowhere.csv"), ("/nowhere.csv is not a table", "configuration")),
         (("--study", "patch_size", "--no-such-option"), ("no-such-option",)),
         (("--study", "patch_size", "--cpus-per-trial", "none"), ("cpus-per-trial",)),
     ],

@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 
-from gada_ray.study.definition import Plan, Study, StudyError
+from gada_ray.study.definition import Plan, Study
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -180,7 +179,7 @@ def show_results(
 
     `uri` is MLflow's address; None where it cannot be used.
     """
-    from gada_ray.study.results import write_tables
+    from gada_ray.study.results import same_trainings, write_tables
     from gada_ray.tracking.uri import PAGE, sqlite_path, where_to_look
 
     path, frame = write_tables(root / "tables", plan, search.configurations(), *data.first, brisque)
@@ -210,6 +209,8 @@ def show_results(
             say(
                 f"{variant.variant.name}: {chosen}; validation SROCC {variant.best.mean:.3f}, best of {len(variant.proposed)}"
             )
+    for names in same_trainings(search.configurations()):
+        say(f"{' and '.join(names)} are the same training, so that their scores are equal")
     say(f"results: {root}\ntable: {path}")
     if uri is not None:
         page = f"\n  then open {PAGE}, Model training, {plan.study}" if sqlite_path(uri) else ""
@@ -267,58 +268,3 @@ def _scores(row: pd.Series[Any]) -> list[str]:
         mean, sd, median = (row[f"{name}_{part}"] for part in ("mean", "sd", "median"))
         cells += [f"{mean:.3f}" + ("" if math.isnan(sd) else f" ± {sd:.3f}"), f"{median:.3f}"] if row["n"] else ["", ""]
     return cells
-
-
-def show_simulation(study: Study, path: Path) -> None:
-    """Replay searches with the study's racing on a table of known scores."""
-    import pandas as pd
-
-    from gada_ray.study.racing import simulate
-
-    try:
-        frame = pd.read_csv(path)
-        if "stage" in frame:
-            frame = frame[frame["stage"] == "search"]
-        table = frame.pivot(index="configuration", columns="split", values="srocc").to_numpy()
-    except (OSError, ValueError, KeyError) as error:
-        raise StudyError(f"{path} is no table with the columns configuration, split and srocc: {error}") from None
-    if len(table) < 2 or table.shape[1] < study.racing.first or not (table == table).all():
-        raise StudyError(
-            f"{path} needs at least 2 configurations, each on the same {study.racing.first} or more splits"
-        )
-    generation = max(size.generation for size in study.presets.values())
-    outcome = simulate(table, generation, study.racing)
-    low, high = outcome.interval()
-    say(
-        f"{len(table)} configurations x {table.shape[1]} splits, {outcome.orders} random orders, generations of "
-        f"{generation}, {study.racing}\n"
-        f"trainings: {outcome.trainings.mean():.1%} of all ({outcome.trainings.min():.1%} to "
-        f"{outcome.trainings.max():.1%})\n"
-        f"regret of the chosen configuration: {outcome.regret.mean():.5f} SROCC (95 % interval {low:.5f} to "
-        f"{high:.5f}); without racing 0\nbest configuration pruned: {outcome.best_pruned:.1%} of orders",
-    )
-    _show_generations(study, frame)
-
-
-def _show_generations(study: Study, frame: pd.DataFrame) -> None:
-    """What the size of a generation costs, where the table says what was searched."""
-    from gada_ray.config import with_values
-    from gada_ray.study.regret import replay_searches
-    from gada_ray.study.space import Range
-
-    sizes = [size for size in study.presets.values() if size.space and set(size.space) <= set(frame)]
-    if not sizes or not all(isinstance(kind, Range) for kind in sizes[-1].space.values()):
-        return
-    size = sizes[-1]
-    base = with_values(study.base, size.values)
-    view = Table(
-        "candidates at once, after the first ten",
-        "trainings, of all",
-        "regret, SROCC (95 % interval)",
-        title=f"{size.candidates} candidates of Optuna, each scored as the nearest recorded configuration; 20 seeds",
-    )
-    for generation in sorted({1, 4, size.generation, size.candidates}):
-        found = replay_searches(frame, base, size.space, size.candidates, generation, study.racing)
-        half = 1.96 * found.regret.std(ddof=1) / len(found.regret) ** 0.5
-        view.add_row(f"{generation}", f"{found.trainings:.1%}", f"{found.regret.mean():.5f} ± {half:.5f}")
-    console.print(view)

@@ -1,4 +1,4 @@
-"""The table of a study: what every variant reached on the test references."""
+"""The table of a study: scores of every variant on the test references."""
 
 from __future__ import annotations
 
@@ -37,6 +37,25 @@ def table(configurations: Sequence[Configuration]) -> pd.DataFrame:
         }
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def untested(plan: Plan, configurations: Sequence[Configuration], splits: int) -> pd.DataFrame:
+    """A row without scores for every variant that was not tested, as where all candidates of its search failed."""
+    tested = {configuration.run.variant for configuration in configurations if configuration.run.stage == "test"}
+    row = {"stage": "test", "n": 0, "planned": splits, "pruned": False, "failed": 0, **_summary([])}
+    return pd.DataFrame(
+        [{"variant": v.name, **row, "device_hours": 0.0} for v in plan.variants if v.name not in tested]
+    )
+
+
+def same_trainings(configurations: Sequence[Configuration]) -> list[tuple[str, ...]]:
+    """Names of tested variants that are the same trainings, by their signatures, one tuple for each such group."""
+    alike: dict[tuple[str, ...], list[str]] = {}
+    for configuration in configurations:
+        if configuration.run.stage == "test":
+            signatures = tuple(job.trial.signature for job in configuration.jobs)
+            alike.setdefault(signatures, []).append(configuration.run.variant)
+    return [tuple(names) for names in alike.values() if len(names) > 1]
 
 
 def by_split(configurations: Sequence[Configuration]) -> pd.DataFrame:
@@ -100,12 +119,13 @@ def write_tables(
     splits: Sequence[Split],
     brisque: pd.DataFrame | None = None,
 ) -> tuple[Folder, pd.DataFrame]:
-    """Write `table` with the floors as a CSV file, and `by_split` beside it; returns the former, and its path.
+    """Write the table with the baselines as a CSV file, and `by_split` beside it; returns its path and the table.
 
-    `brisque` holds BRISQUE's srocc and plcc on every split.
+    Every variant of the plan has a row. `brisque` holds BRISQUE's srocc and plcc on every split.
     """
     second = [] if brisque is None else [_baseline_row(BRISQUE, brisque.to_dict("records"))]  # type: ignore[arg-type]
-    frame = pd.concat([table(configurations), floor(dataset, splits), *second], ignore_index=True)
+    parts = [table(configurations), untested(plan, configurations, len(splits)), floor(dataset, splits), *second]
+    frame = pd.concat([part for part in parts if len(part)], ignore_index=True)
     path = folder / f"{plan.study}-{plan.preset}-{plan.dataset}.csv"
     write_whole(path, frame.to_csv(index=False).encode())
     write_whole(path.with_stem(f"{path.stem}-splits"), by_split(configurations).to_csv(index=False).encode())

@@ -156,7 +156,7 @@ def test_nothing_is_probed_where_nothing_waits_and_only_what_waits_else(monkeypa
     this.plan, this.data, this.options = of, data(of), session.Options()
     for waiting, share_of_a_gpu in (([], 1.0), (["b"], 0.25)):
         this.resources = Resources(gpus=1.0)
-        this.search = SimpleNamespace(waiting=[SimpleNamespace(run=SimpleNamespace(variant=name)) for name in waiting])
+        this.search = SimpleNamespace(waiting=[SimpleNamespace(run=SimpleNamespace(variant=name)) for name in waiting])  # type: ignore[assignment]
         this._share_gpus()
         assert this.resources.gpus == share_of_a_gpu
     assert asked == ["b"]

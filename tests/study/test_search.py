@@ -12,10 +12,10 @@ from gada_ray.data.splits import make_splits
 from gada_ray.study.definition import StudyError, data_selections, make_plan
 from gada_ray.study.proposals import FAILED
 from gada_ray.study.racing import Racing
-from gada_ray.study.results import table
+from gada_ray.study.results import same_trainings, table, write_tables
 from gada_ray.study.search import Configuration, Job, Search
 from gada_ray.trials.store import DatasetRecord, FoldRecord, Result, RunRecord
-from tests.toy import TINY
+from tests.toy import TINY, toy_dataset
 
 REFERENCES = [f"r{number:02d}" for number in range(15)]
 
@@ -214,6 +214,29 @@ def test_widths_of_layers_can_be_searched():
     space = {"model.backbone_widths": Choice((4, 8, 8), (8, 8, 8))}
     searching, _, _ = play(study({"a": {}}, candidates=2, space=space))
     assert {c.run.config.model.backbone_widths for c in searching.variants[0].proposed} == {(4, 8, 8), (8, 8, 8)}
+
+
+def test_a_variant_whose_candidates_all_failed_stays_in_the_table_without_a_score(tmp_path):
+    of = study(candidates=3, space=RATE, searched=("b",))
+    searching, _, _ = play(of, score=lambda job: quality(job) if job.run.stage == "test" else "diverged")
+    dataset = toy_dataset()
+    splits = make_splits(dataset.references, 3)
+    _, found = write_tables(tmp_path, searching.plan, searching.configurations(), dataset, splits)
+    rows = found[found["stage"] == "test"].set_index("variant")
+    assert (rows.loc["b", "n"], rows.loc["b", "planned"]) == (0, 3)
+    assert (rows.loc["a", "n"], rows.loc["a", "planned"]) == (3, 3)
+    assert rows["srocc_mean"].isna().to_dict() == {"a": False, "b": True}
+
+
+def test_variants_that_are_the_same_training_are_named():
+    def score(job):
+        return 0.9 if job.trial.config.rates.evaluator == 5e-4 else 0.5
+
+    searching, _, _ = play(
+        study({"own": {}, "searched": {}}, candidates=4, space=RATE, searched=("searched",)), score=score
+    )
+    assert same_trainings(searching.configurations()) == [("own", "searched")]
+    assert same_trainings(play(study())[0].configurations()) == []
 
 
 def test_a_candidate_without_a_score_on_one_split_is_never_the_best():
