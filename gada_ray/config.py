@@ -1,8 +1,8 @@
-"""What one training is: a tree of frozen, validated values, and the signature that names it.
+"""The configuration of one training: a tree of frozen, validated values.
 
-Everything that changes the numbers is here; nothing else is. Paths, workers, device and threads are not, so the same
-training has the same signature on a laptop and on a cluster. Defaults that the paper leaves open are explained in
-docs/protocol.md.
+It holds everything that changes the numbers and nothing else. Paths, workers, device and threads are not part of it, so
+that a training has the same signature on a laptop and on a cluster. The defaults are those of the recipe "gada"
+(recipes.py); docs/protocol.md gives the reason for each that the paper leaves open.
 """
 
 from __future__ import annotations
@@ -31,92 +31,94 @@ class Frozen(BaseModel):
 
 
 class DataConfig(Frozen):
-    """Which images take part, and how crops are taken from them (section 4.2)."""
+    """Selection of images, and of crops from them (section 4.2)."""
 
     crop_px: PositiveInt = 64
-    """Side of the square training and test crops, in pixels (the paper: 128; 64 in its Table 1)."""
-    aligned_fraction: float = Field(default=1.0, ge=0, le=1)
-    """Fraction of the crops whose corners are multiples of 8 pixels, as the blocks of a JPEG file are. Each crop is
-    aligned with this probability; the others have any corner. 1.0: all crops are aligned; 0.0: none is."""
+    """Side of the square training and test crops in pixels (the paper: 128; 64 in its Table 1)."""
+    aligned_fraction: float = Field(default=0.5, ge=0, le=1)
+    """Fraction of a step's crops whose corners are aligned to the 8x8 JPEG grid; the others are unaligned. A network
+    that sees aligned crops alone fails on images that were cropped after compression."""
     batch: PositiveInt = 32
     """Crops of real distorted images in a step (the paper: 64)."""
     crops_per_image: PositiveInt = 1
-    """Crops of one image in a step, of those in the batch."""
-    sampling: Literal["uniform", "saliency", "activity", "difference"] = "uniform"
-    """Where training crops are taken: anywhere alike; rather where the image is salient (spectral residual), where its
-    local contrast is high, or where it differs from its reference."""
-    temperature: float = Field(default=1.0, gt=0)
-    """Of sampling: the chance of a window goes with its mean in the map to the power 1 / temperature; more is nearer
-    to uniform, less to the highest place alone. A tenth of the crops is taken anywhere in any case."""
+    """Crops of each image in a step; they count towards the batch."""
+    sampling: Literal["uniform", "saliency", "activity", "difference"] = "activity"
+    """Density of training crops: uniform, or higher where the image is salient (spectral residual), where its local
+    contrast is high (activity), or where it differs from its reference."""
+    temperature: float = Field(default=0.5, gt=0)
+    """Temperature of a sampling that is not uniform: a window has the probability of its mean in the map to the power 1
+    / temperature. A tenth of the crops is uniform in any case."""
     include_reference_copies: bool = False
-    """LIVE only: keep the 203 undistorted copies of references among the distorted images (the paper's 982)."""
+    """LIVE only: keep the 203 undistorted copies of references among the distorted images (the paper's 982 images)."""
     dmos: Literal["original", "realigned"] = "original"
-    """LIVE only: scores from dmos.mat or from dmos_realigned.mat."""
+    """LIVE only: scores of dmos.mat or of dmos_realigned.mat."""
     drop_artificial_reference: bool = False
-    """TID2013 only: leave out the computer-made reference i25."""
+    """TID2013 only: leave out the synthetic reference i25 and its images."""
     shorter_side: PositiveInt | None = None
-    """Shrink images, while they are read, to at most this many pixels on their shorter side; None leaves them."""
+    """Largest shorter side in pixels, to which larger images are shrunk when they are read; None keeps their size."""
     demo_local: bool = False
-    """Demo only: two local distortions besides the five, patches of another intensity and misplaced ones."""
+    """Demo only: add two local distortions, patches of another intensity and displaced patches."""
     labelled_images: PositiveInt | None = None
-    """Distorted images of the training part that training may use; None takes all. Fewer are among more, with every
-    class as far as the number allows; of the others neither score nor pixels are used."""
+    """Number of labelled distorted images in the training part; None takes all. Smaller sets are subsets of larger ones
+    and hold every class as far as possible. Neither scores nor pixels of the other images are used."""
     labelled_by: Literal["reference", "random"] = "reference"
-    """Which images these are: all of one reference before the next one's, or any."""
+    """Order in which images are labelled: all images of one reference before the next, or at random."""
     pristine_fraction: float = Field(default=0.0, ge=0, lt=1)
-    """Share of a step's real crops that show a reference, undistorted, with quality 1 and the class of the image in
-    whose place they stand: what LIVE's copies, which the paper keeps, tell of references in any database."""
+    """Fraction of a step's real crops that are replaced by crops of pristine references, with quality 1 and the class
+    of the image that they replace."""
     pristine_from: Literal["labelled", "training"] = "labelled"
-    """Which references these are: that of the image, under its window; or any of the training part."""
+    """Pristine references: that of the replaced image in the same window, or any of the training part."""
 
 
 class ModelConfig(Frozen):
-    """The network of section 3.3, or another's backbone and evaluator in the place of its own."""
+    """The network of section 3.3, or the backbone and evaluator of another method."""
 
     network: Literal["gada", "kang", "diqam"] = "gada"
-    """Backbone and evaluator: the paper's; the CNN of Kang et al. (2014), which has one convolution; or DIQaM-NR of Bosse
-    et al. (2018), which has ten. Fields of the paper's backbone do not concern the others', but for normalisation."""
+    """Backbone and evaluator: the paper's; the CNN of Kang et al. (2014) with one convolution; or DIQaM-NR of Bosse et
+    al. (2018) with ten. Of the backbone's fields below, the latter two use normalisation alone."""
     normalisation: Literal["none", "mscn", "both"] = "mscn"
-    """The backbone's first, fixed operation: none, local mean and contrast normalisation, or both concatenated."""
+    """Fixed normalisation of the backbone's input: none, local mean and contrast (MSCN), or both concatenated."""
     backbone_widths: tuple[PositiveInt, ...] = (64, 128, 128)
     """Feature maps of the backbone's stride-2 convolutions."""
     feature_maps: PositiveInt = 1024
-    """Feature maps of the backbone's last, 1x1 convolution, shared by all heads."""
+    """Feature maps of the backbone's last, 1x1 convolution, which all heads share."""
     head: Literal["gap", "valid", "flatten", "dense"] = "gap"
-    """How heads see the maps: pooled; a convolution as large as the crop's maps; flattened; heads at every location."""
+    """Reduction of the feature maps before the heads: global average pooling; a convolution as large as the maps;
+    flattening; or heads at every location."""
     head_units: PositiveInt = 128
     """Units of the first fully connected layer of classifier and evaluator."""
     weighs_crops: bool = False
-    """The evaluator also says how much a crop counts, as in WaDIQaM (Bosse et al. 2018): L_E is that of the weighted
-    mean over the crops of an image."""
+    """Let the evaluator also predict a weight for each crop, as in WaDIQaM (Bosse et al., 2018); L_E is then that of
+    the weighted mean over the crops of an image."""
     norm: Literal["batch", "instance", "none", "spectral"] = "batch"
     """Normalisation between convolutions, except after the first of each network."""
     generator: Literal["modulated", "plain"] = "modulated"
-    """A change of the reference, modulated by class, quality and noise at every resolution; or the paper's auto-encoder
-    that meets them at its bottleneck, to which alone the fields below belong but for embedding and noise_dim = 0."""
+    """modulated: a change of the reference, modulated by class, quality and noise at every resolution. plain: the
+    paper's auto-encoder, conditioned at its bottleneck; the fields below belong to it alone unless they say
+    otherwise."""
     generator_widths: tuple[PositiveInt, PositiveInt, PositiveInt] = (64, 128, 128)
-    """Feature maps of the generator's encoder; the decoder mirrors them."""
+    """Feature maps of the encoder of either generator; the decoder mirrors them."""
     embedding: PositiveInt = 32
-    """Size of the embeddings of distortion class and, in a plain generator, of quality."""
+    """Size of the class embedding of either generator, and of the quality embedding of a plain one."""
     noise_dim: int = Field(default=96, ge=0)
-    """Size of the Gaussian noise z of a plain generator; a modulated one has one for every pixel and colour. 0 leaves
-    it out of either."""
+    """Size of the Gaussian noise z of a plain generator; a modulated one draws a value for each pixel and channel. 0
+    removes the noise from either."""
     noise_map: bool = False
-    """Draw z anew at every location of the bottleneck instead of once an image."""
+    """Draw z at every location of the bottleneck instead of once an image."""
     condition_at: Literal["bottleneck", "input", "both"] = "bottleneck"
-    """Where the generator meets distortion class and quality."""
+    """Where the generator receives class and quality."""
     skips: bool = True
     """U-Net connections from encoder to decoder at 1/4 and 1/2 resolution."""
     upsampling: Literal["transpose", "resize"] = "transpose"
     """Decoder: 4x4 transposed convolutions, or nearest-neighbour resizing followed by 3x3 convolutions."""
     output: Literal["image", "residual"] = "image"
-    """What the decoder ends in: the distorted image, or a change that is added to the reference, at first none."""
+    """Output of the decoder: the distorted image, or a change of the reference that starts at zero."""
     colour_transform: bool = True
-    """Of a modulated generator: class and quality also choose a matrix and an offset of RGB, which can shift the mean
-    and change contrast or saturation."""
+    """Modulated generator only: class and quality also determine a matrix and an offset of RGB, for mean shifts and
+    changes of contrast or saturation."""
     discriminator: Literal["patch", "backbone"] = "patch"
-    """The adversary: a small network of its own that sees the reference beside the crop; or, as in the paper, a source
-    head on the shared backbone."""
+    """The discriminator of L_S: a small network of its own that compares a crop with its reference; or, as in the
+    paper, a source head on the shared backbone."""
 
 
 class LossConfig(Frozen):
@@ -125,49 +127,50 @@ class LossConfig(Frozen):
     adversarial: Literal["bce", "hinge", "lsgan"] = "hinge"
     """Form of L_S (Eq. 1)."""
     adversarial_weight: NonNegativeFloat = 0.1
-    """Weight of L_S in both players' losses; 0 leaves the adversary out. A patch discriminator has no other loss."""
+    """Weight of L_S in the generator's loss, and of a source head in the quality network's; 0 removes the adversary."""
     reduction: Literal["mean", "sum"] = "mean"
-    """Over real and generated crops, of the two terms of L_S, L_C and L_E: their mean, or their sum as in the paper."""
+    """Combination of a loss over real and generated crops: their mean, or their sum as in the paper."""
     l1_weight: NonNegativeFloat = 6.0
     """Weight of |y - G(z, x, c, q)| for images in [0, 1]."""
     statistics_weight: NonNegativeFloat = 1.0
-    """Weight of the difference of maps' statistics between generated and distorted crops."""
+    """Weight of the distance between statistics of feature maps of generated and of distorted crops."""
     spectrum_weight: NonNegativeFloat = 1.0
-    """Weight of the difference of their cosine spectra."""
+    """Weight of the distance between their 8x8 DCT spectra."""
     class_weight: NonNegativeFloat = 1.0
     """Weight of L_C (Eq. 2) for backbone and classifier."""
-    quality: Literal["mse", "l1", "huber"] = "mse"
-    """Form of L_E (Eq. 3) on quality in [0, 1]."""
+    quality: Literal["l1", "mse", "huber"] = "l1"
+    """Form of L_E (Eq. 3) on quality in [0, 1]: absolute error, squared error as in the paper, or Huber's."""
     quality_weight: NonNegativeFloat = 1.0
     """Weight of L_E (Eq. 3) for backbone and evaluator."""
     generator_class_weight: NonNegativeFloat = 0.1
     """Weight of L_C in the generator's loss."""
-    generator_quality_weight: NonNegativeFloat = 3.0
+    generator_quality_weight: NonNegativeFloat = 0.6
     """Weight of L_E in the generator's loss."""
     generator_teacher: Literal["ema", "online"] = "ema"
-    """Whose L_C and L_E the generator sees: the quality network's averaged weights', or those in training, as in the paper."""
+    """Weights of the quality network whose L_C and L_E the generator minimises: their moving average, or those in
+    training as in the paper."""
 
 
 class RateConfig(Frozen):
     """Adam and its four learning rates (section 4.2)."""
 
     discriminator: float = Field(default=5e-4, gt=0)
-    """Backbone and discriminator head (the paper: 1e-4)."""
+    """Backbone and source head (the paper: 1e-4)."""
     generator: float = Field(default=1e-3, gt=0)
     classifier: float = Field(default=5e-4, gt=0)
     evaluator: float = Field(default=5e-4, gt=0)
     beta1: float = Field(default=0.5, ge=0, lt=1)
     beta2: float = Field(default=0.999, ge=0, lt=1)
     generator_beta2: float = Field(default=0.99, ge=0, lt=1)
-    """Beta2 of the generator and of a patch discriminator."""
+    """beta2 of the generator and of a patch discriminator."""
     patch_discriminator: float = Field(default=4e-4, gt=0)
-    """A patch discriminator, in the place of the source head."""
+    """Patch discriminator."""
 
 
 class RankingConfig(Frozen):
-    """The ranking term: of one picture distorted twice in the same way, the weaker distortion must be predicted better.
+    """The ranking term: of one picture distorted twice in the same way, the weaker distortion must have higher quality.
 
-    Not in the paper; after RankIQA (Liu et al., 2017), as a term of the loss. It needs no labels.
+    Not in the paper. It follows RankIQA (Liu et al., 2017), as a term of the loss, and needs no labels.
     """
 
     weight: NonNegativeFloat = 0.0
@@ -175,45 +178,47 @@ class RankingConfig(Frozen):
     pairs: PositiveInt = 16
     """Pairs of crops in a step."""
     margin: NonNegativeFloat = 0.03
-    """Least difference of quality for a step of strength, of which procedures have six; the generator's pairs have
-    half the difference of the qualities that were asked for."""
+    """Margin in quality for each step of strength, of which procedures have six. Pairs of the generator have half the
+    difference of their requested qualities instead."""
     made_by: Literal["procedural", "generator"] = "procedural"
-    """What distorts: procedures (data/procedural.py), or the EMA generator asked for two qualities of the class."""
+    """Source of the distorted pairs: procedures (data/procedural.py), or the EMA generator at two qualities of a
+    class."""
     references: Literal["labelled", "training", "extra"] = "training"
-    """Pictures that are distorted: the references of the labelled images; all references of the training part; or these
-    and photographs without labels (tune.py --extra-references)."""
+    """Pictures to distort: the references of the labelled images, all references of the training part, or these and
+    unlabelled photographs (tune.py --extra-references)."""
 
 
 class PhaseConfig(Frozen):
-    """One phase of training: how long, which parts train, and which images feed them."""
+    """One phase of training: its length, the parts that it trains, and the images that it uses."""
 
     name: str = Field(min_length=1, pattern=r"^[a-z0-9_]+$")
     steps: PositiveInt
     """Optimiser steps."""
     trains: tuple[Part, ...]
-    """Parts whose weights move; every other part stays bitwise unchanged."""
+    """Parts whose weights are trained; every other part stays bitwise unchanged."""
     images: Literal["real", "generated", "both"]
-    """Distorted images that classifier and evaluator see."""
+    """Distorted images on which classifier and evaluator are trained."""
     conditions: Literal["paired", "empirical", "between", "uniform", "grid"] = "paired"
-    """(c, q) asked of the generator: those of the real batch; a class with qualities like its training labels; a class
-    with a quality drawn evenly between the worst and the best of them, where data.pristine_fraction counts as 1; with one
-    drawn evenly over the range of all labels; or a regular grid of both, its cells in random order."""
+    """Class and quality requested from the generator: those of the real batch (paired); a class with qualities like its
+    training labels (empirical); a class with a quality drawn evenly between its lowest and highest label, where
+    data.pristine_fraction counts as 1 (between); evenly over the range of all labels (uniform); or a regular grid of
+    both in random order (grid)."""
     generated_by: Literal["generator", "identity", "procedural", "real_crops"] = "generator"
-    """What makes the generated images: the generator, or, as controls in phases that do not train it, nothing (the
-    reference itself, labelled as asked), procedural distortions, or further real crops with their own labels."""
+    """Source of the generated images: the generator, or a control in phases that do not train it: the reference itself
+    with the requested label (identity), procedural distortions, or further real crops with their own labels."""
     generated_from: Literal["labelled", "training", "extra"] = "labelled"
-    """What is distorted: the references of the batch, under its windows; any reference of the training part, whether
-    images of it are labelled or not; or any of these and of unlabelled photographs (tune.py --extra-references)."""
+    """Pictures to distort: the references of the batch in the same windows; any reference of the training part; or any
+    of these and of unlabelled photographs (tune.py --extra-references)."""
     extra_fingerprint: str | None = None
-    """The sha256, in hex, of those photographs; filled in from the files."""
+    """Sha256 of the unlabelled photographs in hex; filled in from the files."""
     generated_weight: float = Field(default=1.0, ge=0)
-    """Weight of generated crops in L_C and L_E against 1 for real crops, in phases that see both."""
+    """Weight of generated crops in L_C and L_E, relative to real crops, in phases that see both."""
     skip_unmatched: bool = False
-    """Leave distortion classes without a procedure out of procedural distortions, in place of refusing them."""
+    """Leave out distortion classes that have no procedure, instead of refusing them."""
     ranking: RankingConfig = RankingConfig()
     """The ranking term."""
     rate_factor: float = Field(default=1.0, gt=0)
-    """Factor on all learning rates (the paper: 1/10 in phases 2 and 3)."""
+    """Factor on all learning rates (the paper: 0.1 in phases 2 and 3)."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -290,31 +295,31 @@ class PhaseConfig(Frozen):
 
 
 class EvaluationConfig(Frozen):
-    """How an image gets its prediction (section 4.2) and how often it is looked at in between."""
+    """The prediction of an image from its crops (section 4.2), and the learning curve."""
 
     crops: PositiveInt = 30
-    """Random crops of each image."""
+    """Test crops of each image."""
     placement: Literal["random", "even"] = "random"
-    """Where crops are taken: at random, or spread evenly over the image."""
-    sampling: Literal["uniform", "saliency", "activity"] = "uniform"
-    """Where random crops are taken rather than elsewhere, by what the image alone shows; as in training."""
-    temperature: float = Field(default=1.0, gt=0)
-    """Of sampling, as in training."""
+    """Placement of the crops: random, or evenly spread over the image."""
+    sampling: Literal["uniform", "saliency", "activity"] = "activity"
+    """Density of random crops, from the image alone; as in training."""
+    temperature: float = Field(default=0.5, gt=0)
+    """Temperature of the sampling, as in training."""
     alignment: Alignment | None = None
-    """Corners of test crops: multiples of 8 pixels ("aligned"), any pixel ("unaligned"), or one crop of each kind in
-    turn ("mixed"). None: "aligned" or "unaligned" where all training crops are, else "mixed"."""
+    """Corners of the crops: aligned to the 8x8 JPEG grid, unaligned, or one of each in turn (mixed). None: as in
+    training, and mixed where training is."""
     pooling: Literal["mean", "median", "inverse", "learned"] = "mean"
-    """How the predictions of the crops become one: their mean; their median; their mean weighted by the inverse of
-    their chance, which is unbiased for the mean over the whole image; or weighted as the evaluator says."""
+    """Prediction of an image from those of its crops: mean; median; mean weighted by inverse probability, which is
+    unbiased for the mean over the image; or weighted by the evaluator (learned)."""
     weights: Literal["ema", "final"] = "ema"
-    """What is tested and becomes a model: the moving average of the weights, or those of the last step."""
+    """Weights that are tested and published: the exponential moving average, or those of the final step."""
     independent_evaluator_steps: int = Field(default=0, ge=0)
-    """Steps of a quality network of its own, trained on real crops of the same references, that says what generated crops show;
-    0 leaves it out."""
+    """Steps of the independent evaluator, a quality network that is trained on real crops of the same references and
+    measures conditioning fidelity; 0 leaves it out."""
     curve_points: int = Field(default=10, ge=0)
-    """Points of the learning curve in a phase; the last one is its end."""
+    """Points of the learning curve in each phase; the last is its end."""
     curve_crops: PositiveInt = 4
-    """Crops of each image at the points of the curve, the first of those of the test."""
+    """Test crops of each image at the points of the curve."""
 
 
 class TrainingConfig(Frozen):
@@ -327,8 +332,8 @@ class TrainingConfig(Frozen):
     phases: tuple[PhaseConfig, ...] = Field(min_length=1)
     evaluation: EvaluationConfig = EvaluationConfig()
     ema_decay: float = Field(default=0.995, ge=0, lt=1)
-    """Decay a step of the moving average of the weights, which is tested, teaches the generator, and generates in
-    phases that do not train it; 0 follows the last weights."""
+    """Decay of the moving average of the weights, for each step. The average is tested, teaches the generator, and
+    generates in phases that do not train the generator. 0 follows the latest weights."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Arithmetic of convolutions and linear layers; weights and losses stay in float32."""
 
@@ -364,7 +369,8 @@ class TrainingConfig(Frozen):
         crop, halvings = self.data.crop_px, len(self.model.backbone_widths)
         if crop < 2 ** (halvings + 1):
             raise ValueError(
-                f"crop_px must be at least {2 ** (halvings + 1)}, as the backbone halves it {halvings} times, got {crop}"
+                f"crop_px must be at least {2 ** (halvings + 1)}, since the backbone halves it {halvings} times, "
+                f"got {crop}"
             )
         for number, phase in enumerate(self.phases):
             taught = any("generator" in earlier.trains for earlier in self.phases[: number + 1])
@@ -373,6 +379,12 @@ class TrainingConfig(Frozen):
                     f"phase '{phase.name}' ranks images of a generator that no phase has trained by then; "
                     f"set ranking.made_by=procedural"
                 )
+        aligned = round(self.data.aligned_fraction * self.data.batch)
+        if self.uses_generator and self.data.aligned_fraction and not aligned:
+            raise ValueError(
+                f"data.aligned_fraction must leave the generator at least one aligned crop of the {self.data.batch} in "
+                f"a step, or be 0 so that it learns from unaligned crops, got {self.data.aligned_fraction}"
+            )
         if self.losses.adversarial_weight:
             for phase in self.phases:
                 if "generator" in phase.trains and "discriminator" not in phase.trains:

@@ -67,11 +67,13 @@ PAPER: Mapping[str, Any] = {
     "data.crop_px": 128,
     "data.aligned_fraction": 0.0,
     "data.batch": 64,
+    "data.sampling": "uniform",
     "data.include_reference_copies": True,
     "model.normalisation": "none",
     "model.generator": "plain",
     "model.discriminator": "backbone",
     "losses.adversarial": "bce",
+    "losses.quality": "mse",
     "losses.adversarial_weight": 1.0,
     "losses.l1_weight": 100.0,
     "losses.statistics_weight": 0.0,
@@ -85,6 +87,7 @@ PAPER: Mapping[str, Any] = {
     "rates.generator_beta2": 0.999,
     "phases.gan.generated_weight": 1.0,
     "ema_decay": 0.0,
+    "evaluation.sampling": "uniform",
     "evaluation.weights": "final",
 }
 """Values of the recipe "paper", which takes sections 3.2 to 4.2 at their word: an auto-encoder against a source head on

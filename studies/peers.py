@@ -15,7 +15,13 @@ from typing import Any
 
 from gada_ray import SHORT, SMOKE, Contrast, Preset, Study, TrainingConfig, direct, gada, real_only
 
-PATCHES = {"data.crop_px": 32, "data.batch": 64, "losses.quality": "l1"}
+PATCHES = {
+    "data.crop_px": 32,
+    "data.batch": 64,
+    "data.sampling": "uniform",
+    "evaluation.sampling": "uniform",
+    "losses.quality": "l1",
+}
 KANG = {
     "model.network": "kang",
     "model.normalisation": "mscn",

@@ -20,7 +20,8 @@ TESTS: Mapping[str, Mapping[str, Any]] = {
     "10 crops": {"evaluation.crops": 10},
     "100 crops": {"evaluation.crops": 100},
     "median of crops": {"evaluation.pooling": "median"},
-    "crops spread evenly": {"evaluation.placement": "even"},
+    "uniform crops": {"evaluation.sampling": "uniform"},
+    "evenly spread crops": {"evaluation.sampling": "uniform", "evaluation.placement": "even"},
     "unaligned crops": {"evaluation.alignment": "unaligned"},
     "final-step weights": {"evaluation.weights": "final"},
 }
@@ -35,7 +36,7 @@ STUDY = Study(
     variants={**TESTS, **DATA},
     contrasts=(
         Contrast("30 random crops, mean", "10 crops", "Are 30 test crops better than 10?"),
-        Contrast("30 random crops, mean", "weights of the last step", "Do averaged weights raise the number?"),
+        Contrast("30 random crops, mean", "final-step weights", "Do averaged weights raise the number?"),
         Contrast("30 random crops, mean", "unaligned crops", "Do test crops on the grid of JPEG raise the number?"),
         Contrast(
             "LIVE with copies of references",

@@ -9,11 +9,13 @@ PAPER = {
     "data.crop_px": 128,  # section 4.2
     "data.aligned_fraction": 0.0,  # "we randomly crop each image"
     "data.batch": 64,  # section 4.2
+    "data.sampling": "uniform",  # "we randomly crop"
     "data.include_reference_copies": True,  # section 4.1: 982 images
     "model.normalisation": "none",  # none is stated
     "model.generator": "plain",  # section 3.3: an auto-encoder
     "model.discriminator": "backbone",  # section 3.3: a head on the shared layers
     "losses.adversarial": "bce",  # Eq. 1
+    "losses.quality": "mse",  # Eq. 3
     "losses.adversarial_weight": 1.0,  # Eq. 1
     "losses.l1_weight": 100.0,  # section 3.2: strong, as the images of its phase 2 need
     "losses.statistics_weight": 0.0,
@@ -27,6 +29,7 @@ PAPER = {
     "rates.generator_beta2": 0.999,  # Adam's own
     "phases.gan.generated_weight": 1.0,  # Eq. 2
     "ema_decay": 0.0,  # no averaging is stated
+    "evaluation.sampling": "uniform",  # section 4.2: 30 random crops
     "evaluation.weights": "final",
 }
 REGRESSION = {"losses.adversarial_weight": 0.0}

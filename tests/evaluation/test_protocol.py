@@ -138,7 +138,8 @@ def test_learned_weights_and_their_spread():
 
 def test_sampling_in_a_test_is_alike_for_all_configurations_and_keeps_to_the_grid(setting):
     dataset, source, _, config = setting
-    sampled = with_values(config, {"evaluation.sampling": "activity", "evaluation.crops": 40})
+    sampled = with_values(config, {"evaluation.crops": 40, "evaluation.alignment": "aligned"})
+    assert sampled.evaluation.sampling == "activity"
     first = protocol.windows(dataset, source, torch.arange(6), sampled)
     again = protocol.windows(
         dataset, source, torch.arange(3, 6), with_values(sampled, {"evaluation.pooling": "inverse"})

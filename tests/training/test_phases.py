@@ -285,6 +285,7 @@ def test_paired_conditions_generate_from_the_reference_under_the_same_window(dat
             "losses.generator_class_weight": 0.0,
             "losses.generator_quality_weight": 0.0,
             "rates.generator": 5e-3,
+            "data.aligned_fraction": 1.0,
         }
     )
     _, phase = start(dataset, config)
@@ -502,7 +503,7 @@ def test_sampled_crops_are_those_of_the_training_rows_maps(dataset):
     busy = sampling.maps(dataset, "difference")
     means = []
     for kind in ("uniform", "difference"):
-        values = {"data.sampling": kind, "data.temperature": 0.05}
+        values = {"data.sampling": kind, "data.temperature": 0.05, "data.aligned_fraction": 1.0}
         _, phase = start(dataset, tiny(values), rows=rows)
         seen = []
         for step in range(40):

@@ -160,7 +160,7 @@ def test_the_term_leaves_running_statistics_alone_and_steers_no_part_but_backbon
 
 
 def test_training_on_pairs_alone_teaches_their_order(dataset, made):
-    values = {"losses.quality_weight": 0.0, "losses.class_weight": 0.0, "data.batch": 8}
+    values = {"losses.quality_weight": 0.0, "losses.class_weight": 0.0, "data.batch": 8, "data.aligned_fraction": 1.0}
     config = ranked(values, weight=10.0, pairs=16)
     _, phase = start(dataset, config, made)
     losses = [float(phase.step(step, 0)["ranking"]) for step in range(60)]

@@ -110,7 +110,11 @@ def test_training_gathers_rated_images_and_the_references_that_it_may(
 
     monkeypatch.setattr(Pictures, "gather", noted_gather)
     monkeypatch.setattr(Phase, "step", noted_step)
-    run_trial(toy_trial(dataset, tiny({**values, "phases.augmentation.steps": 30})), dataset, Store(tmp_path))
+    run_trial(
+        toy_trial(dataset, tiny({**values, "phases.gan.steps": 20, "phases.augmentation.steps": 30})),
+        dataset,
+        Store(tmp_path),
+    )
     rows, fold = labelled(dataset), toy_fold(dataset)
     training = {number for number, name in enumerate(dataset.references) if name in fold.train}
     of_labelled = {int(dataset.reference[row]) for row in rows}

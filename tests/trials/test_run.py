@@ -299,19 +299,20 @@ def test_the_signature_depends_on_everything_that_changes_the_numbers_and_on_not
         dataclasses.replace(trial, fold=dataclasses.replace(trial.fold, scored_on="validation")),
     ]
     changed = {
-        "data.crop_px": 24, "data.aligned_fraction": 0.5, "data.batch": 5, "data.include_reference_copies": True,
+        "data.crop_px": 24, "data.aligned_fraction": 0.25, "data.batch": 5, "data.include_reference_copies": True,
         "data.dmos": "realigned", "data.drop_artificial_reference": True, "data.shorter_side": 40,
         "data.demo_local": True, "data.crops_per_image": 4,
-        "data.sampling": "saliency", "evaluation.sampling": "activity",
+        "data.sampling": "saliency", "evaluation.sampling": "uniform",
         "model.weighs_crops": {"model.weighs_crops": True, "data.crops_per_image": 2},
         "data.labelled_images": 9, "data.labelled_by": "random", "data.pristine_from": "training",
         "model.network": "kang", "model.normalisation": "none",
         "model.backbone_widths": (4, 8, 9), "model.feature_maps": 17, "model.head": "dense", "model.head_units": 9,
         "model.norm": "none", "model.generator_widths": (4, 8, 9), "model.condition_at": "both",
         "model.embedding": 5, "model.noise_dim": 5, "model.noise_map": True, "model.skips": False,
-        "model.upsampling": "resize", "losses.adversarial": "bce", "losses.quality": "l1", "precision": "bfloat16",
+        "model.upsampling": "resize", "losses.adversarial": "bce", "losses.quality": "mse", "precision": "bfloat16",
         "losses.reduction": "sum", "model.colour_transform": False, "model.discriminator": "backbone",
-        "model.output": "residual", "evaluation.placement": "even", "evaluation.alignment": "mixed",
+        "model.output": "residual", "evaluation.placement": {"evaluation.placement": "even", "evaluation.sampling": "uniform"},
+        "evaluation.alignment": "mixed",
         "evaluation.pooling": "median", "evaluation.weights": "final", "model.generator": "plain",
         "losses.generator_teacher": "online", "phases.gan.images": None, "phases.gan.conditions": None,
     }  # fmt: skip
@@ -383,7 +384,7 @@ def tested_as_usual(dataset, tmp_path_factory):
     [
         {"evaluation.crops": 2},
         {"evaluation.pooling": "median"},
-        {"evaluation.placement": "even"},
+        {"evaluation.placement": "even", "evaluation.sampling": "uniform"},
         {"evaluation.alignment": "unaligned"},
         {"evaluation.weights": "final"},
     ],
