@@ -26,9 +26,9 @@ CHANGE_GAIN = 4.0
 class PatchDiscriminator(nn.Module):
     """Logits of being a truly distorted crop, from the crop, its reference, and its class and quality.
 
-    Spectrally normalised convolutions see small patches, so that it evaluators texture and not content. The logit is a mean
-    over all patches of a linear output and of a projection of class and quality on the features (Miyato and Koyama,
-    2018): for each class one direction, and one that quality scales.
+    Spectrally normalised convolutions see small patches, so that it responds to texture and not to content. The logit
+    is a mean over all patches of a linear output and of a projection of class and quality on the features (Miyato and
+    Koyama, 2018): for each class one direction, and one that quality scales.
     """
 
     def __init__(self, distortions: int) -> None:

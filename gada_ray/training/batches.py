@@ -1,4 +1,4 @@
-"""The crops of a phase's steps: real ones, and references under the labels that are asked of a generator.
+"""The crops of each step of a phase: real crops, and references with the class and quality requested for them.
 
 Letters in shapes: n crops in a batch, m training rows, c crop side.
 """
@@ -21,9 +21,9 @@ from gada_ray.system import devices
 from gada_ray.training.procedural import ProceduralSource
 
 JITTER = 0.05
-"""Standard deviation of the noise on the qualities asked of the generator under "empirical" conditions."""
-GRID_LEVELS = 8
-"""Fewest qualities asked of the generator under "grid" conditions."""
+"""Standard deviation of the noise on requested qualities under "empirical" conditions."""
+MIN_GRID_QUALITIES = 8
+"""Smallest number of requested qualities under "grid" conditions."""
 
 CropCorners = tuple[Tensor, Tensor, Tensor]
 """Numbers of images `[n]`, and the corners of crops of them: top `[n]` and left `[n]`."""
@@ -37,7 +37,7 @@ class Batch:
     distortion: Tensor
     quality: Tensor
     references: CropCorners | None = None
-    """Of real crops, where the same windows of their references are."""
+    """Of real crops, the same windows of their references."""
     undistorted: Tensor | None = None
     """Of generated crops, the references `[n, 3, c, c]` in [0, 1] that they distort."""
 
@@ -55,12 +55,12 @@ class Batch:
 
     @functools.cached_property
     def views(self) -> Views:
-        """The crops as evaluators and losses see them, for all of a step."""
+        """The crops as networks and losses see them, made once a step."""
         return Views(self.images)
 
 
 class Batches:
-    """What a phase draws in its steps, every draw from a seed and the step's number."""
+    """Crops, classes and qualities for the steps of a phase; every draw depends on a seed and the step's number."""
 
     def __init__(
         self, source: CropSource, rows: Tensor, config: TrainingConfig, number: int, references: Tensor | None = None
@@ -75,11 +75,11 @@ class Batches:
         self.references = source.reference[rows].unique() if references is None else references
         data = config.data
         self.images = data.batch // data.crops_per_image
-        # A few labelled images fill a batch with several crops of each, so that any number of them trains as long.
+        # Few labelled images fill a batch with several crops of each, so that steps are equal for any number of labels.
         if data.labelled_images is None:
             self.images = min(self.images, len(rows))
         self.size = self.images * data.crops_per_image
-        # The generator's blocks keep to the grid of its crop, so that it learns from aligned crops where there are any.
+        # The generator makes blocks on the grid of its crop, so that it is trained on aligned crops where there are any.
         self.paired = count_aligned(self.size, data.aligned_fraction) or self.size
         self.sampler = None
         if data.sampling != "uniform":
@@ -94,18 +94,18 @@ class Batches:
         return self._with_pristine(batch, random) if self.config.data.pristine_fraction else batch
 
     def further(self, step: int, seed: int, random: torch.Generator) -> Batch:
-        """As many more real crops, of other images, in the place of generated ones."""
+        """Further real crops of other images, as a control for generated ones."""
         return self._crops(*self.windows(step, seed, "further crops", random))
 
-    def asked(self, real: Batch, random: torch.Generator) -> Batch:
-        """Crops of references, as many as real ones, with the class and quality to distort them by."""
+    def requested(self, real: Batch, random: torch.Generator) -> Batch:
+        """Crops of references, as many as real ones, with the requested class and quality."""
         images = self._to_distort(real, random)
         if self.phase.conditions == "paired":
             return Batch(images, real.distortion, real.quality)
         return self._batch(images, *self.conditions(len(images), random))
 
     def windows(self, step: int, seed: int, order_of: str, random: torch.Generator) -> CropCorners:
-        """The training rows `[n]` of a step, those of one image one after another, and their crops' corners."""
+        """The training rows `[n]` of a step, those of one image in sequence, and the corners of their crops."""
         data = self.config.data
         chosen = self.chosen(step, seed, order_of).repeat_interleave(data.crops_per_image)
         rows = self.rows[chosen]
@@ -115,7 +115,7 @@ class Batches:
         return rows, *align_fraction(windows.top, windows.left, data.aligned_fraction)
 
     def chosen(self, step: int, seed: int, order_of: str) -> Tensor:
-        """Images of a step, as places in the training rows."""
+        """Images of a step, as indices of the training rows."""
         if self.images > len(self.rows):
             random = generator_for(seed, self.number, step, order_of)
             rounds = -(-self.images // len(self.rows))
@@ -125,9 +125,9 @@ class Batches:
         return order[position * self.images : (position + 1) * self.images]
 
     def conditions(self, n: int, random: torch.Generator, among: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Classes and qualities `[n]` to ask of the generator, within what the training labels cover.
+        """Requested classes and qualities `[n]`, within the range of the training labels.
 
-        With `among`, only these classes are asked for.
+        `among` restricts the classes.
         """
         distortions, qualities = self.source.distortion[self.rows], self.source.quality[self.rows]
         present = distortions.unique()
@@ -140,21 +140,21 @@ class Batches:
             quality = torch.empty(n)
             for c in present:
                 here = distortion == c
-                quality[here] = self._like(qualities[distortions == c], draws[here], random)
+                quality[here] = self._similar(qualities[distortions == c], draws[here], random)
         elif self.phase.conditions == "uniform":
             quality = low + (high - low) * torch.rand(n, generator=random)
         else:  # grid
-            # A batch may be smaller than the grid; its cells are drawn, so that all of them get their turn.
-            levels = max(GRID_LEVELS, int(np.ceil(n / len(present))))
+            # A batch may be smaller than the grid, so that its cells are drawn at random.
+            levels = max(MIN_GRID_QUALITIES, int(np.ceil(n / len(present))))
             cells = torch.randperm(len(present) * levels, generator=random)[:n]
             distortion = present[cells % len(present)]
             quality = torch.linspace(0, 1, levels)[cells // len(present)] * (high - low) + low
         return distortion, quality
 
     def procedural(self, real: Batch, made: ProceduralSource, random: torch.Generator) -> Batch:
-        """Pictures under procedural distortions, as many as real crops, with class and quality.
+        """Crops under procedural distortions, as many as real crops, with class and quality.
 
-        The asked quality is rounded to one of the prepared strengths: none at the best quality of training, the
+        The requested quality is rounded to one of the prepared strengths: none at the best quality of training, the
         greatest at the worst.
         """
         data, n = self.config.data, len(real.images)
@@ -174,7 +174,7 @@ class Batches:
         return self._batch(crops, distortion, high - (high - low) * steps / STRENGTHS)
 
     def severity(self, quality: Tensor) -> Tensor:
-        """Qualities as shares of the training range, 0 at its best and 1 at its worst."""
+        """Severity in [0, 1] of qualities: 0 at the best quality of training, 1 at the worst."""
         low, high = (float(end) for end in self._range(self.source.quality[self.rows]))
         return ((high - quality) / (high - low)).clamp(0, 1) if high > low else torch.zeros_like(quality)
 
@@ -191,7 +191,7 @@ class Batches:
         return Batch(images, devices.to_device(distortion, device), devices.to_device(quality, device), references)
 
     def _with_pristine(self, batch: Batch, random: torch.Generator) -> Batch:
-        """The same crops, those of some images replaced by ones of references, with quality 1."""
+        """The same crops, of which a fraction is replaced by crops of pristine references with quality 1."""
         assert batch.references is not None
         data, (references, top, left) = self.config.data, batch.references
         pristine = torch.rand(self.images, generator=random) < data.pristine_fraction
@@ -210,7 +210,7 @@ class Batches:
         return Batch(crops, batch.distortion, quality, (references, top, left))
 
     def _to_distort(self, real: Batch, random: torch.Generator) -> Tensor:
-        """Undistorted crops, as many as real ones: of the same windows' references, or of any that may be."""
+        """Undistorted crops, as many as real ones: of the same windows' references, or of any permitted reference."""
         source, data = self.source, self.config.data
         if self.phase.generated_from == "labelled":
             assert real.references is not None
@@ -218,7 +218,7 @@ class Batches:
         return self.undistorted(self.references, self.size, random, extra=self.phase.generated_from == "extra")
 
     def undistorted(self, references: Tensor, count: int, random: torch.Generator, *, extra: bool) -> Tensor:
-        """Crops `[count, 3, c, c]` of any of some references, and with `extra` of photographs without labels."""
+        """Crops `[count, 3, c, c]` of random references, and with `extra` of unlabelled photographs."""
         source, data = self.source, self.config.data
         own, shapes = len(references), source.shapes[references]
         if extra:
@@ -233,12 +233,12 @@ class Batches:
         return crops
 
     def _range(self, qualities: Tensor) -> tuple[Tensor, Tensor]:
-        """The worst and the best that training shows, of some labels and of pristine images where it has such."""
+        """The lowest and the highest quality of some labels, and of pristine references where training uses them."""
         best = qualities.max()
         return qualities.min(), best.clamp(min=1.0) if self.config.data.pristine_fraction else best
 
-    def _like(self, labels: Tensor, draws: Tensor, random: torch.Generator) -> Tensor:
-        """Qualities `[n]` for one class with some labels `[m]`, by uniform numbers `[n]`."""
+    def _similar(self, labels: Tensor, draws: Tensor, random: torch.Generator) -> Tensor:
+        """Qualities `[n]` for a class with labels `[m]`, from uniform random numbers `[n]`."""
         if self.phase.conditions == "between":
             low, high = self._range(labels)
             return low + (high - low) * draws

@@ -6,7 +6,8 @@ Letters in shapes: n crops in a batch, c crop side, k distortion classes.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Iterator
 from dataclasses import replace
 
 import torch
@@ -17,26 +18,27 @@ from gada_ray.config import PARTS, PhaseConfig, RateConfig, TrainingConfig
 from gada_ray.data.crops import CropSource, generator_for, seed_for
 from gada_ray.model.critic import PatchDiscriminator
 from gada_ray.model.generator import Generator, make_generator
-from gada_ray.model.quality_network import Gada, Outputs, QualityNetwork
+from gada_ray.model.quality_network import Gada, QualityNetwork
 from gada_ray.system import devices
-from gada_ray.training import losses
 from gada_ray.training.batches import Batch, Batches
 from gada_ray.training.ema import ExponentialMovingAverage
+from gada_ray.training.losses import source_loss
+from gada_ray.training.objectives import Seen, Terms, generator_objective, quality_network_objective
 from gada_ray.training.procedural import ProceduralSource
 from gada_ray.training.ranking import PairSource, ranking_loss
 
-CRITIC_SEES_ONE_OF = 2
-"""Of the crops of a step, for a patch discriminator: half of them teach as much in half of its time."""
+CRITIC_FRACTION = 0.5
+"""Fraction of the paired crops of a step that a patch discriminator sees, since its pass is costly on a CPU."""
 
 
 class DivergedError(ArithmeticError):
-    """A loss stopped being a finite number; says which one, where."""
+    """A loss is no longer finite; the message names it and the step."""
 
 
 def build(config: TrainingConfig, distortions: int, seed: int) -> Gada:
     """The untrained network; its weights depend on the configuration and the seed only."""
     with torch.random.fork_rng(devices=[]):
-        # The quality network first, so that its first weights are the same with and without a generator.
+        # The quality network first, so that its initial weights are the same with and without a generator.
         torch.manual_seed(seed)
         quality_network = QualityNetwork(config.model, distortions, config.data.crop_px)
         generator = make_generator(config.model, distortions) if config.uses_generator else None
@@ -46,7 +48,7 @@ def build(config: TrainingConfig, distortions: int, seed: int) -> Gada:
 
 @contextlib.contextmanager
 def _frozen_statistics(module: nn.Module) -> Iterator[None]:
-    """Normalise with a batch's own statistics, but keep the running ones for images of the other kind."""
+    """Normalise with a batch's own statistics, and leave the running ones unchanged."""
     norms = [m for m in module.modules() if isinstance(m, nn.BatchNorm2d)]
     for norm in norms:
         norm.track_running_stats = False
@@ -60,8 +62,8 @@ def _frozen_statistics(module: nn.Module) -> Iterator[None]:
 class Phase:
     """One phase in progress: its optimisers and one method, `step`.
 
-    Trained parts are in training mode, frozen ones in evaluation mode and without gradients; nothing of a frozen part
-    changes, running statistics included.
+    Trained parts are in training mode, frozen ones in evaluation mode and without gradients. A frozen part does not
+    change at all, running statistics included.
     """
 
     def __init__(
@@ -117,52 +119,44 @@ class Phase:
                 part.train(name in self.phase.trains)
                 part.requires_grad_(name in self.phase.trains)
 
-    def step(self, number: int, seed: int) -> dict[str, Tensor]:
-        """Optimiser step `number` of the phase: the losses, as scalars on the device, by name.
+    def step(self, number: int, seed: int) -> Terms:
+        """Optimiser step `number` of the phase: its losses by name, as scalars on the device.
 
-        Every draw comes from `seed` and the step's number, so a step can be repeated alone. Judge, patch discriminator
-        and generator answer each other as they were before the step, so that generated crops are judged once for all.
+        Every draw comes from `seed` and the step's number, so that a step can be repeated alone. All players respond to
+        each other's weights before the step, so that generated crops pass through the quality network once.
         """
-        phase, quality_network = self.phase, self.network.quality_network
         random = generator_for(seed, self.number, number)
         if self.drops:
             torch.manual_seed(seed_for(seed, self.number, number, "dropout"))
         real = self.batches.real(number, seed, random)
         paired = real.first(self.batches.paired) if self.trains_generator else real
-        generated = seen = None
-        terms: dict[str, Tensor] = {}
-        if phase.adds_images:
-            generated = self._generate(paired, number, seed, random)
-            # The quality network's gradients end at the crops; the generator's go on from there.
-            seen = replace(generated, images=generated.images.detach().requires_grad_(self.trains_generator))
-        on_real = on_generated = None
-        with self._autocast():
-            if self.quality_optimiser is not None and phase.images != "generated":
-                on_real = quality_network(real.views)
-            if seen is not None and self._sees_generated:
-                # Separate passes: batch statistics are of one kind of image, and the running ones of real images.
-                keep = _frozen_statistics(quality_network) if on_real is not None else contextlib.nullcontext()
-                with keep:
-                    on_generated = quality_network(seen.views)
+        generated = self._generate(paired, number, seed, random) if self.phase.adds_images else None
+        # Gradients of the quality network end at the crops; those of the generator continue from there.
+        seen = generated and replace(generated, images=generated.images.detach().requires_grad_(self.trains_generator))
+        on_real, on_generated = self._outputs(real, seen)
         sources = self._sources(paired, seen)
+        terms: Terms = {}
         if self.quality_optimiser is not None:
-            self.quality_optimiser.zero_grad(set_to_none=True)
-            weights = [weight for group in self.quality_optimiser.param_groups for weight in group["params"]]
-            loss = self._quality_network_loss([(on_real, real), (on_generated, seen)], terms)
-            if self.pairs is not None:
-                loss = loss + self.phase.ranking.weight * self._ranking_loss(self.pairs, number, seed, terms)
-            if loss.requires_grad:
-                loss.backward(inputs=weights, retain_graph=self.trains_generator)
+            terms |= self._quality_network_gradients(on_real, on_generated, number, seed)
         if self.critic_optimiser is not None:
             assert sources is not None
-            self._critic_gradients(sources, terms)
+            terms |= self._critic_gradients(sources)
         if self.generator_optimiser is not None:
             assert generated is not None and seen is not None
-            source = sources[1] if sources else on_generated.source if on_generated else None
-            aims = self._generator_loss(paired, seen, on_generated, source, terms)
-            (gradient,) = torch.autograd.grad(aims, seen.images)
+            outputs = on_generated and on_generated.outputs
+            source = sources[1] if sources else outputs and outputs.source
+            teacher = self.ema.network.quality_network
+            loss, parts = generator_objective(self.config, paired, seen, outputs, source, teacher)
+            (gradient,) = torch.autograd.grad(loss, seen.images)
             self.generator_optimiser.zero_grad(set_to_none=True)
             generated.images.backward(gradient)
+            terms |= parts
+        self._update()
+        return terms
+
+    def _update(self) -> None:
+        """Let every optimiser take its step, and the moving averages follow."""
+        if self.generator_optimiser is not None:
             self.generator_optimiser.step()
             self.ema.update(self.network, "generator")
         if self.quality_optimiser is not None:
@@ -170,7 +164,6 @@ class Phase:
             self.ema.update(self.network, "quality_network")
         if self.critic_optimiser is not None:
             self.critic_optimiser.step()
-        return terms
 
     @property
     def trains_generator(self) -> bool:
@@ -179,156 +172,108 @@ class Phase:
 
     @property
     def _sees_generated(self) -> bool:
-        """Whether the quality network in training sees generated crops, to learn from them or to teach by its own weights."""
+        """Whether generated crops pass through the quality network in training, to train it or the generator."""
         losses = self.config.losses
-        learns = bool(self.phase.generated_weight) or self.phase.images == "generated"
-        learns = learns and bool({"backbone", "classifier", "evaluator"} & set(self.phase.trains))
+        trained = bool(self.phase.generated_weight) or self.phase.images == "generated"
+        trained = trained and bool({"backbone", "classifier", "evaluator"} & set(self.phase.trains))
         teaches = self.trains_generator and losses.generator_teacher == "online"
-        return learns or teaches or self._trains_source_head
+        return trained or teaches or self._trains_source_head
 
     @property
     def _trains_source_head(self) -> bool:
-        """Whether the source head on the backbone learns to tell real from generated crops."""
+        """Whether the phase trains the source head on the backbone."""
         adversary = self.config.losses.adversarial_weight > 0 and self.critic_optimiser is None
         return adversary and "discriminator" in self.phase.trains
 
     def _autocast(self) -> torch.autocast:
         return devices.autocast(self.source.device, self.config.precision)
 
+    def _outputs(self, real: Batch, generated: Batch | None) -> tuple[Seen | None, Seen | None]:
+        """Outputs of the quality network for real and for generated crops, where the step needs them."""
+        quality_network = self.network.quality_network
+        on_real = on_generated = None
+        with self._autocast():
+            if self.quality_optimiser is not None and self.phase.images != "generated":
+                on_real = Seen(quality_network(real.views), real)
+            if generated is not None and self._sees_generated:
+                # Separate passes, so that batch statistics are of one kind and the running ones of real images.
+                keep = _frozen_statistics(quality_network) if on_real is not None else contextlib.nullcontext()
+                with keep:
+                    on_generated = Seen(quality_network(generated.views), generated)
+        return on_real, on_generated
+
+    def _quality_network_gradients(
+        self, on_real: Seen | None, on_generated: Seen | None, number: int, seed: int
+    ) -> Terms:
+        """The gradients of backbone and heads; the losses."""
+        assert self.quality_optimiser is not None
+        self.quality_optimiser.zero_grad(set_to_none=True)
+        weights = [weight for group in self.quality_optimiser.param_groups for weight in group["params"]]
+        loss, terms = quality_network_objective(
+            self.config, self.phase, on_real, on_generated, self._trains_source_head
+        )
+        if self.pairs is not None:
+            ranking = self._ranking_loss(self.pairs, number, seed)
+            loss, terms["ranking"] = loss + self.phase.ranking.weight * ranking, ranking.detach()
+        if loss.requires_grad:
+            loss.backward(inputs=weights, retain_graph=self.trains_generator)
+        return terms
+
     def _generate(self, real: Batch, number: int, seed: int, random: torch.Generator) -> Batch:
-        """Generated crops, as many as real ones, from references; or a control's."""
+        """Generated crops, as many as real ones, or those of a control."""
         if self.phase.generated_by == "real_crops":
             return self.batches.further(number, seed, random)
         if self.phase.procedural_images:
             assert self.procedural is not None
             return self.batches.procedural(real, self.procedural, random)
-        asked = self.batches.asked(real, random)
+        requested = self.batches.requested(real, random)
         if self.phase.generated_by == "identity":
-            return asked
+            return requested
         generator = (self.network if self.trains_generator else self.ema.network).generator
         assert isinstance(generator, Generator)
-        seed_here = seed_for(seed, self.number, number, "noise")
-        random = devices.noise_generator(random, self.source.device, seed_here)
-        noise = generator.draw_noise(len(asked.images), self.config.data.crop_px, random)
+        noise_seed = seed_for(seed, self.number, number, "noise")
+        random = devices.noise_generator(random, self.source.device, noise_seed)
+        noise = generator.draw_noise(len(requested.images), self.config.data.crop_px, random)
         with torch.set_grad_enabled(self.trains_generator), self._autocast():
-            images = generator(noise, asked.images, asked.distortion, asked.quality)
-        return replace(asked, images=images, undistorted=asked.images)
+            images = generator(noise, requested.images, requested.distortion, requested.quality)
+        return replace(requested, images=images, undistorted=requested.images)
 
     def _sources(self, real: Batch, seen: Batch | None) -> tuple[Tensor, Tensor] | None:
-        """A patch discriminator's logits of real and of generated crops `[n]`; None where the phase trains none."""
+        """Logits `[n]` of the patch discriminator for real and for generated crops; None if the phase does not train it."""
         if self.critic_optimiser is None:
             return None
         assert seen is not None and seen.undistorted is not None and self.network.critic is not None
-        # Cached, so that both kinds of crops meet the same weights and the spectral norm is estimated once.
+        # Cached, so that both kinds of crops pass the same weights and the spectral norm is estimated once.
         with parametrize.cached(), self._autocast():
-            n = -(-len(real.images) // CRITIC_SEES_ONE_OF)
+            n = math.ceil(CRITIC_FRACTION * len(real.images))
             on_real, on_generated = (
                 self.network.critic(seen.undistorted[:n], batch.images[:n], batch.distortion[:n], batch.quality[:n])
                 for batch in (real, seen)
             )
         return on_real, on_generated
 
-    def _critic_gradients(self, sources: tuple[Tensor, Tensor], terms: dict[str, Tensor]) -> None:
-        """The gradients of -L_S for the patch discriminator, of its logits of real and generated crops."""
+    def _critic_gradients(self, sources: tuple[Tensor, Tensor]) -> Terms:
+        """The gradients of -L_S for the patch discriminator, from its logits of real and generated crops; the loss."""
         assert self.critic_optimiser is not None and self.network.critic is not None
         weights = self.config.losses
-        loss = losses.source_loss(weights.adversarial, *sources, weights.reduction)
+        loss = source_loss(weights.adversarial, *sources, weights.reduction)
         self.critic_optimiser.zero_grad(set_to_none=True)
         loss.backward(inputs=list(self.network.critic.parameters()), retain_graph=True)
-        terms["source"] = loss.detach()
+        return {"source": loss.detach()}
 
-    def _quality_network_loss(
-        self, of_kinds: Sequence[tuple[Outputs | None, Batch | None]], terms: dict[str, Tensor]
-    ) -> Tensor:
-        """The weighted sum for backbone and heads, of judged real and generated crops; writes its terms."""
-        weights, phase = self.config.losses, self.phase
-        pairs = [(outputs, batch) for outputs, batch in of_kinds if outputs is not None and batch is not None]
-        shares = [1.0 if batch is of_kinds[0][1] else phase.generated_weight for _, batch in pairs]
-        if len(pairs) == 1:
-            shares = [1.0]
-        total = torch.zeros((), device=self.source.device)
-        # A head that is not trained must not steer the backbone either.
-        if "classifier" in phase.trains:
-            by_class = [losses.class_loss(outputs.distortion, batch.distortion) for outputs, batch in pairs]
-            terms["class"] = losses.weighted(by_class, shares, weights.reduction)
-            total = total + weights.class_weight * terms["class"]
-        if "evaluator" in phase.trains:
-            by_quality = [self._quality_loss(outputs, batch, of_kinds[0][1]) for outputs, batch in pairs]
-            terms["quality"] = losses.weighted(by_quality, shares, weights.reduction)
-            total = total + weights.quality_weight * terms["quality"]
-        if self._trains_source_head:
-            (on_real, _), (on_generated, _) = of_kinds
-            assert on_real is not None and on_generated is not None
-            sources = on_real.source, on_generated.source
-            terms["source"] = losses.source_loss(weights.adversarial, *sources, weights.reduction)
-            total = total + weights.adversarial_weight * terms["source"]
-        for name in terms:
-            terms[name] = terms[name].detach()
-        return total
-
-    def _ranking_loss(self, source: PairSource, number: int, seed: int, terms: dict[str, Tensor]) -> Tensor:
-        """The ranking term of a step, in a pass of its own that leaves running statistics alone; writes its term."""
+    def _ranking_loss(self, source: PairSource, number: int, seed: int) -> Tensor:
+        """The ranking term of a step, in a separate pass that leaves running statistics unchanged."""
         generator = self.ema.network.generator
         pairs = source.draw(number, seed, generator if isinstance(generator, Generator) else None)
         with _frozen_statistics(self.network.quality_network), self._autocast():
             quality, _ = self.network.quality_network.evaluate(pairs.images)
-        loss = ranking_loss(quality, pairs.margin)
-        terms["ranking"] = loss.detach()
-        return loss
-
-    def _quality_loss(self, outputs: Outputs, batch: Batch, real: Batch | None) -> Tensor:
-        """L_E of crops; of images where crops are weighed. Generated crops stand each for itself."""
-        predicted, quality = outputs.quality, batch.quality
-        if self.config.model.weighs_crops and batch is real:
-            crops = self.config.data.crops_per_image
-            predicted, quality = losses.weighted_quality(predicted, outputs.weight, crops), quality[::crops]
-        return losses.quality_loss(self.config.losses.quality, predicted, quality)
-
-    def _generator_loss(
-        self, real: Batch, seen: Batch, outputs: Outputs | None, source: Tensor | None, terms: dict[str, Tensor]
-    ) -> Tensor:
-        """The weighted sum for the generator, of generated crops beside real ones and of their outputs.
-
-        `source` are logits `[n]` of generated crops being real.
-        """
-        weights, teacher = self.config.losses, self.ema.network.quality_network
-        parts = {"reconstruction": (weights.l1_weight, losses.reconstruction_loss(real.images, seen.images))}
-        if weights.adversarial_weight:
-            assert source is not None
-            fooled = losses.generator_source_loss(weights.adversarial, source)
-            parts["generator_source"] = (weights.adversarial_weight, fooled)
-        asked = weights.generator_class_weight or weights.generator_quality_weight
-        if weights.statistics_weight or (asked and weights.generator_teacher == "ema"):
-            with self._autocast():
-                maps = teacher.backbone.maps(seen.views)
-                if asked and weights.generator_teacher == "ema":
-                    outputs = teacher.heads(teacher.backbone.pooled(maps[-1]))
-            if weights.statistics_weight:
-                with torch.no_grad(), self._autocast():
-                    wanted = [real.images, real.views.detail, real.views.contrast, *teacher.backbone.maps(real.views)]
-                ours = [seen.images, seen.views.detail, seen.views.contrast, *maps]
-                statistics = losses.statistics_loss(ours, wanted, self.config.data.crop_px)
-                parts["statistics"] = (weights.statistics_weight, statistics)
-        if weights.spectrum_weight:
-            parts["spectrum"] = (weights.spectrum_weight, losses.spectrum_loss(seen.images, real.images))
-        if asked:
-            assert outputs is not None
-            parts["generator_class"] = (
-                weights.generator_class_weight,
-                losses.class_loss(outputs.distortion, seen.distortion),
-            )
-            parts["generator_quality"] = (
-                weights.generator_quality_weight,
-                losses.quality_loss(weights.quality, outputs.quality, seen.quality),
-            )
-        terms |= {name: term.detach() for name, (_, term) in parts.items()}
-        return torch.stack([weight * term for weight, term in parts.values()]).sum()
+        return ranking_loss(quality, pairs.margin)
 
 
 def _adam(
     network: Gada, rates: RateConfig, beta2: float, phase: PhaseConfig, parts: list[str]
 ) -> torch.optim.Adam | None:
-    """Adam over the trained ones of some parts, each at its rate; None if the phase trains none of them."""
+    """Adam for those of some parts that the phase trains, each at its learning rate; None if it trains none of them."""
     groups = []
     for part in parts:
         if part in phase.trains:
@@ -340,6 +285,3 @@ def _adam(
         return None
     # The fused kernel is one pass over all weights; it is as deterministic as the loop.
     return torch.optim.Adam(groups, betas=(rates.beta1, beta2), fused=True)
-
-
-Report = Callable[[dict[str, float | int | str]], None]

@@ -80,7 +80,8 @@ def independent_evaluator(trial: Trial) -> Trial:
     """The trial of the independent evaluator: a quality network that never meets the generator it measures.
 
     A direct training on the same references, all of them labelled, and the same crop size, with initial weights of its
-    own; the same for all configurations.
+    own; the same for all configurations. It sees raw input beside the normalised one: local normalisation alone hides
+    mean shifts and changes of contrast.
     """
     data = trial.config.data
     aligned = float(data.aligned_fraction > 0)  # as the crops that it is asked about
@@ -88,7 +89,9 @@ def independent_evaluator(trial: Trial) -> Trial:
     values = {
         "data": data.model_copy(update=usual | {"batch": INDEPENDENT_EVALUATOR_BATCH, "aligned_fraction": aligned}),
         "model": ModelConfig(
-            backbone_widths=INDEPENDENT_EVALUATOR_WIDTHS[:-1], feature_maps=INDEPENDENT_EVALUATOR_WIDTHS[-1]
+            backbone_widths=INDEPENDENT_EVALUATOR_WIDTHS[:-1],
+            feature_maps=INDEPENDENT_EVALUATOR_WIDTHS[-1],
+            normalisation="both",
         ),
         "phases": (direct(trial.config.evaluation.independent_evaluator_steps),),
         "evaluation": EvaluationConfig(curve_points=0),
