@@ -153,7 +153,7 @@ def predictions(frame: pd.DataFrame) -> tuple[Figure, dict[str, Sequence[str]]]:
                 ]
         style(axes, textwrap.fill(variant, TITLE))
         axes.set(xlim=(low, high), ylim=(low, high), aspect="equal")
-        axes.xaxis.set_major_locator(MaxNLocator(4))
+        axes.xaxis.set_major_locator(MaxNLocator(3, prune="upper"))
         axes.yaxis.set_major_locator(MaxNLocator(4))
     figure.supxlabel("true quality", fontsize=9, color=INK)
     figure.supylabel("predicted quality", fontsize=9, color=INK)

@@ -36,7 +36,7 @@ DISTANCE = (
 )
 STRENGTH = " Strength is the standard deviation of the change over that of the true change."
 CLOSE, WEAK, FOLLOWS, CHANCE = 0.95, 0.5, 0.5, 0.3
-"""Limits of the words of `conclusion`: MDSI distance, strength, and correlations."""
+"""Limits of the words of `_conclusion`: MDSI distance, strength, and correlations."""
 
 
 def section(runs: Runs) -> Section:
@@ -51,7 +51,7 @@ def section(runs: Runs) -> Section:
     ]
     columns = ["variant, images", *(NAMES[name] for name in measured), "splits"]
     parts: list[Table | Drawing] = []
-    words = [conclusion(row) for _, row in frame[frame["distortion"] == tables.ALL].iterrows()]
+    words = conclusions(frame[frame["distortion"] == tables.ALL])
     texts = [
         BASE,
         EVALUATOR * ("class_accuracy" in measured),
@@ -79,9 +79,17 @@ def section(runs: Runs) -> Section:
     return Section("Generator", parts, " ".join(words))
 
 
-def conclusion(row: pd.Series[Any]) -> str:
-    """What a variant's measures say about its generator, in one sentence."""
-    text, said = str(row["variant"]) + ":", []
+def conclusions(frame: pd.DataFrame) -> list[str]:
+    """One sentence about every generator; variants with the same generator share theirs."""
+    variants: dict[str, list[str]] = {}
+    for _, row in frame.iterrows():
+        variants.setdefault(_conclusion(row), []).append(str(row["variant"]))
+    return [f"{'; '.join(names)}: {text}." for text, names in variants.items() if text]
+
+
+def _conclusion(row: pd.Series[Any]) -> str:
+    """What the measures of a variant say about its generator; empty where the decisive ones are missing."""
+    said = []
     evaluated = row.get("quality_srocc", float("nan"))
     by_metric = row.get("mdsi_srocc", float("nan"))
     distance, strength = row.get("distance_mdsi", float("nan")), row.get("change_sd", float("nan"))
@@ -98,4 +106,4 @@ def conclusion(row: pd.Series[Any]) -> str:
         how = "follows" if ranks >= FOLLOWS else "follows weakly" if ranks >= CHANCE else "does not follow"
         by = "an independent evaluator" if evaluated == evaluated else "MDSI"
         said.append(f"their quality {how} the requested quality (SROCC {tables.number(ranks, 2)} by {by})")
-    return f"{text} {'; '.join(said)}." if said else ""
+    return "; ".join(said)

@@ -1,7 +1,7 @@
-"""Figures of one training: predictions, generated patches and learning curves.
+"""Figures of one training: predictions, generated patches and the images with the largest errors.
 
-All are plain matplotlib `Figure` objects without global state, so they can be drawn in any thread; `figure.savefig`
-writes them. The style is in one place, `style`.
+All are plain matplotlib `Figure` objects without global state, so that they can be drawn in any thread. `style` is the
+style of all figures of the project.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
 from gada_ray.evaluation.metrics import agreement
@@ -32,12 +31,10 @@ DPI = 100
 PATCHES = {"reference": "reference", "generated": "generated", "distorted": "truly distorted"}
 CELL_PX = 128
 """Side of a patch in `figure1`; a patch is enlarged by the whole number that comes nearest."""
-FEW_POINTS = 20
-"""Up to this many, the points of a curve are marked."""
 
 
 def scatter(predictions: pd.DataFrame, title: str) -> Figure:
-    """Predicted against true quality, one point an image.
+    """Predicted against true quality, one point for each image.
 
     `predictions` has the columns distortion, target and prediction, quality in [0, 1] (section 4.2). Title: SROCC and
     PLCC of all images.
@@ -58,10 +55,9 @@ def scatter(predictions: pd.DataFrame, title: str) -> Figure:
         axes.scatter(
             group["target"],
             group["prediction"],
-            s=18,
+            s=14,
             color=COLOURS[number % len(COLOURS)],
             marker=MARKERS[number // len(COLOURS) % len(MARKERS)],
-            alpha=0.75,
             linewidths=0,
             label=str(distortion),
             zorder=2,
@@ -77,7 +73,7 @@ def scatter(predictions: pd.DataFrame, title: str) -> Figure:
 
 
 def figure1(patches: Mapping[str, np.ndarray]) -> Figure:
-    """Generated patches between their reference and the true distortion of the same quality (Fig. 1), a row a patch.
+    """Generated patches between their reference and the true distortion of the same quality (Fig. 1), one in each row.
 
     `patches` holds reference, generated and distorted, uint8 `[k, px, px, 3]`; quality `[k]` in [0, 1]; and distortion,
     text `[k]`. Every pixel of a patch becomes a square of a whole number of pixels, when saved at the figure's own dpi.
@@ -88,17 +84,18 @@ def figure1(patches: Mapping[str, np.ndarray]) -> Figure:
 
 
 def by_quality(patches: Mapping[str, np.ndarray]) -> Figure:
-    """The same patches, generated in several qualities between the worst and the best of training, a row a distortion.
+    """The same patches, generated in several qualities between the worst and the best of training, one in each row.
 
-    `patches` holds, besides what `figure1` draws, asked `[q]` and by_quality, uint8 `[k, q, px, px, 3]`.
+    `patches` holds, besides the arrays of `figure1`, asked (the requested qualities) `[q]` and by_quality, uint8
+    `[k, q, px, px, 3]`.
     """
-    columns = {f"asked {quality:.2f}": patches["by_quality"][:, i] for i, quality in enumerate(patches["asked"])}
+    columns = {f"requested {quality:.2f}": patches["by_quality"][:, i] for i, quality in enumerate(patches["asked"])}
     labels = [textwrap.fill(str(name), 16) for name in patches["distortion"]]
     return _sheet({"reference": patches["reference"], **columns}, labels)
 
 
 def _sheet(columns: Mapping[str, np.ndarray], labels: Sequence[str]) -> Figure:
-    """Patches, uint8 `[k, px, px, 3]` a column, pixel by pixel, with a heading over columns and a label beside rows."""
+    """Patches, uint8 `[k, px, px, 3]` for each column, with a heading over columns and a label beside rows."""
     rows, px = next(iter(columns.values())).shape[:2]
     zoom = max(1, round(CELL_PX / px))
     cell, gap, left, top = px * zoom, 8, 110, 28
@@ -120,9 +117,9 @@ def _sheet(columns: Mapping[str, np.ndarray], labels: Sequence[str]) -> Figure:
 
 
 def worst_images(arrays: Mapping[str, np.ndarray]) -> Figure:
-    """Images with the crops of their test, each in the colour of its own prediction, and maps where there are any.
+    """The images with the largest errors, with test crops in the colours of their predictions, and maps.
 
-    `arrays` is what `evaluation.worst.worst` keeps: of every distortion the image that was predicted worst.
+    `arrays` is the file of `evaluation.worst.worst`: of every distortion the image with the largest error.
     """
     maps = "map" in arrays
     count, columns = len(arrays["distortion"]), 2 if "map" in arrays else 3
@@ -158,64 +155,6 @@ def worst_images(arrays: Mapping[str, np.ndarray]) -> Figure:
     return figure
 
 
-def curves(frame: pd.DataFrame) -> Figure:
-    """SROCC and every loss by training step, with the phases shaded in turn.
-
-    `frame` has the columns phase, global_step, name ("srocc", "loss/l1", ...) and value. With a column split, each
-    split is a thin line and the median over splits a thick one. Values that are not finite leave a gap.
-
-    Raises:
-        ValueError: when there is nothing to draw.
-    """
-    losses = sorted(name for name in frame["name"].unique() if name.startswith("loss/"))
-    names = (["srocc"] if (frame["name"] == "srocc").any() else []) + losses
-    if not names:
-        raise ValueError("no curves to draw: neither srocc nor a loss is among the names of the curves")
-    columns = min(3, max(1, len(losses)))
-    rows = -(-len(losses) // columns)
-    top = 1 if "srocc" in names else 0
-    figure = blank(3.1 * columns if columns > 1 else 5.4, 2.7 * top + 1.9 * rows)
-    grid = figure.add_gridspec(top + rows, columns, height_ratios=[1.5] * top + [1] * rows)
-    cells = [grid[0, :]] * top + [grid[top + i // columns, i % columns] for i in range(len(losses))]
-    for number, (name, cell) in enumerate(zip(names, cells, strict=True)):
-        axes = figure.add_subplot(cell)
-        _shade_phases(axes, frame, named=number == 0)
-        _lines(axes, frame[frame["name"] == name], COLOURS[0 if name == "srocc" else 1])
-        style(axes, "SROCC on the held-out images" if name == "srocc" else f"{name.removeprefix('loss/')} loss")
-        axes.xaxis.set_major_locator(MaxNLocator(5 if name == "srocc" else 3, integer=True))
-        axes.set_xlabel("step")
-    return figure
-
-
-def _lines(axes: Axes, frame: pd.DataFrame, colour: str) -> None:
-    """One curve, or several splits and their median; a curve does not run from one phase into the next."""
-    splits = frame["split"] if "split" in frame else pd.Series(0, index=frame.index)
-    several = splits.nunique() > 1
-    width, alpha = (0.7, 0.4) if several else (1.4, 1.0)
-    for _, part in frame.groupby([splits, "phase"], sort=False):
-        part = part.sort_values("global_step")
-        marker = "o" if len(part) <= FEW_POINTS and not several else ""
-        axes.plot(
-            part["global_step"], part["value"], color=colour, linewidth=width, alpha=alpha, marker=marker, markersize=3
-        )
-    if several:
-        for _, part in frame.groupby("phase", sort=False):
-            median = part.groupby("global_step")["value"].median()
-            axes.plot(median.index.to_numpy(), median.to_numpy(), color=colour, linewidth=1.8)
-
-
-def _shade_phases(axes: Axes, frame: pd.DataFrame, named: bool) -> None:
-    """Shade every other phase from the end of the one before to its own end, and name them all."""
-    start = 0
-    for number, (phase, end) in enumerate(frame.groupby("phase")["global_step"].max().sort_values().items()):
-        axes.axvspan(start, end, color=SHADE if number % 2 == 0 else "white", zorder=0, linewidth=0)
-        if named:
-            place = axes.get_xaxis_transform()
-            axes.text((start + end) / 2, 0.03, str(phase), transform=place, ha="center", fontsize=9, color="#666666")
-        start = end
-    axes.set_xlim(0, max(start, 1))
-
-
 def blank(width: float, height: float) -> Figure:
     """An empty figure of some inches that can be saved and shown without pyplot."""
     figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white", layout="constrained")
@@ -224,7 +163,7 @@ def blank(width: float, height: float) -> Figure:
 
 
 def style(axes: Axes, title: str) -> None:
-    """The one style of axes: light, without a box, titled at the left."""
+    """Style axes: light, without a box, titled at the left."""
     axes.set_title(title, loc="left", fontsize=9, color=INK)
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(FAINT)

@@ -1,3 +1,5 @@
+"""Figures of one training."""
+
 from typing import Any
 
 import numpy as np
@@ -32,18 +34,6 @@ def patches(count, px):
         "distortion": np.array([f"kind {i}" for i in range(count)]),
         "image": np.array([f"{i}.bmp" for i in range(count)]),
     }
-
-
-def curve_frame(split=None, phases=("gan", "joint")):
-    rows = []
-    for number, phase in enumerate(phases):
-        for step in (10, 20, 30):
-            rows += [
-                (phase, step, number * 30 + step, "srocc", 0.1 * step / 10),
-                (phase, step, number * 30 + step, "loss/l1", 1 / step),
-            ]
-    frame = pd.DataFrame(rows, columns=["phase", "step", "global_step", "name", "value"])
-    return frame if split is None else frame.assign(split=split)
 
 
 def test_scatter_states_srocc_and_plcc_of_the_points_it_shows():
@@ -90,44 +80,21 @@ def test_figure1_names_distortion_and_quality_of_every_row():
     assert texts[3:] == ["kind 0\nquality 0.20", "kind 1\nquality 0.55", "kind 2\nquality 0.90"]
 
 
-def test_curves_keep_phases_apart_and_plot_against_the_global_step():
-    srocc, loss = pictures.curves(curve_frame()).axes
-    for axes in (srocc, loss):
-        assert [list(np.asarray(line.get_xdata())) for line in axes.lines] == [[10, 20, 30], [40, 50, 60]]
-    assert [text.get_text() for text in srocc.texts] == ["gan", "joint"]
-    assert loss.get_title(loc="left") == "l1 loss"
-
-
-def test_curves_of_several_splits_are_thin_with_their_median_thick():
-    frame = pd.concat([curve_frame(split).assign(value=lambda f, s=split: f["value"] + s) for split in (0, 1, 5)])
-    srocc = pictures.curves(frame).axes[0]
-    thick = [line for line in srocc.lines if line.get_linewidth() > 1]
-    assert len(srocc.lines) == 3 * 2 + 2
-    assert len(thick) == 2
-    assert thick[0].get_ydata() == pytest.approx([1.1, 1.2, 1.3])
-
-
-def test_curves_without_any_known_name_are_refused():
-    with pytest.raises(ValueError, match="no curves to draw"):
-        pictures.curves(curve_frame().query("name == 'nothing'"))
-
-
 def test_drawing_leaves_pyplot_without_open_figures():
     import matplotlib.pyplot as plt
 
     for figure in (pictures.scatter(predictions(["a"]), ""), pictures.figure1(patches(1, 64))):
         drawn(figure)
-    drawn(pictures.curves(curve_frame()))
     assert plt.get_fignums() == []
 
 
-def test_patches_by_quality_stand_beside_their_reference_with_the_quality_that_was_asked():
+def test_patches_by_quality_stand_beside_their_reference_with_the_requested_quality():
     sample = patches(2, 64)
     asked = np.array([0.1, 0.5, 0.9])
     by_quality = np.random.default_rng(2).integers(0, 256, (2, 3, 64, 64, 3), dtype=np.uint8)
     figure = pictures.by_quality({**sample, "asked": asked, "by_quality": by_quality})
     texts = [text.get_text() for text in figure.texts]
-    assert texts == ["reference", "asked 0.10", "asked 0.50", "asked 0.90", "kind 0", "kind 1"]
+    assert texts == ["reference", "requested 0.10", "requested 0.50", "requested 0.90", "kind 0", "kind 1"]
     image = drawn(figure)
     cell, gap, left, top = 128, 8, 110, 28
     y, x = top + cell + gap, left + 2 * (cell + gap)
