@@ -47,6 +47,10 @@ def main(
         bool, typer.Option("--best", help="Print the winner's address in MLflow, for the same options; train nothing.")
     ] = False,
     preset: Annotated[str, typer.Option(help="smoke, small or paper.")] = "small",
+    recipe: Annotated[
+        str | None,
+        typer.Option(help="Recipe of the trainings: gada, paper or regression; by default the study's own."),
+    ] = None,
     dataset: Annotated[
         str, typer.Option(help="Its name, such as demo, live or manifest; docs/your-own-data.md.")
     ] = "demo",
@@ -115,7 +119,17 @@ def main(
         photographs = load_photographs(extra_references)
     extra = photographs.fingerprint if photographs else None
     decided = make_plan(
-        study, chosen, preset, dataset, parse_settings(settings or []), count, seed, racing, variant or (), extra
+        study,
+        chosen,
+        preset,
+        dataset,
+        parse_settings(settings or []),
+        count,
+        seed,
+        racing,
+        variant or (),
+        extra,
+        recipe,
     )
     from gada_ray.running import session
     from gada_ray.study.inputs import load_data, source, validate_requests

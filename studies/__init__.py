@@ -1,1 +1,1 @@
-"""One file a study. A file says what is asked and expected, and names STUDY; nothing runs when it is imported."""
+"""One file for each study: its question and expectation in the docstring, and STUDY. Importing a file runs nothing."""

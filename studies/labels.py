@@ -1,21 +1,22 @@
-"""Does GADA save labels? What a training reaches with few labelled images, with and without generated ones.
+"""Does GADA save labels? SROCC with few labelled images, with and without generated images.
 
-The paper's title says that GADA is for few labels, and no table of it varies their number. Here 5, 10, 20, 40 and all
-images of the training part are labelled, fewer among more, every class among them, reference by reference
-(`--set data.labelled_by=random`: any). Of all others neither score nor pixels are used; "+ references" uses the
-references of the whole training part, which have no scores. Every method has them in the same way, as a quarter of its
-real crops, with quality 1 (LIVE's copies of references, which the paper keeps, do as much), and as many steps:
+The paper proposes GADA for small databases, and no table of it varies the number of labels. Here 5, 10, 20, 40 or all
+images of the training part are labelled. Smaller sets are subsets of larger ones, hold every class, and are labelled
+reference by reference (`--set data.labelled_by=random`: at random). Neither scores nor pixels of other images are
+used. "+ references" adds the references of the whole training part, which have no scores. All methods use them in the
+same way, as pristine images with quality 1 in a quarter of the real crops (as LIVE's copies of references in the
+paper), and have the same number of steps:
 
-- baseline: labelled images alone, no references; baseline + references: with them
-- GADA: with the references of the labelled images, distorted by the generator in phase 2; GADA + references: with all;
-  with `--extra-references`, GADA + photographs: also unlabelled photographs
-- procedural + references: phase 2 with distortions that nobody has to learn
+- baseline: labelled images only; baseline + references: also pristine references
+- GADA: the generator distorts the references of the labelled images in phase 2; GADA + references: all references;
+  GADA + photographs (with `--extra-references`): also unlabelled photographs
+- procedural + references: procedural distortions in phase 2
 
-Phase 2 has the full rate here, since it is to teach what few images could not. What it asks for was chosen for each
-maker on validation references (docs/results.md): of the generator, qualities between the worst image of a class that
-it saw and 1, since it knows no worse; of procedural distortions, which need no example, any quality between the worst
-image of all and 1. "phase 1" is there so that others can start from it. Expected: little to gain above twenty images of
-few kinds of distortion; the room is below, and where kinds are many.
+Phase 2 has the full learning rate, since few labelled images train the network too little before it. The requested
+qualities were chosen for each source on validation references (docs/results.md): for the generator between the lowest
+label of a class and 1; for procedural distortions, which need no example, between the lowest label of all and 1. The
+variant "phase 1" exists so that others start from its weights. Expected: little gain above twenty images of few
+distortion classes, and more below or with many classes.
 """
 
 from collections.abc import Mapping
@@ -29,7 +30,7 @@ PROCEDURAL = {"phases.augmentation.generated_by": "procedural", "phases.augmenta
 
 
 def named(method: str, number: int | None) -> str:
-    """The variant of a method that has some labelled images; a report finds the method before the comma."""
+    """Name of a method's variant with some labelled images; reports read the method before the comma."""
     return f"{method}, {number or 'all'} labelled"
 
 
@@ -52,7 +53,7 @@ def variants(base: TrainingConfig) -> Mapping[str, Mapping[str, Any]]:
 
 
 def some(*numbers: int | None) -> tuple[str, ...]:
-    """The variants with some numbers of labelled images."""
+    """Names of the variants with these numbers of labelled images."""
     base = gada(1, 1, 1)
     return tuple(variant for variant, values in variants(base).items() if values["data.labelled_images"] in numbers)
 
@@ -73,7 +74,7 @@ STUDY = Study(
             Contrast(
                 named("GADA + references", number),
                 named("baseline + references", number),
-                f"Does GADA help where {number or 'all'} images are labelled, and both have the same references?",
+                f"Does GADA help with {number or 'all'} labelled images and the same references?",
             )
             for number in NUMBERS
         ),
@@ -81,24 +82,24 @@ STUDY = Study(
             Contrast(
                 named("GADA + references", number),
                 named("procedural + references", number),
-                f"Does GADA help more than procedural distortions where {number} images are labelled?",
+                f"Does GADA help more than procedural distortions with {number} labelled images?",
             )
             for number in (5, 20)
         ),
         Contrast(
             named("baseline + references", 5),
             named("baseline", 5),
-            "Do references alone help where 5 images are labelled, with nothing generated?",
+            "Do references alone help with 5 labelled images?",
         ),
         Contrast(
             named("GADA + photographs", 20),
             named("GADA + references", 20),
-            "Does GADA help more where it also has unlabelled photographs?",
+            "Does GADA help more with unlabelled photographs?",
         ),
     ),
     presets={
         "smoke": Preset(
-            cost="12 trainings of seconds (14 with photographs); shows that it runs, nothing else",
+            cost="12 trainings of seconds (14 with photographs); a functional test",
             splits=1,
             values=SMOKE,
             variants=some(5, None),
@@ -110,9 +111,9 @@ STUDY = Study(
             variants=tuple(variant for variant in some(5, 10, 20) if not variant.startswith("GADA,")),
         ),
         "paper": Preset(
-            cost="30 variants (35 with photographs) x 10 splits, up to 45,000 steps, phase 1 shared: about 120 GPU-hours",
+            cost="30 variants (35 with photographs) x 10 splits, up to 45,000 steps: about 120 GPU-hours",
             splits=10,
-            values={"data.batch": 64, "model.normalisation": "none"},
+            values={"data.batch": 64},
         ),
     },
 )

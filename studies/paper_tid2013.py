@@ -1,24 +1,26 @@
-"""Does GADA reach the paper's numbers on TID2013, with the paper's protocol?
+"""Does GADA reach the paper's numbers on TID2013 with the paper's protocol?
 
-Table 3 of the paper reports SROCC by distortion on TID2013; its value for all images is not legible in our copy.
-The protocol is that of section 4.2: 128-pixel crops, batches of 64, ten 80/20 splits by reference, 30 test crops, rates
-of 1e-4 and 5e-4, a tenth of them in phases 2 and 3, raw input. Phase lengths are ours: the paper gives none. Beside it
-runs the control that the paper lacks: the same steps and rates on real images only. To be run as
+Table 3 of the paper reports SROCC by distortion; its value for all images is not legible in our copy. The recipe
+"paper" takes the text of sections 3.2 to 4.2 at its word: 128-pixel crops, batches of 64, ten 80/20 splits by
+reference, 30 test crops, rates of 1e-4 and 5e-4, a tenth of them in phases 2 and 3, raw input. The paper gives no
+phase lengths; these are ours. The control, which the paper lacks, has the same steps and rates on real images only.
+Run it by
 
     python tune.py --study paper_tid2013 --preset paper --dataset tid2013 --data-root FOLDER
 """
 
-from gada_ray import SMOKE, Contrast, Preset, Study, real_only, recipe
+from gada_ray import SMOKE, Contrast, Preset, Study, gada, real_only
 
 STUDY = Study(
     question="Does GADA reach the paper's numbers on TID2013, with the paper's protocol?",
-    base=recipe("paper", gan_steps=30_000, augmentation_steps=10_000, finetuning_steps=5_000),
+    base=gada(gan_steps=30_000, augmentation_steps=10_000, finetuning_steps=5_000),
+    recipe="paper",
     variants=lambda base: {"GADA": {}, "baseline, all steps": {"phases": real_only(base.phases)}},
     contrasts=(
-        Contrast("GADA", "baseline, all steps", "Does GADA beat the same steps and rates on real images alone?"),
+        Contrast("GADA", "baseline, all steps", "Is GADA better than the same steps and rates on real images alone?"),
     ),
     presets={
-        "smoke": Preset(cost="2 trainings of seconds; shows that it runs, nothing else", splits=1, values=SMOKE),
+        "smoke": Preset(cost="2 trainings of seconds; a functional test", splits=1, values=SMOKE),
         "small": Preset(
             cost="4 trainings, far too short for the paper's numbers; about 40 minutes on 2 CPU cores",
             splits=2,

@@ -1,9 +1,9 @@
-"""Does the patch size matter, at an equal number of steps?
+"""Which patch size gives the best SROCC at an equal number of steps?
 
-The paper trains and tests on 128-pixel crops (64 in its Table 1) and suspects small crops behind its weak results on
-local distortions (section 4.4), but reports no comparison. A larger crop shows more of a local distortion and costs
-with its area; thirty small crops may cover as much. Expected: SROCC rises from 16 to 64 pixels and flattens; the gain
-is largest for local distortions.
+The paper trains and tests on 128-pixel crops (64 in its Table 1) and suspects that small crops cause its weak results
+on local distortions (section 4.4), but reports no comparison. A larger crop shows more of a local distortion, at a
+cost in proportion to its area; thirty small crops may cover as much. Expected: SROCC rises from 16 to 64 pixels and
+then flattens; the gain is largest for local distortions.
 """
 
 from gada_ray import NARROW, SMOKE, Contrast, LogUniform, Preset, Study, gada
@@ -15,13 +15,13 @@ STUDY = Study(
     base=gada(gan_steps=30_000, augmentation_steps=10_000, finetuning_steps=5_000),
     variants={f"{px} px": {"data.crop_px": px} for px in (16, 32, 64, 96, 128)},
     contrasts=(
-        Contrast("64 px", "32 px", "Are patches of 64 pixels better than those of 32?"),
-        Contrast("96 px", "64 px", "Are patches of 96 pixels better than those of 64?"),
-        Contrast("128 px", "64 px", "Are patches of 128 pixels better than those of 64?"),
+        Contrast("64 px", "32 px", "Are 64-pixel patches better than 32-pixel ones?"),
+        Contrast("96 px", "64 px", "Are 96-pixel patches better than 64-pixel ones?"),
+        Contrast("128 px", "64 px", "Are 128-pixel patches better than 64-pixel ones?"),
     ),
     presets={
         "smoke": Preset(
-            cost="2 trainings of seconds; shows that it runs, nothing else",
+            cost="2 trainings of seconds; a functional test",
             splits=1,
             variants=("32 px", "64 px"),
             values={path: value for path, value in SMOKE.items() if path != "data.crop_px"},
@@ -35,8 +35,8 @@ STUDY = Study(
                 "data.batch": 16,
                 "evaluation.crops": 16,
                 "evaluation.curve_points": 3,
-                # A step of phase 1 takes as long as seven of phase 3. In so few steps, most is learned in the latter,
-                # at the full rate.
+                # A step of phase 1 takes as long as seven of phase 3. With so few steps, most is learned in phase 3,
+                # at the full learning rate.
                 "phases.gan.steps": 50,
                 "phases.augmentation.steps": 30,
                 "phases.finetuning.steps": 600,
@@ -48,7 +48,7 @@ STUDY = Study(
             cost="4 variants x (16 candidates + test) x 10 splits, 45,000 steps each: some hundred GPU-hours",
             splits=10,
             variants=("32 px", "64 px", "96 px", "128 px"),
-            values={"data.batch": 64, "model.normalisation": "none"},
+            values={"data.batch": 64},
             space=RATES,
             candidates=16,
             generation=6,

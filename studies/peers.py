@@ -1,13 +1,13 @@
-"""How do other shallow networks do under this protocol, and does generated data help them too?
+"""How do other shallow networks perform under this protocol, and do generated images help them too?
 
-Table 2 of the paper quotes other methods from their authors, whose splits, labels and test crops were others. Here all
-are trained and tested on the same splits: the CNN of Kang et al. (2014) and DIQaM-NR of Bosse et al. (2018), each with
-its authors' patches of 32 pixels and mean absolute error, and no classifier; the direct baseline and GADA; and both
-networks as the backbone of GADA. BRISQUE stands under the table as a second floor. All have the same number of steps, and
-in the small preset as many pixels in each: 16 crops of 64 pixels or 64 patches of 32. Different from the authors' own:
-a batch holds one patch an image and not all of a few images, Kang's network is trained by Adam and not by plain
-gradient descent, and tested on 128 patches and not on all. Expected: DIQaM above Kang, both near the baseline;
-generated data help little.
+Table 2 of the paper quotes other methods from their authors, who used other splits, labels and test crops. Here all
+are trained and tested on the same splits: the CNN of Kang et al. (2014) and DIQaM-NR of Bosse et al. (2018), each
+with its authors' 32-pixel patches and absolute error and without a classifier; the direct baseline and GADA; and both
+networks as the backbone of GADA. BRISQUE is the classical baseline below the table. All have the same number of
+steps, and in the small preset the same number of pixels in a step: 16 crops of 64 pixels or 64 patches of 32. Unlike
+in the original papers, a batch holds one patch an image instead of all patches of a few images, and Kang's network is
+trained by Adam instead of gradient descent and tested on 128 patches instead of all. Expected: DIQaM-NR is better
+than Kang's network, both are close to the baseline, and generated images help little.
 """
 
 from collections.abc import Mapping
@@ -55,19 +55,21 @@ def variants(base: TrainingConfig) -> Mapping[str, Mapping[str, Any]]:
 
 
 STUDY = Study(
-    question="How do other shallow networks do on the same splits, and does generated data help them too?",
+    question="How do other shallow networks perform on the same splits, and do generated images help them too?",
     base=gada(gan_steps=30_000, augmentation_steps=10_000, finetuning_steps=5_000),
     variants=variants,
     contrasts=(
-        Contrast("GADA", "baseline", "Do generated data help the paper’s network?"),
+        Contrast("GADA", "baseline", "Do generated images help the paper's network?"),
         Contrast(
-            "GADA, backbone of Kang", "CNN of Kang", "Do generated data and the three phases help the network of Kang?"
+            "GADA, backbone of Kang",
+            "CNN of Kang",
+            "Do generated images and the three phases help the network of Kang?",
         ),
-        Contrast("GADA, backbone of DIQaM", "DIQaM-NR", "Do generated data and the three phases help DIQaM-NR?"),
-        Contrast("baseline", "DIQaM-NR", "Does the paper’s network alone beat DIQaM-NR?"),
+        Contrast("GADA, backbone of DIQaM", "DIQaM-NR", "Do generated images and the three phases help DIQaM-NR?"),
+        Contrast("baseline", "DIQaM-NR", "Is the paper's network alone better than DIQaM-NR?"),
     ),
     presets={
-        "smoke": Preset(cost="6 trainings of seconds; shows that it runs, nothing else", splits=1, values=SMOKE),
+        "smoke": Preset(cost="6 trainings of seconds; a functional test", splits=1, values=SMOKE),
         "small": Preset(
             cost="18 trainings of 1,000 steps; about an hour on 2 CPU cores, three quarters of it DIQaM's",
             splits=3,

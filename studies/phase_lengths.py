@@ -1,8 +1,8 @@
-"""How should a budget of steps be shared among the three phases?
+"""How should the training steps be divided among the three phases?
 
-The paper trains each phase "until convergence" and gives no lengths, so nobody knows whether its gain comes from the
-phases or from where the steps went. Here the total is the same for every variant and only the shares differ. Expected:
-phase 1 needs most of it, since the generator starts from nothing; phase 3 needs little.
+The paper trains each phase "until convergence" and gives no lengths, so its gain may come from the phases or from the
+number of steps. Here all variants have the same total and differ in the shares. Expected: phase 1 needs most steps,
+since the generator starts untrained; phase 3 needs few.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ SHARES = {"80 : 10 : 10": (8, 1, 1), "60 : 20 : 20": (6, 2, 2), "40 : 40 : 20": 
 
 
 def variants(base: TrainingConfig) -> Mapping[str, Mapping[str, Any]]:
-    """The base's total number of steps, shared in different ways."""
+    """The base's total number of steps with different shares of the phases."""
     paths = [f"phases.{phase.name}.steps" for phase in base.phases]
     return {
         variant: {path: max(1, base.steps * share // 10) for path, share in zip(paths, shares, strict=True)}
@@ -23,15 +23,15 @@ def variants(base: TrainingConfig) -> Mapping[str, Mapping[str, Any]]:
 
 
 STUDY = Study(
-    question="How should a budget of steps be shared among the three phases?",
+    question="How should the training steps be divided among the three phases?",
     base=gada(gan_steps=30_000, augmentation_steps=10_000, finetuning_steps=5_000),
     variants=variants,
     contrasts=(
-        Contrast("80 : 10 : 10", "40 : 40 : 20", "Are steps better spent on phase 1 than on phase 2?"),
-        Contrast("80 : 10 : 10", "40 : 20 : 40", "Are steps better spent on phase 1 than on phase 3?"),
+        Contrast("80 : 10 : 10", "40 : 40 : 20", "Is more of phase 1 better than more of phase 2?"),
+        Contrast("80 : 10 : 10", "40 : 20 : 40", "Is more of phase 1 better than more of phase 3?"),
     ),
     presets={
-        "smoke": Preset(cost="4 trainings of seconds; shows that it runs, nothing else", splits=1, values=SMOKE),
+        "smoke": Preset(cost="4 trainings of seconds; a functional test", splits=1, values=SMOKE),
         "small": Preset(
             cost="12 trainings of a narrow network; about 10 minutes on 2 CPU cores with the demo data",
             splits=3,
@@ -47,7 +47,7 @@ STUDY = Study(
         "paper": Preset(
             cost="4 variants x 10 splits, 45,000 steps each: about 20 GPU-hours",
             splits=10,
-            values={"data.batch": 64, "model.normalisation": "none"},
+            values={"data.batch": 64},
         ),
     },
 )

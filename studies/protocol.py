@@ -1,11 +1,11 @@
-"""How much of a number is the protocol? One training, tested in many ways.
+"""How much does a result depend on the test protocol?
 
-All variants but the last two share one training: what differs is how many crops an image is judged by, where they lie,
-whether they keep to JPEG's grid of blocks, how predictions are pooled, and whether the weights are the average or those
-of the last step. The last two, for LIVE alone, change the data, and are trained anew: LIVE with its 203 undistorted
-copies among the distorted images, and with realigned scores. Expected: beyond ten crops little happens, and the copies,
-which any network recognises, raise every number. (TID2013 without its computer-made reference divides others, so that
-no split can be paired: `--set data.drop_artificial_reference=true`, in a storage of its own, beside a run without.)
+All variants but the last two share one training. They differ in the number of test crops of an image, their
+placement, sampling and alignment to the 8x8 JPEG grid, the pooling of predictions, and the weights (EMA or
+final-step). The last two are for LIVE only and are trained on other data: with LIVE's 203 undistorted copies of
+references among the distorted images, and with realigned scores. Expected: more than ten crops change little; the
+copies, which any network recognises, raise every score. TID2013 without its synthetic reference has other references,
+so that its splits cannot be paired: run it by `--set data.drop_artificial_reference=true` in a storage of its own.
 """
 
 from collections.abc import Mapping
@@ -31,28 +31,28 @@ DATA: Mapping[str, Mapping[str, Any]] = {
 }
 
 STUDY = Study(
-    question="How much of a number is the protocol, with the training left as it is?",
+    question="How much does a result depend on the test protocol, with the same training?",
     base=gada(gan_steps=30_000, augmentation_steps=10_000, finetuning_steps=5_000),
     variants={**TESTS, **DATA},
     contrasts=(
         Contrast("30 random crops, mean", "10 crops", "Are 30 test crops better than 10?"),
-        Contrast("30 random crops, mean", "final-step weights", "Do averaged weights raise the number?"),
-        Contrast("30 random crops, mean", "unaligned crops", "Do test crops on the grid of JPEG raise the number?"),
+        Contrast("30 random crops, mean", "final-step weights", "Are EMA weights better than final-step weights?"),
+        Contrast("30 random crops, mean", "unaligned crops", "Are mixed test crops better than unaligned ones?"),
         Contrast(
             "LIVE with copies of references",
             "30 random crops, mean",
-            "Do undistorted copies among the images raise the number?",
+            "Do undistorted copies among the images raise SROCC?",
         ),
     ),
     presets={
         "smoke": Preset(
-            cost="1 training of seconds, tested in 9 ways; shows that it runs, nothing else",
+            cost="1 training of seconds, tested in 10 ways; a functional test",
             splits=1,
             values={**SMOKE, "evaluation.crops": 30},
             variants=tuple(TESTS),
         ),
         "small": Preset(
-            cost="4 trainings of 1,500 narrow steps, each tested in 9 ways; about 20 minutes on 2 CPU cores",
+            cost="4 trainings of 1,500 narrow steps, each tested in 10 ways; about 20 minutes on 2 CPU cores",
             splits=4,
             values=SHORT,
             variants=tuple(TESTS),
@@ -60,13 +60,13 @@ STUDY = Study(
         "live": Preset(
             cost="10 splits x 3 trainings of 45,000 steps on LIVE: about 25 GPU-hours",
             splits=10,
-            values={"data.batch": 64, "model.normalisation": "none"},
+            values={"data.batch": 64},
             variants=(*TESTS, "LIVE with copies of references", "LIVE with realigned scores"),
         ),
         "paper": Preset(
             cost="10 splits x 1 training of 45,000 steps: about 8 GPU-hours",
             splits=10,
-            values={"data.batch": 64, "model.normalisation": "none"},
+            values={"data.batch": 64},
             variants=tuple(TESTS),
         ),
     },

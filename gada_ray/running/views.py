@@ -84,7 +84,7 @@ def caption(plan: Plan, data: Data) -> str:
     kind = "references" if dataset.has_references else "groups, no references"
     return (
         f"{dataset.name} ({len(dataset)} images, {len(dataset.references)} {kind}; {dataset.labels}), "
-        f"preset {plan.preset}, {len(splits)} splits, seed {plan.seed}"
+        f"preset {plan.preset}, recipe {plan.recipe}, {len(splits)} splits, seed {plan.seed}"
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import difflib
 import itertools
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -12,7 +13,7 @@ from typing import Any
 
 from gada_ray.config import ConfigError, TrainingConfig, flatten, with_values
 from gada_ray.errors import UserError
-from gada_ray.recipes import direct
+from gada_ray.recipes import direct, with_recipe
 from gada_ray.study.contrasts import MEASURES, Contrast
 from gada_ray.study.racing import Racing
 from gada_ray.study.space import Choice, Dimension, combinations
@@ -56,10 +57,13 @@ class Study:
 
     question: str
     base: TrainingConfig
+    """By the defaults of the configuration; `recipe` changes it."""
     variants: Mapping[str, Values] | Callable[[TrainingConfig], Mapping[str, Values]]
     """Values of every variant, by its name; as a function where they depend on the base, such as its phase lengths."""
     presets: Mapping[str, Preset]
     """"smoke", "small" and "paper"."""
+    recipe: str = "gada"
+    """Whose values the base gets before those of a preset, unless the command names another; see `gada_ray.recipes`."""
     contrasts: tuple[Contrast, ...] = ()
     """The comparisons that answer the question, few; the verdict is about them, and all others are explored."""
     searched: tuple[str, ...] | None = None
@@ -134,6 +138,8 @@ class Plan:
     seed: int
     racing: Racing | None
     """None trains every candidate on every split."""
+    recipe: str = "gada"
+    """By which the base of all variants is made."""
     contrasts: tuple[Contrast, ...] = ()
     """Those of the study's preset, including those whose variants `only` leaves out."""
     source: tuple[str, ...] = ()
@@ -176,9 +182,12 @@ def make_plan(
     racing: bool = True,
     only: Sequence[str] = (),
     extra: str | None = None,
+    recipe: str | None = None,
 ) -> Plan:
     """Decide everything but the results.
 
+    The base gets the values of the recipe, of the preset and of `settings`, in this order. `recipe` is the study's own
+    where it is None.
     `settings` change the base after the preset has. They cannot change what the study compares or searches. Of
     `phases`, "direct" is the baseline with all steps of the base, which needs no references. `only` names the variants
     that take part, where not all shall. `extra` is the fingerprint of unlabelled photographs; without it, variants
@@ -187,11 +196,13 @@ def make_plan(
     Raises:
         StudyError: for an unknown preset or variant, a setting that the study varies itself, a space that cannot be
             searched, a contrast of variants that are not there, or photographs that are missing or not wanted.
-        ConfigError: for a field or value that cannot be.
+        ConfigError: for a field or value that cannot be, and for an unknown recipe.
     """
     if preset not in study.presets:
         raise StudyError(f"study '{name}' has no preset '{preset}'; available: {', '.join(study.presets)}")
     size = study.presets[preset]
+    study = dataclasses.replace(study, recipe=recipe or study.recipe)
+    study = dataclasses.replace(study, base=with_recipe(study.base, study.recipe))
     base = _base(name, study, size, settings)
     variants = study.variants(base) if callable(study.variants) else study.variants
     unknown = [
@@ -250,6 +261,7 @@ def make_plan(
         splits or size.splits,
         seed,
         study.racing if racing else None,
+        study.recipe,
         tuple(one for one in study.contrasts if {one.first, one.second} <= taking_part),
     )
 

@@ -322,6 +322,7 @@ class Search:
             question=self.plan.question,
             contrasts=self.plan.contrasts,
             place=variant.place,
+            recipe=self.plan.recipe,
         )
         jobs = [Job(run, Trial(config, fold, self.plan.seed, self._fingerprints[place])) for fold in folds]
         # One order for all configurations, so that any two have seen the same splits.

@@ -53,6 +53,8 @@ class ConfigurationRun:
     """The comparisons that answer it."""
     place: int = 0
     """Where the variant stands among all of the study."""
+    recipe: str = "gada"
+    """By which the base of all variants was made."""
 
     @property
     def name(self) -> str:
@@ -121,11 +123,18 @@ def varied(run: ConfigurationRun) -> dict[str, str]:
     return {"variant": run.variant} | values | {"seed": str(run.seed)}
 
 
+def recipe_of(run: ConfigurationRun) -> str:
+    """The recipe of a configuration: "regression" wherever a generator is trained without an adversary."""
+    trains_generator = any("generator" in phase.trains for phase in run.config.phases)
+    return "regression" if trains_generator and not run.config.losses.adversarial_weight else run.recipe
+
+
 def parameters(run: ConfigurationRun) -> dict[str, str]:
     """What matters when configurations are compared: what varies, learning rates, phase lengths, scale and cost."""
     config = run.config
     fixed = {
         "dataset": run.dataset,
+        "recipe": recipe_of(run),
         "stage": run.stage,
         "crop_px": config.data.crop_px,
         "batch": config.data.batch,

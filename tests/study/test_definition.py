@@ -6,7 +6,7 @@ import re
 import pytest
 
 from gada_ray import Choice, Contrast, LogUniform, Preset, Study, finetuning, gada, gan
-from gada_ray.config import ConfigError
+from gada_ray.config import ConfigError, with_values
 from gada_ray.study.definition import StudyError, data_selections, make_plan
 from gada_ray.study.space import SpaceError
 from studies import learning_rates
@@ -263,3 +263,17 @@ def test_what_will_run_is_counted_for_the_splits_and_variants_of_the_command():
     assert searched.workload == "2 variants, a search of 3 candidates for 1 of them, on 2 splits: at most 10 trials"
     published = dataclasses.replace(plan(), source=("", "published"))
     assert published.workload == "2 variants, on the published splits"
+
+
+def test_the_base_gets_the_values_of_recipe_preset_and_settings_in_this_order():
+    size = Preset(cost="-", splits=1, values={"data.batch": 8})
+    of = Study(question="?", base=gada(3, 2, 1), variants={"a": {}}, presets={"p": size}, recipe="paper")
+    paper = make_plan("toy", of, "p", "demo", {"losses.l1_weight": 7.0})
+    config = paper.variants[0].config
+    assert paper.recipe == "paper"
+    assert (config.data.crop_px, config.data.batch, config.losses.l1_weight) == (128, 8, 7.0)
+    ours = make_plan("toy", of, "p", "demo", {}, recipe="regression")
+    assert ours.recipe == "regression"
+    assert ours.variants[0].config == with_values(gada(3, 2, 1), {"data.batch": 8, "losses.adversarial_weight": 0.0})
+    with pytest.raises(ConfigError, match="unknown recipe 'gan'; available: gada, paper, regression"):
+        make_plan("toy", of, "p", "demo", {}, recipe="gan")
