@@ -12,7 +12,7 @@ LATER_PHASES_FACTOR = 0.1
 
 
 def gan(steps: int) -> PhaseConfig:
-    """Phase 1: train all parts of the AC-GAN. The heads learn from real images alone, since they teach the generator."""
+    """Phase 1: train all parts of the AC-GAN. The heads learn from real images alone: they teach the generator."""
     return PhaseConfig(
         name="gan",
         steps=steps,
@@ -58,7 +58,7 @@ def continued(steps: int) -> PhaseConfig:
 
 
 def real_only(phases: Sequence[PhaseConfig]) -> tuple[PhaseConfig, ...]:
-    """A control that the paper does not report: the steps and learning rates of its three phases, on real images alone."""
+    """A control that the paper lacks: the steps and learning rates of its three phases, on real images alone."""
     made = zip((direct, continued, finetuning), phases, strict=True)
     return tuple(make(phase.steps).model_copy(update={"rate_factor": phase.rate_factor}) for make, phase in made)
 
@@ -100,8 +100,8 @@ REGRESSION: Mapping[str, Any] = {"losses.adversarial_weight": 0.0}
 L_E, and so regresses on the distorted image."""
 
 RECIPES: Mapping[str, Mapping[str, Any]] = {"gada": {}, "paper": PAPER, "regression": REGRESSION}
-"""Values of a training by its recipe's name. "gada", the defaults of the configuration, is our AC-GAN: L_S, L_C, L_E and
-L1 are all in phase 1's losses; ours are the patch discriminator, the terms on statistics and spectra, the EMA teacher,
+"""Values of a training by its recipe's name. "gada", the defaults of the configuration, is our AC-GAN: L_S, L_C, L_E
+and L1 are all in phase 1's losses; ours are the patch discriminator, the terms on statistics and spectra, the EMA teacher,
 and the modulated generator."""
 
 

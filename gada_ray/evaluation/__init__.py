@@ -1,1 +1,1 @@
-"""From crops to one prediction an image, and how well predictions agree with people."""
+"""Predictions of images from crops, their agreement with human scores, and conditioning fidelity."""

@@ -1,4 +1,4 @@
-"""BRISQUE (Mittal, Moorthy and Bovik 2012), the floor that any trained network should be above.
+"""BRISQUE (Mittal, Moorthy and Bovik 2012), the classical baseline.
 
 36 statistics of locally normalised luminance, 18 at each of two scales, and a support vector regression of quality on
 them. Whatever is chosen, is chosen inside the training part.
@@ -22,20 +22,20 @@ from gada_ray.evaluation.metrics import agreement
 
 FEATURES = 36
 SIGMA, RADIUS = 7 / 6, 3
-"""Of the Gaussian window of 7x7 pixels."""
+"""Standard deviation and radius of the Gaussian window of 7x7 pixels."""
 DIRECTIONS = ((0, 1), (1, 0), (1, 1), (-1, 1))
-"""Neighbours whose products are looked at: horizontal, vertical and the two diagonals."""
+"""Offsets of the neighbours in products: horizontal, vertical and the two diagonals."""
 COSTS, WIDTHS = 2.0 ** np.arange(0, 11, 2), 2.0 ** np.arange(-7, 1, 2)
-"""C and gamma of the regression that are tried on the training part."""
+"""Grid of C and gamma in the cross-validation on the training part."""
 EPSILON = 0.02
-"""Error in quality, in [0, 1], that the regression does not mind."""
+"""Epsilon of the support vector regression, in quality."""
 FOLDS = 4
-MOST = 1500
-"""Training images, at most, on which C and gamma are chosen; drawn by reference."""
+MAX_IMAGES = 1500
+"""Largest number of training images in the cross-validation; drawn by reference."""
 
 _SHAPES = np.arange(0.2, 10.001, 0.001)
 _RATIOS = np.exp(2 * gammaln(2 / _SHAPES) - gammaln(1 / _SHAPES) - gammaln(3 / _SHAPES))
-"""E|x|^2 / E(x^2) of generalised Gaussians by shape; it rises with it."""
+"""E|x|^2 / E(x^2) of generalised Gaussians by shape; it increases with the shape."""
 
 
 def features(image: np.ndarray, border: str = "nearest") -> np.ndarray:
@@ -85,7 +85,7 @@ def _asymmetric(values: np.ndarray) -> tuple[float, float, float, float]:
 
 
 def of_dataset(dataset: IqaDataset, on_done: Callable[[int], None] = lambda number: None) -> np.ndarray:
-    """Statistics float64 `[m, 36]` of all distorted images of a dataset; `on_done` is told how many are done."""
+    """Statistics float64 `[m, 36]` of all distorted images; `on_done` receives the number of finished ones."""
     found = np.empty((len(dataset), FEATURES))
 
     def fill(row: int) -> None:
@@ -122,12 +122,12 @@ def predict(train: np.ndarray, quality: np.ndarray, groups: np.ndarray, test: np
 
 
 def _some(groups: np.ndarray) -> np.ndarray:
-    """Rows of as many whole groups, in a drawn order, as make at most `MOST` rows, and of two at least."""
+    """Rows of as many whole groups, in random order, as make at most `MAX_IMAGES` rows, and of two at least."""
     names = np.random.default_rng(0).permutation(np.unique(groups))
     rows = np.zeros(0, np.int64)
     for number, name in enumerate(names):
         more = np.flatnonzero(groups == name)
-        if number > 1 and len(rows) + len(more) > MOST:
+        if number > 1 and len(rows) + len(more) > MAX_IMAGES:
             break
         rows = np.concatenate([rows, more])
     return np.sort(rows)

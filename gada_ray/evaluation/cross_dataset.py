@@ -1,4 +1,4 @@
-"""What tests of trained weights on other databases come to, over splits."""
+"""Summary over splits of tests on other databases."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gada_ray.evaluation.metrics import CORRELATIONS
 MEASURES = (*CORRELATIONS, "plcc_fitted", "rmse")
 ALL, WITHOUT = "all", "all without shared scenes"
 FILE = "cross-dataset.csv"
-"""In MLflow, of a whole study's run, for reports."""
+"""Name of the table in the study's MLflow run."""
 
 
 def summary(frame: pd.DataFrame) -> pd.DataFrame:

@@ -43,7 +43,8 @@ def measure(
     """Conditioning fidelity of the generator on held-out images, and its distance from the truth.
 
     `train` and `held_out` are rows of the dataset. Generated crops are conditioned on the class and quality of truly
-    distorted held-out crops, in the same windows, `CROPS` of each image. Of all crops and, after a slash, of each class:
+    distorted held-out crops, in the same windows, `CROPS` of each image. For all crops and, after a slash, for each
+    class:
 
     generator_distance_l1, generator_distance_mdsi: distance from the truth over that of the reference, in mean absolute
     difference and in MDSI (both 0 for the truth itself, 1 for the unchanged reference). generator_change_sd: standard

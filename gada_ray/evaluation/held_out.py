@@ -1,4 +1,4 @@
-"""The test of a trial: its held-out images, seen through windows that all trials on the split share."""
+"""The test of a trial on its held-out images, with crops that all trials on the split share."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from gada_ray.evaluation.pooling import CropScores
 from gada_ray.model.quality_network import QualityNetwork
 
 CROP_SPREAD = "crop_spread"
-"""Root mean square over images of the standard error of a prediction by the draw of its crops, in quality."""
+"""Metric: root mean square over images of a prediction's standard error due to the draw of its crops."""
 
 
 class HeldOut:
-    """Images of held-out references, by their names, and how they are tested."""
+    """The images of held-out references and their test crops."""
 
     def __init__(
         self, dataset: IqaDataset, source: CropSource, references: Sequence[str], config: TrainingConfig
@@ -31,19 +31,19 @@ class HeldOut:
         self.windows = protocol.windows(dataset, source, self.rows, config)
 
     def predict(self, quality_network: QualityNetwork, crops: int | None = None) -> CropScores:
-        """What a quality network says of the first `crops` crops of every image; of all that the protocol has without it."""
+        """Predictions for the first `crops` crops of every image; by default for all."""
         count = min(crops or self.config.evaluation.crops, self.config.evaluation.crops)
         return protocol.predict(quality_network, self.source, self.rows, self.windows, self.config, count)
 
     def agreement(self, scores: CropScores) -> tuple[pd.DataFrame, dict[str, float]]:
-        """Predictions (`protocol.table`) and what they are worth: all, by distortion, and the spread over crops."""
+        """Predictions (`protocol.table`) and metrics: over all images, by distortion, and the spread over crops."""
         kind = self.config.evaluation.pooling
         predictions = protocol.table(self.dataset, self.rows, scores, kind)
         spread = pooling.spread(scores, kind).square().mean().sqrt()
         return predictions, by_distortion(predictions) | {CROP_SPREAD: float(spread)}
 
     def worst_images(self, scores: CropScores, predictions: pd.DataFrame) -> bytes:
-        """The worst-predicted image of each distortion with its crops, and the map by which they were drawn."""
+        """The worst-predicted image of each distortion with its crops and their sampling map, as a file."""
         drawn = self.config.evaluation.sampling
         maps = None if drawn == "uniform" else sampling.maps(self.dataset, drawn)
         where, px = (self.windows.top, self.windows.left), self.config.data.crop_px

@@ -17,7 +17,7 @@ CORRELATIONS = ("srocc", "plcc", "krcc")
 
 
 def agreement(target: np.ndarray, prediction: np.ndarray, fit: bool = True) -> dict[str, float]:
-    """How well predictions `[n]` agree with targets `[n]`.
+    """Agreement of predictions `[n]` with targets `[n]`.
 
     `srocc` with average ranks (Eq. 5 is its form without ties), `plcc` without any fit (Eq. 4), `krcc` (tau b), `rmse`
     in the unit of the target, `plcc_fitted` after a logistic fit (the raw PLCC without `fit`), and `constant`, 1 for
@@ -62,7 +62,7 @@ def by_distortion(predictions: pd.DataFrame) -> dict[str, float]:
 
 
 def image_blind(labels: pd.DataFrame, train: Collection[str], held_out: Collection[str]) -> dict[str, float]:
-    """What a predictor reaches that never looks at an image: the mean training quality of its distortion.
+    """Agreement of the image-blind baseline: the mean training quality of an image's distortion.
 
     `labels` has the columns reference, distortion and quality; `train` and `held_out` name references. A distortion
     that training has not gets the mean of the others. The agreement is `agreement`'s, on the images held out.
@@ -74,7 +74,7 @@ def image_blind(labels: pd.DataFrame, train: Collection[str], held_out: Collecti
 
 
 def _constant(x: np.ndarray) -> bool:
-    """Whether values differ by no more than the rounding of their own computation."""
+    """Whether values are equal up to rounding."""
     return bool(np.ptp(x) <= 1e-12 * np.abs(x).max())
 
 

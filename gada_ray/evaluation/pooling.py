@@ -1,4 +1,4 @@
-"""From the crops of an image to one quality, and how much that depends on their draw.
+"""Pooling of crop predictions into one quality, and its standard error.
 
 Letters in shapes: m images, k crops of each.
 """
@@ -12,19 +12,19 @@ import torch
 from torch import Tensor
 
 MIDDLE = 0.5
-"""Of the quality scale. Crops that are weighted by their chances add their difference from it, which leaves the
-expectation as it is and takes most of the weights' own variance out."""
+"""Middle of the quality scale. Inverse-probability weights apply to differences from it, which keeps the expectation
+and removes most of the variance of the weights."""
 
 
 class CropScores(NamedTuple):
-    """What a quality network says of the crops of some images, float32 `[m, k]` each."""
+    """Predictions for the crops of some images, float32 `[m, k]` each."""
 
     quality: Tensor
     weight: Tensor
-    """How much a crop counts by the pooling of the test; 1 where all are alike."""
+    """Weight of a crop in the pooling; 1 if all are equal."""
 
     def first(self, crops: int) -> CropScores:
-        """The first ones of every image."""
+        """The first crops of every image."""
         return CropScores(self.quality[:, :crops], self.weight[:, :crops])
 
 
@@ -34,7 +34,7 @@ def weighted_mean(quality: Tensor, weight: Tensor) -> Tensor:
 
 
 def pooled(scores: CropScores, pooling: str) -> Tensor:
-    """One quality `[m]` from those of an image's crops `[m, k]`."""
+    """Quality `[m]` of images from those of their crops `[m, k]`."""
     quality, weight = scores
     match pooling:
         case "median":

@@ -1,4 +1,4 @@
-"""Testing as in section 4.2: random crops of an image, one prediction each, pooled into one.
+"""The test protocol of section 4.2: random crops of an image, one prediction each, pooled into one.
 
 Letters in shapes: m images, k crops of each, c crop side.
 """
@@ -63,7 +63,7 @@ def predict(
     config: TrainingConfig,
     crops: int,
 ) -> CropScores:
-    """What a quality network says of the first `crops` crops of some distorted images, on the CPU.
+    """Predictions for the first `crops` crops of some distorted images, on the CPU.
 
     Puts the quality network into evaluation mode and leaves it there.
     """

@@ -1,4 +1,4 @@
-"""Quality by place: what a quality network says of overlapping crops all over an image, as a smooth map.
+"""A smooth map of quality over an image, from predictions for overlapping crops.
 
 Letters in shapes: a and b numbers of crops down and across, c crop side, h and w sides of an image.
 """
@@ -16,11 +16,11 @@ from gada_ray.evaluation.protocol import CROPS_AT_ONCE
 from gada_ray.model.quality_network import QualityNetwork
 
 OVERLAP = 4
-"""Crops are taken every so many parts of their side."""
+"""Crops overlap: their step is this fraction of their side."""
 
 
 class QualityMap(NamedTuple):
-    """Qualities of crops that lie on a lattice over an image."""
+    """Qualities of crops on a lattice over an image."""
 
     quality: np.ndarray
     """float64 `[a, b]`."""
@@ -54,7 +54,7 @@ def lattice(side: int, crop_px: int, grid: int) -> np.ndarray:
 def compute_quality_map(
     quality_network: QualityNetwork, image: np.ndarray, config: TrainingConfig, device: torch.device
 ) -> QualityMap:
-    """What a quality network says all over an image uint8 `[h, w, 3]`, of which no side may be shorter than a crop.
+    """The quality map of an image uint8 `[h, w, 3]`, of which no side may be shorter than a crop.
 
     Puts the quality network into evaluation mode and leaves it there. Memory holds the image and one batch of crops.
     """
@@ -74,7 +74,7 @@ def compute_quality_map(
 
 
 def _weights(at: np.ndarray, corners: np.ndarray, crop_px: int) -> np.ndarray:
-    """How much every crop along a side counts at some places, float64 `[places, crops]`; rows sum to 1."""
+    """Weight of every crop along a side at some positions, float64 `[positions, crops]`; rows sum to 1."""
     half = crop_px / 2
     within = at.clip(corners[0] + 0.5, corners[-1] + crop_px - 0.5)
     near = np.maximum(0, 1 - np.abs(within[:, None] - (corners + half)) / half)

@@ -22,13 +22,13 @@ from PIL import Image
 from gada_ray.data.dataset import IqaDataset, Photographs
 
 SIDE = 384
-"""Longer side, in pixels, to which a picture is shrunk before its features are found."""
+"""Longer side in pixels to which a picture is shrunk before its features are extracted."""
 AGREEING = 6
 """Features that must agree. Between different pictures of live20 at most 3 did; of a quarter, 9 and more,
 but for one of a sky."""
 VERSION = 1
-"""Raised when the same pictures would be compared in another way."""
-MOST = 100_000
+"""Increased when the comparison changes."""
+MAX_PAIRS = 100_000
 """Pairs of pictures that are compared by features; beyond, only the same pixels are found."""
 
 
@@ -55,7 +55,7 @@ def scenes(dataset: IqaDataset, names: Sequence[str], always: bool = False) -> l
         wanted = [(name, numbers[name]) for name in names]
     else:
         wanted = [(dataset.references[dataset.reference[row]], int(row)) for row in dataset.rows_of(names)]
-    with_features = always or len(wanted) ** 2 <= MOST
+    with_features = always or len(wanted) ** 2 <= MAX_PAIRS
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         return list(pool.map(lambda one: scene(one[0], dataset.image(one[1]), with_features), wanted))
 
@@ -77,7 +77,7 @@ def shown(here: Sequence[Scene], photographs: Photographs) -> dict[str, str]:
     """Names of photographs that show a scene of `here`, each with the latter's name; however many there are."""
     there = of_photographs(photographs)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        # One at a time, whatever `MOST` says: none of these may be missed.
+        # One at a time, whatever `MAX_PAIRS` says: none of these may be missed.
         found = pool.map(lambda one: shared(here, [one]), there)
         return {name: same for one in found for name, same in one.items()}
 
@@ -107,7 +107,7 @@ def shared(here: Sequence[Scene], there: Sequence[Scene]) -> dict[str, str]:
     by_digest = {one.digest: one.name for one in here}
     found = {one.name: by_digest[one.digest] for one in there if one.digest in by_digest}
     rest = [one for one in there if one.name not in found and len(one.places)]
-    if len(here) * len(rest) > MOST:
+    if len(here) * len(rest) > MAX_PAIRS:
         return found
     for one in rest:
         same = next((other.name for other in here if agreeing(other, one) >= AGREEING), None)
@@ -119,7 +119,7 @@ def shared(here: Sequence[Scene], there: Sequence[Scene]) -> dict[str, str]:
 def compared(here: Sequence[Scene], there: Sequence[Scene]) -> bool:
     """Whether `shared` can find crops, and not the same pixels alone."""
     able = any(len(one.places) for one in here) and any(len(one.places) for one in there)
-    return able and len(here) * len(there) <= MOST
+    return able and len(here) * len(there) <= MAX_PAIRS
 
 
 def agreeing(one: Scene, other: Scene) -> int:

@@ -1,4 +1,4 @@
-"""Where a test looked: of every distortion the image that was predicted worst, with its crops, small enough to keep.
+"""The worst-predicted image of every distortion with its test crops, as a small file for figures.
 
 Letters in shapes: d distortions, m images, k crops of each, h and w the sides of an image.
 """
@@ -16,7 +16,7 @@ from torch import Tensor
 from gada_ray.data.dataset import IqaDataset
 
 THUMBNAIL_PX = 384
-"""Longer side of the images, at most."""
+"""Largest longer side of the thumbnails."""
 JPEG_QUALITY = 90
 
 
@@ -67,7 +67,7 @@ def worst(
 
 
 def _thumbnail(image: np.ndarray) -> tuple[bytes, float]:
-    """An image as a JPEG file, and how much smaller it became."""
+    """An image as a JPEG file, and the factor by which it was shrunk."""
     height, width = image.shape[:2]
     factor = min(1.0, THUMBNAIL_PX / max(height, width))
     size = max(1, round(width * factor)), max(1, round(height * factor))

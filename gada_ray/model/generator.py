@@ -1,7 +1,8 @@
-"""The generator of section 3.3: a reference, a distortion class and a quality in, a distorted image out.
+"""The generator of section 3.3: it distorts a reference, given a distortion class and a quality.
 
-There are two: an auto-encoder as the paper draws it, and one that is modulated, which learns to distort in the
-thousands of steps that a CPU has. Letters in shapes: n images, h and w their sides, k distortion classes, z noise.
+There are two: the paper's auto-encoder, and a modulated one that learns to distort within some thousand steps.
+
+Letters in shapes: n images, h and w their sides, k distortion classes, z noise.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gada_ray.config import ModelConfig
-from gada_ray.model.layers import BLOCK_PX, SLOPE, activation, convolution, cosines, gaussian, normalised
+from gada_ray.model.layers import BLOCK_PX, SLOPE, activation, convolution, dct_2d, gaussian, normalised
 from gada_ray.system import devices
 
 
@@ -27,12 +28,12 @@ class Condition(nn.Module):
         self.quality = nn.Sequential(nn.Linear(1, size), nn.ReLU(), nn.Linear(size, size))
 
     def forward(self, distortion: Tensor, quality: Tensor) -> Tensor:
-        """The vector."""
+        """The condition vector."""
         return torch.cat([self.distortion(distortion), self.quality(2 * quality[:, None] - 1)], dim=1)
 
 
 class PlainGenerator(nn.Module):
-    """G(z, x, c, q) as an auto-encoder that meets noise, class and quality at its bottleneck."""
+    """G(z, x, c, q) as an auto-encoder with noise, class and quality at its bottleneck (section 3.3)."""
 
     def __init__(self, config: ModelConfig, distortions: int) -> None:
         super().__init__()
@@ -55,7 +56,7 @@ class PlainGenerator(nn.Module):
                 nn.init.zeros_(parameter)  # training starts at the reference
 
     def _up(self, inputs: int, outputs: int, *, last: bool = False) -> nn.Sequential:
-        """A layer that doubles the image; the last one has no normalisation and ends in RGB."""
+        """A layer that doubles the resolution; the last one has no normalisation and returns RGB."""
         norm = "none" if last else self.config.norm
         end: tuple[nn.Module, ...] = () if last else (nn.ReLU(),)
         if self.config.upsampling == "transpose":
@@ -90,17 +91,17 @@ class PlainGenerator(nn.Module):
         return image
 
 
-KEEN = 5.0
-"""Factor on the gains of bands and the steps of squares, so that they reach their ends in some hundred steps."""
+GATE_SCALE = 5.0
+"""Factor on the inputs of the sigmoids of gains and quantisation steps, which speeds up their training."""
 MIDDLE = 128 / 255
-"""Of the scale of pixels, from which JPEG counts."""
-FIRST_STEP = 1 / 255
-"""Of the coefficients of squares, before training: a grey level, which nobody sees."""
+"""Middle of the pixel scale, which JPEG subtracts."""
+INITIAL_STEP = 1 / 255
+"""Quantisation step before training: one grey level, which is invisible."""
 LARGEST_STEP = 2.0
 
 
 class Modulation(nn.Module):
-    """Scale and shift of maps `[n, channels, h, w]` by a condition `[n, e]`; at first hardly any."""
+    """Scale and shift of feature maps `[n, channels, h, w]` by a condition `[n, e]`, initially near the identity."""
 
     def __init__(self, size: int, channels: int) -> None:
         super().__init__()
@@ -115,7 +116,7 @@ class Modulation(nn.Module):
 
 
 class Quantisation(nn.Module):
-    """The cosine coefficients of 8x8 squares, rounded to multiples of steps that a condition chooses, as JPEG does it.
+    """Quantisation of the DCT coefficients of 8x8 blocks with steps that a condition determines, as in JPEG.
 
     Brightness and two differences of colour have a step for each of 64 coefficients. JPEG's own differences of colour
     are means over 2x2 pixels; here the steps of their fine coefficients can only grow.
@@ -133,11 +134,11 @@ class Quantisation(nn.Module):
         self.share = nn.Linear(size, 1)
         for parameter in (self.linear.weight, *self.share.parameters()):
             nn.init.zeros_(parameter)
-        nn.init.constant_(self.linear.bias, math.log(FIRST_STEP / (LARGEST_STEP - FIRST_STEP)) / KEEN)
+        nn.init.constant_(self.linear.bias, math.log(INITIAL_STEP / (LARGEST_STEP - INITIAL_STEP)) / GATE_SCALE)
         colours = torch.tensor(self.YCBCR, dtype=torch.float64)
-        squares = cosines(torch.device("cpu")).double()
+        blocks = dct_2d(torch.device("cpu")).double()
         for name, matrix in (("transform", colours), ("inverse", colours.inverse())):
-            both = torch.kron(matrix, squares if name == "transform" else squares.T)
+            both = torch.kron(matrix, blocks if name == "transform" else blocks.T)
             self.register_buffer(name, both.float()[:, :, None, None], persistent=False)
 
     def forward(self, images: Tensor, condition: Tensor) -> Tensor:
@@ -146,21 +147,22 @@ class Quantisation(nn.Module):
             return self._quantised(images, condition.float())
 
     def _quantised(self, images: Tensor, condition: Tensor) -> Tensor:
-        found = F.conv2d(_folded(images - MIDDLE, BLOCK_PX), self.transform)
-        step = LARGEST_STEP * torch.sigmoid(KEEN * self.linear(condition))[:, :, None, None] + 1e-6
-        # Rounding has no gradient. That of what it resembles: small coefficients go to nothing, large ones stay.
+        found = F.conv2d(_space_to_depth(images - MIDDLE, BLOCK_PX), self.transform)
+        step = LARGEST_STEP * torch.sigmoid(GATE_SCALE * self.linear(condition))[:, :, None, None] + 1e-6
+        # Rounding has no gradient. A smooth function with the same effect replaces it in the backward pass: small
+        # coefficients vanish, large ones stay.
         square = found.square()
         like = found * square / (square + (step / 2).square())
         rounded = like + (step * (found / step).round() - like).detach()
-        # Which tells a large coefficient's step nothing; how much of the rounding there is, is learned by what it does.
-        share = torch.sigmoid(KEEN * self.share(condition))[:, :, None, None]
+        # It has no gradient for the steps of large coefficients, so that a share of the rounding is learned as well.
+        share = torch.sigmoid(GATE_SCALE * self.share(condition))[:, :, None, None]
         return F.pixel_shuffle(F.conv2d(torch.lerp(found, rounded, share), self.inverse), BLOCK_PX) + MIDDLE
 
 
 class ColourTransform(nn.Module):
-    """A matrix and an offset of RGB that a condition chooses; at first the identity.
+    """An affine transform of RGB that a condition determines, initially the identity.
 
-    Shifts of the mean, changes of contrast and of saturation are such transforms.
+    Mean shifts and changes of contrast and saturation are such transforms.
     """
 
     def __init__(self, size: int) -> None:
@@ -175,28 +177,26 @@ class ColourTransform(nn.Module):
         matrix, offset = change[:, :9].view(-1, 3, 3, 1, 1), change[:, 9:, None, None]
         pixels = images - MIDDLE
         changed: Tensor = images + offset
-        # Products of 3x3 matrices, one colour after another: many times as fast as a batch of them on a CPU.
+        # One colour after another: on a CPU many times as fast as a batch of products of 3x3 matrices.
         for colour in range(3):
             changed = torch.addcmul(changed, matrix[:, :, colour], pixels[:, colour : colour + 1])
         return changed
 
 
 class ModulatedGenerator(nn.Module):
-    """G(z, x, c, q) as a change of the reference, in which class and quality modulate every skip and resolution.
+    """G(z, x, c, q) as a change of the reference that class and quality modulate at every resolution.
 
-    The cosine coefficients of the reference's 8x8 squares are rounded as class and quality say. Encoder and decoder
-    halve and double the image three times, as the paper's; at half the resolution a place holds four pixels, so that no
-    convolution runs on all of them. What they make is added. Where it is configured, class and quality choose a
-    matrix and an offset of the sum's colours. Then its bands, from the finest detail to the coarsest, are weakened as
-    class, quality and place say, which blurs, and takes away what the convolutions left behind. A normal number for every pixel and colour enters at every resolution, and at the end. The output is rounded
-    to the 256 levels of a file: less than one of them, on what is flat, a quality network takes for structure. At first it is the
-    reference, but for a grey level.
+    In order: the DCT coefficients of the reference's 8x8 blocks are quantised; an encoder-decoder that halves and
+    doubles the image three times, as the paper's, adds a change; an affine transform of RGB is applied, if configured;
+    and the frequency bands of the result are attenuated, which blurs it. Class and quality determine each of these.
+    Gaussian noise enters at every resolution and at the end. The output is rounded to 256 levels, as in a file, since
+    less than a level on a flat area looks like structure to a quality network. Training starts at the reference.
     """
 
     UNITS = 64
-    """Of the condition's two layers."""
+    """Units of the condition's two layers."""
     BANDS_SD_PX = (0.7, 1.4, 2.8, 5.6, 11.2)
-    """Widths of the Gaussian averages between which the bands lie."""
+    """Standard deviations of the Gaussian averages that separate the frequency bands."""
 
     def __init__(self, config: ModelConfig, distortions: int) -> None:
         super().__init__()
@@ -252,10 +252,10 @@ class ModulatedGenerator(nn.Module):
         """Distorted images `[n, 3, h, w]` in [0, 1] from references `[n, 3, h, w]` in [0, 1]; sides multiples of 8."""
         x = 2 * reference - 1
         condition = self.condition(torch.cat([self.distortion(distortion), 2 * quality[:, None] - 1], dim=1))
-        half = F.leaky_relu_(self.encode_half(_folded(x, 2)), SLOPE)
+        half = F.leaky_relu_(self.encode_half(_space_to_depth(x, 2)), SLOPE)
         quarter = F.leaky_relu_(self.encode_quarter(half), SLOPE)
         eighth = F.leaky_relu_(self.encode_eighth(quarter), SLOPE)
-        blocks = self.encode_blocks(_folded(x, BLOCK_PX))
+        blocks = self.encode_blocks(_space_to_depth(x, BLOCK_PX))
 
         y = self.decode_eighth(self._with_noise("at_eighth", torch.cat([eighth, blocks], dim=1), noise, condition))
         y = F.leaky_relu_(self.modulate["at_eighth"](y, condition), SLOPE)
@@ -267,7 +267,7 @@ class ModulatedGenerator(nn.Module):
         y = F.leaky_relu_(self.modulate["at_half"](y, condition), SLOPE)
         pixels, gains = self.to_pixels(y).float().split([12, self.bands], dim=1)
 
-        gains = KEEN * (gains + self.gains(condition).float()[:, :, None, None])
+        gains = GATE_SCALE * (gains + self.gains(condition).float()[:, :, None, None])
         with devices.float32(reference.device):
             image = self.quantise(reference, condition.float())
             image = image + F.pixel_shuffle(pixels.float(), 2)
@@ -276,13 +276,13 @@ class ModulatedGenerator(nn.Module):
             image = self._attenuated(image, F.interpolate(gains, scale_factor=2))
         if self.noisy:
             image = torch.addcmul(image, self.strength["at_image"](condition).float()[:, :, None, None], noise)
-        # As a file holds it, with the gradient of what is neither clipped nor rounded.
+        # Clipped and rounded as in a file, with a straight-through gradient.
         return image + ((255 * image.clamp(0, 1)).round() / 255 - image).detach()
 
     def _attenuated(self, images: Tensor, gains: Tensor) -> Tensor:
-        """Images whose bands are as strong as gains `[n, bands, h, w]` say: all of them at 0, up to 1.1 times.
+        """Images whose frequency bands are attenuated by gains `[n, bands, h, w]`: unchanged at 0, up to 1.1 times.
 
-        What is taken from a coarse band is taken from all finer ones as well, as by blur, so that nothing fine is left.
+        Attenuation of a coarse band extends to all finer ones, as in a blur.
         """
         h, w = images.shape[2:]
         kept = 1.1 * torch.sigmoid(gains + math.log(10))
@@ -297,11 +297,11 @@ class ModulatedGenerator(nn.Module):
         return out
 
     def _with_noise(self, place: str, maps: Tensor, noise: Tensor, condition: Tensor) -> Tensor:
-        """Maps and, beside them, the noise at their resolution with unit variance, as strong as the condition says."""
+        """Feature maps with the noise at their resolution appended, its strength determined by the condition."""
         if not self.noisy:
             return maps
         ratio = noise.shape[2] // maps.shape[2]
-        z = _folded(noise, 2) if ratio == 2 else ratio * F.avg_pool2d(noise, ratio)
+        z = _space_to_depth(noise, 2) if ratio == 2 else ratio * F.avg_pool2d(noise, ratio)
         z = self.strength[place](condition)[:, :, None, None] * z
         return torch.cat([maps, z.to(maps.dtype)], dim=1)
 
@@ -310,10 +310,10 @@ Generator: TypeAlias = PlainGenerator | ModulatedGenerator
 
 
 def make_generator(config: ModelConfig, distortions: int) -> Generator:
-    """The generator that a configuration names."""
+    """The generator of a configuration."""
     return (PlainGenerator if config.generator == "plain" else ModulatedGenerator)(config, distortions)
 
 
-def _folded(images: Tensor, side: int) -> Tensor:
-    """Squares of some side as one place: `[n, c, h, w]` to `[n, c * side^2, h / side, w / side]`."""
+def _space_to_depth(images: Tensor, side: int) -> Tensor:
+    """Space to depth: `[n, c, h, w]` to `[n, c * side^2, h / side, w / side]`, with channels last in memory."""
     return F.pixel_unshuffle(images, side).contiguous(memory_format=torch.channels_last)

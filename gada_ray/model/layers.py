@@ -1,4 +1,4 @@
-"""Pieces that generator and discriminator share."""
+"""Layers that the generator and the quality network share."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from torch.nn.utils.parametrizations import spectral_norm
 from gada_ray.system import devices
 
 SLOPE = 0.2
-"""Of LeakyReLU, everywhere."""
+"""Negative slope of every LeakyReLU."""
 
 
 def convolution(inputs: int, outputs: int, norm: str, *, first: bool = False) -> nn.Sequential:
-    """A convolution that halves the image, normalisation (not in a network's first), and LeakyReLU."""
+    """A convolution of stride 2, normalisation (not in a network's first layer), and LeakyReLU."""
     conv = nn.Conv2d(inputs, outputs, kernel_size=4, stride=2, padding=1)
     return nn.Sequential(*normalised(conv, outputs, "none" if first else norm), activation())
 
 
 def activation() -> nn.LeakyReLU:
-    """LeakyReLU in place: no layer before it needs its own output for its gradient."""
+    """LeakyReLU in place, since no layer before it needs its output for its gradient."""
     return nn.LeakyReLU(SLOPE, inplace=True)
 
 
 def normalised(layer: nn.Module, channels: int, norm: str) -> tuple[nn.Module, ...]:
-    """A layer followed, or for spectral normalisation wrapped, by its normalisation."""
+    """A layer and its normalisation; spectral normalisation wraps the layer."""
     match norm:
         case "batch":
             return layer, nn.BatchNorm2d(channels)
@@ -42,7 +42,7 @@ def normalised(layer: nn.Module, channels: int, norm: str) -> tuple[nn.Module, .
 @functools.lru_cache(maxsize=64)
 def _average(size: int, taps: tuple[float, ...], device: torch.device) -> Tensor:
     """A weighted average along a line of pixels, reflected at its ends, as a matrix `[size, size]`."""
-    # It outlives its caller: one that is made while testing must serve training as well.
+    # It is cached: one that is made in inference mode must serve training as well.
     with torch.inference_mode(False), torch.no_grad():
         places = torch.arange(size)[:, None] + torch.arange(len(taps)) - len(taps) // 2
         period = 2 * size - 2
@@ -71,11 +71,11 @@ def local_mean(images: Tensor) -> Tensor:
 
 
 BLOCK_PX = 8
-"""Side of JPEG's blocks."""
+"""Side of JPEG's blocks in pixels."""
 
 
-def cosine_transform(device: torch.device, dtype: torch.dtype = torch.float32) -> Tensor:
-    """The orthonormal cosine transform along a line of a block, as a matrix `[8, 8]`."""
+def dct_1d(device: torch.device, dtype: torch.dtype = torch.float32) -> Tensor:
+    """The orthonormal DCT along a line of a block, as a matrix `[8, 8]`."""
     k = torch.arange(BLOCK_PX, device=device, dtype=dtype)
     cosines = torch.cos(math.pi * (k[None, :] + 0.5) * k[:, None] / BLOCK_PX) * math.sqrt(2 / BLOCK_PX)
     cosines[0] /= math.sqrt(2)
@@ -83,10 +83,10 @@ def cosine_transform(device: torch.device, dtype: torch.dtype = torch.float32) -
 
 
 @functools.lru_cache(maxsize=4)
-def cosines(device: torch.device) -> Tensor:
-    """The two-dimensional cosine transform of squares: coefficients from pixels, row by row, as `[64, 64]`."""
+def dct_2d(device: torch.device) -> Tensor:
+    """The two-dimensional DCT of a block: coefficients from pixels, row by row, as a matrix `[64, 64]`."""
     with torch.inference_mode(False), torch.no_grad():
-        line = cosine_transform(torch.device("cpu"))
+        line = dct_1d(torch.device("cpu"))
         return torch.kron(line, line).to(device)
 
 
@@ -94,16 +94,16 @@ CONTRAST_FLOOR = 0.02
 
 
 class Views:
-    """Crops `[n, 3, h, w]` in [0, 1] as networks and losses see them; each view is made once, when it is asked for.
+    """Crops `[n, 3, h, w]` in [0, 1] as networks and losses see them; each view is computed once, on first use.
 
-    Views of crops that require gradients belong to one graph, whose gradients go through them once.
+    Views of crops that require gradients belong to one graph, whose backward pass runs once.
     """
 
     def __init__(self, images: Tensor) -> None:
         self.images = images
 
     def first(self, count: int) -> Views:
-        """The views of the first crops, which share what was made already."""
+        """The views of the first crops, which share what has been computed."""
         part = Views(self.images[:count])
         part.__dict__.update(
             {name: self.__dict__[name][:count] for name in ("detail", "contrast") if name in self.__dict__}
@@ -112,14 +112,14 @@ class Views:
 
     @functools.cached_property
     def detail(self) -> Tensor:
-        """The crops without their local mean, in float32: a contrast is a small difference of large numbers."""
+        """The crops minus their local mean, in float32, since contrast is a small difference of large numbers."""
         with devices.float32(self.images.device):
             images = self.images.float().contiguous()
             return images - local_mean(images)
 
     @functools.cached_property
     def contrast(self) -> Tensor:
-        """Their detail divided by its local contrast (MSCN coefficients), in memory pixel by pixel."""
+        """Mean-subtracted contrast-normalised (MSCN) coefficients, with channels last in memory."""
         # The contrast of the centred image differs from the textbook's by second-order terms and has no cancellation;
         # the small constant keeps the square root differentiable on flat patches.
         with devices.float32(self.images.device):
@@ -128,12 +128,12 @@ class Views:
 
 
 def viewed(images: Tensor | Views) -> Views:
-    """The views of crops, which may be views already."""
+    """The views of crops; views are returned as they are."""
     return images if isinstance(images, Views) else Views(images)
 
 
 class InputNormalisation(nn.Module):
-    """What the backbone sees of images `[n, 3, h, w]` in [0, 1]: `[n, channels, h, w]`.
+    """The backbone's input `[n, channels, h, w]` from images `[n, 3, h, w]` in [0, 1].
 
     "none" maps to [-1, 1]. "mscn" subtracts the local mean and divides by the local contrast of every channel
     (mean-subtracted contrast-normalised coefficients), with a 7x7 binomial window. "both" concatenates the two.

@@ -14,7 +14,7 @@ from gada_ray.model.layers import InputNormalisation, Views, viewed
 
 LUMA = (0.299, 0.587, 0.114)
 KERNELS, KERNEL_PX, UNITS = 50, 7, 800
-"""Of Kang's convolution, and of his two fully connected layers."""
+"""Kernels and kernel side of Kang's convolution, and units of his two fully connected layers."""
 WIDTHS = (32, 64, 128, 256, 512)
 """Feature maps of DIQaM's five pairs of convolutions."""
 DROPOUT = 0.5
@@ -41,7 +41,7 @@ class KangBackbone(nn.Module):
         return self.pooled(self.maps(images)[-1])
 
     def maps(self, images: Tensor | Views) -> list[Tensor]:
-        """The maps of the one convolution; `pooled` takes them."""
+        """The feature maps of the only convolution; `pooled` takes them."""
         colours = viewed(images).images
         return [self.convolution(self.normalise((colours * self.luma).sum(dim=1, keepdim=True)))]
 
@@ -87,7 +87,7 @@ class DiqamBackbone(nn.Module):
         return self.pooled(self.maps(images)[-1])
 
     def maps(self, images: Tensor | Views) -> list[Tensor]:
-        """The maps after every pair of convolutions; `pooled` takes the last."""
+        """The feature maps after every pair of convolutions; `pooled` takes the last ones."""
         maps = [self.normalise(images)]
         for pair in self.convolutions:
             maps.append(pair(maps[-1]))
@@ -111,7 +111,7 @@ def diqam_evaluator() -> nn.Sequential:
 
 
 def _he(module: nn.Module) -> None:
-    """Weights by He et al. (2015): without normalisation, ten rectified layers do not start with PyTorch's own."""
+    """Initialise by He et al. (2015): ten rectified layers without normalisation do not train otherwise."""
     for layer in module.modules():
         if isinstance(layer, (nn.Conv2d, nn.Linear)):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")

@@ -79,7 +79,7 @@ class Batches:
         if data.labelled_images is None:
             self.images = min(self.images, len(rows))
         self.size = self.images * data.crops_per_image
-        # The generator makes blocks on the grid of its crop, so that it is trained on aligned crops where there are any.
+        # The generator makes blocks on the grid of its crop, so that it is trained on aligned crops if there are any.
         self.paired = count_aligned(self.size, data.aligned_fraction) or self.size
         self.sampler = None
         if data.sampling != "uniform":

@@ -1,4 +1,4 @@
-"""The state of a training in progress, as bytes that cannot execute code when they are read."""
+"""Serialisation of a training's state, in a form that cannot execute code when it is read."""
 
 from __future__ import annotations
 

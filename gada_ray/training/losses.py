@@ -1,4 +1,4 @@
-"""The losses of sections 3.1 to 3.3, one function an equation. All return a scalar, the mean over the batch.
+"""The losses of sections 3.1 to 3.3, one function for each equation. All return a scalar, the mean over the batch.
 
 The paper says that the generator minimises L_C - L_S, with both L log-likelihoods. Taken literally that would make
 generated images unclassifiable and help the discriminator; Odena et al. [14], whom it cites, have the generator
@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gada_ray.evaluation.pooling import weighted_mean
-from gada_ray.model.layers import BLOCK_PX, cosines
+from gada_ray.model.layers import BLOCK_PX, dct_2d
 from gada_ray.system import devices
 
 GREY_LEVEL = 1 / 255
@@ -37,7 +37,7 @@ def source_loss(form: str, real: Tensor, generated: Tensor, reduction: str = "me
 
 
 def generator_source_loss(form: str, generated: Tensor) -> Tensor:
-    """The generator's side of L_S (Eq. 1): generated images `[n]` should be judged real."""
+    """The generator's side of L_S (Eq. 1), from the discriminator's logits of generated images `[n]`."""
     match form:
         case "bce":
             return F.softplus(-generated).mean()
@@ -64,7 +64,7 @@ def quality_loss(form: str, predicted: Tensor, quality: Tensor) -> Tensor:
 
 
 def weighted_quality(quality: Tensor, weight: Tensor, crops: int) -> Tensor:
-    """Quality of images `[n / crops]` from those of their crops `[n]`, which follow each other, and their weights."""
+    """Quality of images `[n / crops]` as the weighted mean over their consecutive crops `[n]`."""
     return weighted_mean(quality.view(-1, crops), weight.view(-1, crops))
 
 
@@ -74,37 +74,39 @@ def reconstruction_loss(distorted: Tensor, generated: Tensor) -> Tensor:
 
 
 def statistics_loss(generated: Sequence[Tensor], distorted: Sequence[Tensor], image_px: int) -> Tensor:
-    """How far generated crops are from distorted ones in the statistics of some maps of both, `[n, c, h', w']` each.
+    """Distance between statistics of feature maps of generated and of distorted crops, `[n, c, h', w']` each.
 
-    Differences of mean and standard deviation over a crop, a pair at a time, in units of the standard deviation that
-    the map has over the distorted crops. Maps that are finer than squares of 8x8 pixels give both for every place in
-    the square by itself, so that JPEG's blocks show. `image_px` is the side of a crop. The mean over all maps. Not in
-    the paper: the L1 term alone answers noise by none, and detail that cannot be foreseen by blur.
+    Mean absolute difference of mean and standard deviation over a crop, pair by pair, in units of the standard
+    deviation of the map over all distorted crops. For maps finer than 8x8 blocks both are computed for each position in
+    a block separately, so that JPEG's blocks count. `image_px` is the side of a crop. The mean over all maps. Not in
+    the paper: the L1 term alone is minimised by no noise at all, and by blur instead of detail that cannot be predicted.
     """
     total = torch.zeros((), device=generated[0].device)
     for ours, theirs in zip(generated, distorted, strict=True):
         height, width = theirs.shape[2:]
-        places = max(1, BLOCK_PX * height // image_px)
-        if height % places or width % places:  # maps that do not keep to the squares
-            places = 1
+        positions = max(1, BLOCK_PX * height // image_px)
+        if height % positions or width % positions:  # maps that do not align with the blocks
+            positions = 1
         with torch.no_grad():
-            mean, square = _moments(theirs, places)
+            mean, square = _moments(theirs, positions)
             unit = (square.mean((0, 1)) - mean.mean((0, 1)).square()).clamp(min=1e-6).sqrt()
             deviation = _deviation(mean, square)
-        our_mean, our_square = _moments(ours, places)
+        our_mean, our_square = _moments(ours, positions)
         difference = (our_mean - mean).abs() + (_deviation(our_mean, our_square) - deviation).abs()
         total = total + (difference / unit).mean()
     return total / len(generated)
 
 
-def _moments(maps: Tensor, places: int) -> tuple[Tensor, Tensor]:
-    """Mean and mean square `[n, places^2, c]` over crops, for every place of a repeating square by itself."""
+def _moments(maps: Tensor, positions: int) -> tuple[Tensor, Tensor]:
+    """Mean and mean square `[n, positions^2, c]` over a crop, for each position in a block."""
     n, c, height, width = maps.shape
     values = maps.float().permute(0, 2, 3, 1).contiguous()
 
     def mean(values: Tensor) -> Tensor:
-        rows = values.reshape(n, height // places, places * width * c).mean(1)
-        return rows.reshape(n * places, width // places, places * c).mean(1).reshape(n, places * places, c)
+        rows = values.reshape(n, height // positions, positions * width * c).mean(1)
+        return (
+            rows.reshape(n * positions, width // positions, positions * c).mean(1).reshape(n, positions * positions, c)
+        )
 
     return mean(values), mean(values.square())
 
@@ -114,10 +116,10 @@ def _deviation(mean: Tensor, square: Tensor) -> Tensor:
 
 
 def spectrum_loss(generated: Tensor, distorted: Tensor) -> Tensor:
-    """How far apart crops `[n, 3, h, w]` in [0, 1] are in the strength of every cosine coefficient of 8x8 squares.
+    """Distance between DCT spectra of crops `[n, 3, h, w]` in [0, 1], over 8x8 blocks. Not in the paper.
 
-    The mean absolute difference of the logarithms of standard deviations over a crop's squares, a pair at a time; what
-    is weaker than a grey level counts as none. A quality network that normalises contrast sees detail of one grey level.
+    The mean absolute difference of log standard deviations of each coefficient over a crop, pair by pair. One grey
+    level is added to every variance: local normalisation would amplify weaker detail, which no file can hold.
     """
     with torch.no_grad():
         wanted = _spectrum(distorted).add(GREY_LEVEL**2).log()
@@ -125,21 +127,21 @@ def spectrum_loss(generated: Tensor, distorted: Tensor) -> Tensor:
 
 
 def _spectrum(images: Tensor) -> Tensor:
-    """Variances `[n, 3, 64]` of the cosine coefficients of 8x8 squares."""
+    """Variances `[n, 3, 64]` of the DCT coefficients of 8x8 blocks."""
     n, c, height, width = images.shape
-    # Around the crop's mean, which no variance depends on: else the first coefficient's square hides a grey level.
+    # Minus the crop's mean, which no variance depends on: else the square of the first coefficient hides a grey level.
     images = images - images.detach().mean((2, 3), keepdim=True)
-    squares = images.reshape(n, c, height // BLOCK_PX, BLOCK_PX, width // BLOCK_PX, BLOCK_PX)
-    squares = squares.permute(0, 1, 2, 4, 3, 5).reshape(n, c, -1, BLOCK_PX**2)
+    blocks = images.reshape(n, c, height // BLOCK_PX, BLOCK_PX, width // BLOCK_PX, BLOCK_PX)
+    blocks = blocks.permute(0, 1, 2, 4, 3, 5).reshape(n, c, -1, BLOCK_PX**2)
     with devices.float32(images.device):  # a small difference of large numbers
-        found = squares.float() @ cosines(images.device).T
+        found = blocks.float() @ dct_2d(images.device).T
         return (found.square().mean(2) - found.mean(2).square()).clamp(min=0)
 
 
 def weighted(terms: Sequence[Tensor], shares: Sequence[float], reduction: str = "mean") -> Tensor:
-    """A loss over kinds of crops, each with its share: their "mean", or their "sum" as in the paper.
+    """A loss over real and generated crops, each weighted by its share: their "mean", or their "sum" as in the paper.
 
-    With the mean a share does not act as a learning rate.
+    With the mean, a share does not act as a learning rate.
     """
     total = torch.stack([share * term for term, share in zip(terms, shares, strict=True)]).sum()
     return total if reduction == "sum" else total / sum(shares)

@@ -1,4 +1,4 @@
-"""Memory of the CPU that a training frees and takes again at every step."""
+"""Reuse of CPU memory that a training frees in every step."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 
 @functools.cache
 def keep_freed_memory() -> None:
-    """Let this process keep freed memory for the next step instead of giving it back to the system.
+    """Let this process keep freed memory for the next step instead of returning it to the system.
 
     By default glibc returns arrays of more than some megabytes at once, and every step pays for fresh, zeroed pages: an
     eighth of a step of the direct baseline. Other C libraries are left as they are.

@@ -56,7 +56,7 @@ def quality_network_objective(
 
 
 def _quality_loss(config: TrainingConfig, seen: Seen, weighs_crops: bool) -> Tensor:
-    """L_E (Eq. 3) of crops; of images where the evaluator weighs real crops. Generated crops are images of their own."""
+    """L_E (Eq. 3) of crops; of images where the evaluator weighs real crops. Each generated crop is an image."""
     outputs, batch = seen
     predicted, quality = outputs.quality, batch.quality
     if config.model.weighs_crops and weighs_crops:

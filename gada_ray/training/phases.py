@@ -239,7 +239,7 @@ class Phase:
         return replace(requested, images=images, undistorted=requested.images)
 
     def _sources(self, real: Batch, seen: Batch | None) -> tuple[Tensor, Tensor] | None:
-        """Logits `[n]` of the patch discriminator for real and for generated crops; None if the phase does not train it."""
+        """Logits `[n]` of the patch discriminator for real and for generated crops; None if it is not trained."""
         if self.critic_optimiser is None:
             return None
         assert seen is not None and seen.undistorted is not None and self.network.critic is not None

@@ -1,6 +1,6 @@
 """Crops of pristine pictures under procedural distortions, gathered from prepared files in every step.
 
-Pictures are the references of a dataset, and after them photographs without labels. Letters in shapes: n crops, c crop
+Pictures are the references of a dataset, and after them unlabelled photographs. Letters in shapes: n crops, c crop
 side, k distortion classes.
 """
 
@@ -33,7 +33,7 @@ class ProceduralSource:
         extra: bool,
         workers: int = 1,
     ) -> None:
-        """Prepare the references of a dataset, and with `extra` its photographs without labels.
+        """Prepare the references of a dataset, and with `extra` its unlabelled photographs.
 
         Args:
             procedures: one for every class of the dataset, or None.
@@ -47,7 +47,7 @@ class ProceduralSource:
         if extra:
             assert dataset.extra is not None
             sets.append((dataset.first, [dataset.extra.image(number) for number in range(len(dataset.extra))]))
-        # A trial may have few references, and needs those that it has; of photographs any will do.
+        # A trial needs all of its references; of photographs a sample is enough.
         made = [
             (first, prepare(images, known, folder, crop_px, every=first == 0, workers=workers))
             for first, images in sets
@@ -55,17 +55,17 @@ class ProceduralSource:
         self.device, self.versions = device, len(known) * (STRENGTHS + 1)
         self._files = [(Pictures(prepared, device), len(prepared.pictures)) for _, prepared in made]
         self.numbers = torch.from_numpy(np.concatenate([first + prepared.pictures for first, prepared in made]))
-        """Of every prepared picture [m], its number among references and photographs, ascending."""
+        """Numbers of the prepared pictures [m] among references and photographs, ascending."""
         self.shapes = torch.cat([pictures.shapes[:: self.versions] for pictures, _ in self._files])
         """Height and width of every prepared picture [m, 2]."""
         place = iter(range(len(known)))
         self.procedure = torch.tensor([next(place) if procedure else -1 for procedure in procedures])
-        """Of every class [k], the place of its procedure among the prepared ones; -1 without one."""
+        """Index of each class's procedure [k] among the prepared ones; -1 without one."""
         self.ordered = torch.tensor([n for n, procedure in enumerate(procedures) if procedure and procedure.ordered])
         """Classes whose strength has an order."""
 
     def available(self, references: Tensor, *, extra: bool) -> Tensor:
-        """Prepared pictures `[m]`, by their place, of some references, and with `extra` of photographs."""
+        """Indices `[m]` of the prepared pictures of some references, and with `extra` of all photographs."""
         first_extra = self._files[0][1]
         own = torch.isin(self.numbers[:first_extra], references).nonzero()[:, 0]
         if not extra:

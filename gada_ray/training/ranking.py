@@ -1,4 +1,4 @@
-"""The ranking term: of one picture distorted twice in the same way, the weaker distortion must be judged better.
+"""The ranking term: of one picture distorted twice in the same way, the weaker distortion must have higher quality.
 
 After RankIQA (Liu et al., ICCV 2017), but as a term beside L_E in every step and not as a pre-training. Such pairs need
 no labels. A hinge with a small margin leaves the classes' common scale to the labels: once a pair is apart by its
@@ -24,17 +24,17 @@ from gada_ray.system import devices
 from gada_ray.training.batches import Batches
 from gada_ray.training.procedural import ProceduralSource
 
-ASKED_SHARE = 0.5
-"""Margin of a pair of generated crops, as a share of the difference of the qualities that were asked for."""
+MARGIN_SHARE = 0.5
+"""Margin of a pair of generated crops, as a share of the difference of their requested qualities."""
 
 
 class Pairs(NamedTuple):
-    """Crops in pairs."""
+    """Crops in pairs of better and worse quality."""
 
     images: Tensor
     """`[2 * p, 3, c, c]` in [0, 1]: all better crops, then all worse ones."""
     margin: Tensor
-    """Least wanted difference of quality `[p]`."""
+    """Margin of the quality difference `[p]`."""
 
 
 def ranking_loss(quality: Tensor, margin: Tensor) -> Tensor:
@@ -44,10 +44,10 @@ def ranking_loss(quality: Tensor, margin: Tensor) -> Tensor:
 
 
 class PairSource:
-    """What the ranking term of a phase draws in its steps, every draw from a seed and the step's number."""
+    """Pairs for the steps of a phase; every draw depends on a seed and the step's number."""
 
     def __init__(self, batches: Batches, procedural: ProceduralSource | None) -> None:
-        """For the phase of some batches; `procedural` holds prepared pictures, where pairs are made by procedures.
+        """Prepare for the phase of some batches; `procedural` holds prepared pictures if procedures make the pairs.
 
         Raises:
             DataError: if no class has an order of strength.
@@ -77,7 +77,7 @@ class PairSource:
             self.ranges = torch.tensor([[float(some.min()), float(some.max())] for some in labels])
 
     def draw(self, step: int, seed: int, generator: Generator | None) -> Pairs:
-        """The pairs of a step, on the device; `generator` makes them where procedures do not."""
+        """The pairs of a step, on the device; `generator` makes them if procedures do not."""
         random = generator_for(seed, self.batches.number, step, "ranking")
         place = torch.randint(len(self.classes), (self.ranking.pairs,), generator=random)
         if self.procedural:
@@ -103,9 +103,9 @@ class PairSource:
         crops = self.batches.undistorted(self.references, self.ranking.pairs, random, extra=self.extra)
         low, high = self.ranges[place].T
         draws = torch.rand(2, self.ranking.pairs, generator=random).sort(dim=0, descending=True).values
-        asked = low + (high - low) * draws
+        requested = low + (high - low) * draws
         noise = generator.draw_noise(self.ranking.pairs, data.crop_px, random)
-        noise, distortion, quality = (devices.to_device(t, device) for t in (noise, self.classes[place], asked))
+        noise, distortion, quality = (devices.to_device(t, device) for t in (noise, self.classes[place], requested))
         with devices.autocast(device, self.config.precision):
             made = [generator(noise, crops, distortion, one) for one in quality]
-        return Pairs(torch.cat(made), ASKED_SHARE * (quality[0] - quality[1]))
+        return Pairs(torch.cat(made), MARGIN_SHARE * (quality[0] - quality[1]))

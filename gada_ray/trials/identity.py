@@ -1,4 +1,4 @@
-"""What a trial is, so that its signature names it, and how one runs: all that is to be known before any training.
+"""The identity of a trial and its signature, and the way in which it is executed.
 
 Nothing here loads torch, pandas or Ray, so a study whose trials are done is read back without them.
 """
@@ -14,25 +14,25 @@ from gada_ray.data.splits import Fold
 from gada_ray.recipes import direct
 
 RETEST = ("crops", "placement", "alignment", "sampling", "temperature", "pooling", "weights")
-"""Fields of the evaluation that concern trained weights alone: trials that differ in them share one training."""
+"""Fields of the evaluation that do not affect training: trials that differ only in them share one training."""
 CROPPING = ("aligned_fraction", "crops_per_image", "sampling", "temperature")
-"""Fields of the data that say how training takes its crops."""
+"""Fields of the data that concern the crops of training."""
 PRISTINE = ("pristine_fraction", "pristine_from")
-"""Fields of the data that say which undistorted references training sees."""
+"""Fields of the data that concern pristine references in training."""
 INDEPENDENT_EVALUATOR_WIDTHS, INDEPENDENT_EVALUATOR_BATCH, INDEPENDENT_EVALUATOR_SEED = (32, 64, 64, 256), 32, 1_000_003
-"""Of the independent evaluator: maps of its backbone, crops in a step, and what its seed is away from the trial's."""
+"""Of the independent evaluator: feature maps of its backbone, batch, and the offset of its seed from the trial's."""
 
 Progress = dict[str, float | int | str]
 Report = Callable[[Progress], None]
 
 
 class EndedError(Exception):
-    """A training that was asked to end, and has written a checkpoint."""
+    """A training was requested to end and has written a checkpoint."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """A configuration, the references it may see, a seed, and the data's fingerprint: all that fixes its numbers."""
+    """One configuration on one split: all that determines its numbers."""
 
     config: TrainingConfig
     fold: Fold
@@ -40,7 +40,7 @@ class Trial:
     fingerprint: str
 
     def prefix(self, phases: int) -> str:
-        """The signature of the trial that ends after some phases of this one.
+        """The signature of the trial that ends after the first `phases` phases of this one.
 
         Fields at their defaults are left out, so that a new field orphans no result; a changed default is a change of
         behaviour and raises CODE_VERSION.
@@ -64,7 +64,7 @@ class Trial:
 
     @cached_property
     def starts(self) -> dict[str, int]:
-        """Signatures of trials from whose weights this one can start, the nearest first, and the phases it then skips.
+        """Signatures of trials from whose weights this one can start, and the phases that it skips; most phases first.
 
         The trial that is tested in the usual way and else the same; then those that end after some of its phases.
         """
@@ -84,7 +84,7 @@ def independent_evaluator(trial: Trial) -> Trial:
     mean shifts and changes of contrast.
     """
     data = trial.config.data
-    aligned = float(data.aligned_fraction > 0)  # as the crops that it is asked about
+    aligned = float(data.aligned_fraction > 0)  # as the crops on which it is used
     usual = {name: getattr(DataConfig(), name) for name in (*CROPPING, "labelled_images", "labelled_by", *PRISTINE)}
     values = {
         "data": data.model_copy(update=usual | {"batch": INDEPENDENT_EVALUATOR_BATCH, "aligned_fraction": aligned}),
@@ -101,7 +101,7 @@ def independent_evaluator(trial: Trial) -> Trial:
 
 @dataclass(frozen=True)
 class Execution:
-    """How a trial runs; nothing here changes what it is."""
+    """How a trial is executed; nothing here is part of its identity."""
 
     device: str = "cpu"
     """A torch device: "cpu", "cuda", "cuda:1", "mps"."""
@@ -109,13 +109,13 @@ class Execution:
     """CPU threads."""
     checkpoint_every_s: float = 60.0
     study: str = ""
-    """Name of the study that asks for the trial; its result says so."""
+    """Name of the study that requested the trial, for its result."""
     node: str = ""
-    """Where it runs, as a cluster calls it; its result says so."""
+    """Name of the node in a cluster, for its result."""
     cache: str = ""
     """Folder of files that can be made again, such as prepared distortions; by default the user's cache folder."""
     ending: Callable[[], bool] = bool
-    """Asked before every step whether to write a checkpoint and end; by default never, as `bool()` says."""
+    """Called before every step: whether to write a checkpoint and end. By default never, since `bool()` is False."""
 
 
 ON_CPU = Execution()

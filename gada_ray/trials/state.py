@@ -1,4 +1,4 @@
-"""Where a training stands, as its checkpoint keeps it, and how it is taken up again: its own, or another trial's."""
+"""The state of a training, its checkpoint, and the ways to continue: resume and warm start."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ from gada_ray.trials.store import CHECKPOINT, Store
 WEIGHTS = "weights.pt"
 CURVES = "curves.csv"
 GENERATOR = "generator_"
-"""How metrics of the generator begin; they do not depend on how images are tested."""
+"""Prefix of the generator's metrics, which do not depend on the test protocol."""
 
 
 @dataclass
 class TrainingState:
-    """Phase and step, curves so far, what finished phases reached, and the time that all took."""
+    """Phase and step, curves, metrics of finished phases, and times."""
 
     phase: int = 0
     step: int = 0
     """Steps done in the phase."""
     curves: list[list[Any]] = field(default_factory=list)
-    """Rows of phase, step in it, step of all, name and value."""
+    """Rows of phase, step in the phase, global step, name and value."""
     phases: list[dict[str, Any]] = field(default_factory=list)
     phase_seconds: dict[str, float] = field(default_factory=dict)
     evaluation_seconds: float = 0.0
     seconds: float = 0.0
     started: str = ""
     reused: str | None = None
-    """Signature of the trial whose weights this one took over."""
+    """Signature of the trial whose weights this one started from."""
 
     def note(self, phase: str, before: int, values: dict[str, float]) -> None:
-        """Points of the curves at this step, `before` being the steps of earlier phases."""
+        """Add a point to curves at this step; `before` counts the steps of earlier phases."""
         self.curves += [[phase, self.step, before + self.step, name, value] for name, value in values.items()]
 
     def curves_csv(self) -> bytes:
@@ -51,19 +51,19 @@ class TrainingState:
 
 @dataclass
 class Sums:
-    """Losses since the last point of their curves, and of how many steps."""
+    """Sums of losses since the last point of their curves."""
 
     totals: dict[str, torch.Tensor] = field(default_factory=dict)
     counted: int = 0
 
     def add(self, terms: dict[str, torch.Tensor]) -> None:
-        """The losses of one more step."""
+        """Add the losses of a step."""
         for name, value in terms.items():
             self.totals[name] = self.totals.get(name, 0) + value
         self.counted += 1
 
     def means(self) -> dict[str, float]:
-        """What a point of the curves shows."""
+        """Mean losses, by the names of their curves."""
         return {f"loss/{name}": float(total) / self.counted for name, total in self.totals.items()}
 
 
@@ -92,10 +92,10 @@ def save(
 def resume(
     store: Store, trial: Trial, network: Gada, ema: ExponentialMovingAverage, device: torch.device
 ) -> tuple[TrainingState, Sums, dict[str, Any]] | None:
-    """Bring network and ema to where a trial's checkpoint was taken; None without one.
+    """Restore network and moving average from a trial's checkpoint; None without one.
 
     Raises:
-        CheckpointError: for a checkpoint that cannot be used; network and ema are as they were.
+        CheckpointError: for a checkpoint that cannot be used; network and moving average are unchanged.
     """
     data = store.read(trial.signature, CHECKPOINT)
     if data is None:
@@ -111,9 +111,9 @@ def resume(
 
 
 def warm_start(store: Store, trial: Trial, network: Gada, ema: ExponentialMovingAverage) -> TrainingState | None:
-    """Bring network and ema to the end of another finished trial that was the first phases of this one.
+    """Start network and moving average from a finished trial that was the first phases of this one.
 
-    None where there is no such trial, or its files are not whole.
+    None if there is no such trial, or its files are damaged.
     """
     for signature in trial.starts:
         result = store.result(signature)
@@ -123,18 +123,18 @@ def warm_start(store: Store, trial: Trial, network: Gada, ema: ExponentialMoving
         if weights is None or curves is None or hashlib.sha256(weights).hexdigest() != result.files[WEIGHTS]:
             continue
         saved = checkpoint.from_bytes(weights, WEIGHTS)
-        # A trial without generated images has no generator; this one's is untrained then, as it would be anyway.
+        # A trial without generated images has no generator; this one's is then untrained, as it should be.
         network.load_state_dict({**network.state_dict(), **saved["network"]})
         ema.load_state_dict(saved["ema"])
-        # Not pandas: what its parser does with the last bit of a number depends on its version.
+        # Not pandas, whose parser rounds the last bit differently between versions.
         rows = csv.reader(curves.decode().splitlines()[1:])
         state = TrainingState(phase=len(result.phases), reused=signature)
         state.curves = [[p, int(step), int(overall), name, float(v)] for p, step, overall, name, v in rows]
         state.phases = [phase.model_dump() for phase in result.phases]
         if result.config.evaluation != trial.config.evaluation:
-            # Scores on the way are another protocol's.
+            # Scores of the curve belong to another test protocol.
             state.curves = [point for point in state.curves if point[3].startswith("loss/")]
-            # What is said of the generator holds for the weights that generated.
+            # The generator's metrics hold for the weights that generated.
             same = result.config.evaluation.weights == trial.config.evaluation.weights
             for phase in state.phases:
                 kept = {name: value for name, value in phase["metrics"].items() if name.startswith(GENERATOR)}

@@ -1,4 +1,4 @@
-"""Results of record: one folder a trial, named by its signature. Everything else can be rebuilt from here.
+"""Results of record: one folder for each trial, named by its signature. Everything else can be rebuilt from here.
 
     <storage>/trials/<signature>/result.json       the last file to be written; its presence means the trial is done
                                  predictions.csv   image, reference, distortion, target, prediction
@@ -44,15 +44,15 @@ REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 class StoreError(UserError, ValueError):
-    """A file in the store that cannot be trusted; names it and says what to do."""
+    """A file in the store cannot be trusted; the message names it and the remedy."""
 
 
 class RefusedError(StoreError):
-    """A storage that is full, or may not be used; to try again is of no use until somebody mends that."""
+    """The storage is full or access is denied; a retry is useless until that is mended."""
 
 
 class FoldRecord(Frozen):
-    """The references that a trial saw, by name."""
+    """The references of a trial, by name."""
 
     split: int
     scored_on: Literal["validation", "test"]
@@ -61,7 +61,7 @@ class FoldRecord(Frozen):
 
 
 class DatasetRecord(Frozen):
-    """Which data a trial saw."""
+    """The dataset of a trial."""
 
     name: str
     labels: str
@@ -71,7 +71,7 @@ class DatasetRecord(Frozen):
     images: int
     references: int
     has_references: bool = True
-    """False: photographs without any, whose `references` are the groups that splits keep together."""
+    """False for a database without references, whose `references` are the groups that splits keep together."""
 
     @classmethod
     def of(cls, dataset: IqaDataset) -> DatasetRecord:
@@ -89,7 +89,7 @@ class DatasetRecord(Frozen):
 
 
 class PhaseResult(Frozen):
-    """Agreement with people after a phase."""
+    """Metrics after a phase."""
 
     name: str
     steps: int
@@ -97,7 +97,7 @@ class PhaseResult(Frozen):
 
 
 class RunRecord(Frozen):
-    """How a trial ran; nothing here is part of its identity."""
+    """How a trial was executed; nothing here is part of its identity."""
 
     device: str
     threads: int
@@ -107,17 +107,17 @@ class RunRecord(Frozen):
     started: str
     """ISO 8601, UTC."""
     seconds: float
-    """Wall time of all attempts, as far as checkpoints know it."""
+    """Wall time of all attempts, as far as checkpoints recorded it."""
     phase_seconds: dict[str, float]
-    """Training alone, by phase; phases of another trial that this one started from are missing. "independent_evaluator" is
-    the training of that network."""
+    """Training alone, by phase; phases of another trial that this one started from are missing. "independent_evaluator"
+    is the training of that network."""
     evaluation_seconds: float
     peak_memory_mb: float
     """Of the device for a GPU, else of the process."""
     reused: str | None = None
     """Signature of the trial whose weights this one started from."""
     study: str = ""
-    """Name of the study that it was trained for; others may use it."""
+    """Name of the study that it was trained for; other studies may use it."""
     versions: dict[str, str]
 
 
@@ -153,7 +153,7 @@ class Store:
 
     @property
     def empty(self) -> bool:
-        """Whether no trial was ever begun here.
+        """Whether no trial was ever started here.
 
         Raises:
             StoreError: if the storage does not answer or refuses.
@@ -166,7 +166,7 @@ class Store:
             raise unusable(self.root, error) from error
 
     def check(self) -> None:
-        """Find out whether a bucket is there and may be read, before anything is trained. Folders are made when needed.
+        """Make sure that a bucket exists and may be read, before anything is trained. Folders are made when needed.
 
         Raises:
             StoreError: with the cause.
@@ -197,7 +197,7 @@ class Store:
             raise unusable(self.root, error) from error
 
     def write(self, signature: str, name: str, data: bytes) -> None:
-        """Write a file of a trial so that it is there whole or not at all.
+        """Write a file of a trial atomically.
 
         Raises:
             StoreError: if the storage does not answer or refuses.
@@ -212,7 +212,7 @@ class Store:
         self.forget(result.signature)
 
     def forget(self, signature: str) -> None:
-        """Drop the checkpoint of a trial that is done, and what is left of files that were cut off in being written."""
+        """Delete the checkpoint of a trial that is done, and the remains of interrupted writes."""
         folder = self.folder(signature)
         parts = folder.glob(".*.*") if isinstance(folder, Path) else ()
         try:
@@ -272,7 +272,7 @@ def unusable(place: Folder, error: Exception) -> StoreError:
     """The error to raise for one of a disk or of S3."""
     if isinstance(error, PermissionError) or getattr(error, "errno", None) in REFUSALS:
         return RefusedError(
-            f"{place} cannot be used ({error}); make room there, or see to the right to write there, then run the same "
+            f"{place} cannot be used ({error}); make room there, or obtain write permission, then run the same "
             "command again: nothing that is done is lost"
         )
     hint = "" if isinstance(place, Path) else " check its name and the AWS_ environment variables, then"
@@ -280,7 +280,7 @@ def unusable(place: Folder, error: Exception) -> StoreError:
 
 
 def read_whole(path: Folder) -> bytes:
-    """A file's bytes; on S3 by one request, so that they are of one version of it."""
+    """A file's bytes; on S3 by one request, so that they belong to one version."""
     if isinstance(path, Path):
         return path.read_bytes()
     data: bytes = path.fs.cat_file(path.path)
@@ -288,7 +288,7 @@ def read_whole(path: Folder) -> bytes:
 
 
 def write_whole(path: Folder, data: bytes) -> None:
-    """Write a file under another name, flush it to the disk and rename it into place; on S3 one request does it.
+    """Write a file atomically: under another name, flushed and renamed; on S3 by one request.
 
     Raises:
         StoreError: if the storage does not answer or refuses; the file is then as it was.

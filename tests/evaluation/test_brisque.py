@@ -86,4 +86,4 @@ def test_the_floor_of_a_split_is_close_to_the_independent_statistics_with_the_sa
 def test_rates_are_chosen_on_whole_references_of_a_bounded_part() -> None:
     groups = np.repeat(np.arange(40), 100)
     some = brisque._some(groups)
-    assert len(some) == brisque.MOST and set(np.bincount(groups[some], minlength=40)) == {0, 100}
+    assert len(some) == brisque.MAX_IMAGES and set(np.bincount(groups[some], minlength=40)) == {0, 100}

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from gada_ray import ModelConfig
 from gada_ray.model import layers
 from gada_ray.model.generator import (
-    KEEN,
+    GATE_SCALE,
     LARGEST_STEP,
     MIDDLE,
     ColourTransform,
@@ -130,7 +130,7 @@ def quantised_by(steps: Tensor, images: Tensor) -> tuple[Quantisation, Tensor]:
     quantise = Quantisation(4)
     nn.init.constant_(quantise.share.bias, 10.0)  # nothing but rounded
     with torch.no_grad():
-        quantise.linear.bias.copy_((steps.flatten() / (LARGEST_STEP - steps.flatten())).log() / KEEN)
+        quantise.linear.bias.copy_((steps.flatten() / (LARGEST_STEP - steps.flatten())).log() / GATE_SCALE)
     return quantise, quantise(images, torch.zeros(len(images), 4))
 
 

@@ -131,5 +131,5 @@ def test_maps_at_any_resolution_and_gradients_of_flat_crops_are_fine():
 def test_strengths_of_coefficients_are_their_variances_even_where_a_bright_crop_is_nearly_flat(variant):
     images = variant + 0.004 * torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     squares = F.pixel_unshuffle(images.double(), 8).reshape(2, 3, 64, -1)
-    expected = torch.einsum("kp,ncps->ncks", layers.cosines(images.device).double(), squares).var(3, correction=0)
+    expected = torch.einsum("kp,ncps->ncks", layers.dct_2d(images.device).double(), squares).var(3, correction=0)
     torch.testing.assert_close(losses._spectrum(images).double(), expected, rtol=0.02, atol=1e-8)

@@ -345,7 +345,7 @@ NAMES = (
 
 
 def losses_of_20_steps(dataset) -> np.ndarray:
-    """Losses of the recipes "regression", "paper" (without its data and normalisation) and "gada", one below the other."""
+    """Losses of "regression", "paper" (without its data and normalisation) and "gada", one below the other."""
     regression, ours = (tiny(config=recipe(name, 10, 6, 4)) for name in ("regression", "gada"))
     configs = (regression, paper(config=gada(10, 6, 4)), ours)
     return np.concatenate([losses_of(dataset, config) for config in configs])

@@ -91,7 +91,7 @@ def test_neither_pixels_nor_scores_of_withheld_images_matter(dataset, tmp_path, 
 def test_training_gathers_rated_images_and_the_references_that_it_may(
     dataset, tmp_path, monkeypatch, values, own, extra
 ):
-    """Distorted images are labelled ones alone; held-out references and extra photographs are never among the labelled."""
+    """Training sees labelled distorted images alone, and never held-out references."""
     gathered: dict[str, list[tuple[str, int]]] = {}
     now: list[str] = []
     gather, step = Pictures.gather, Phase.step
