@@ -1,7 +1,7 @@
 """Run a study: `python tune.py --study patch_size`.
 
-Without further options: the demo dataset, the "small" preset, and MLflow in a local file. To resume, run the same
-command again: trials that are done are read back, half-done ones go on from their last checkpoint.
+Without further options: the demo dataset, the preset "small", and MLflow in a local file. To resume a study, run the
+same command again: finished trials are read back, and interrupted ones continue from their last checkpoint.
 """
 
 from __future__ import annotations
@@ -21,89 +21,186 @@ from rich.console import Console
 
 import studies
 from gada_ray.config import ConfigError
-from gada_ray.errors import UserError
+from gada_ray.errors import UserError, did_you_mean
 from gada_ray.running import views
 from gada_ray.running.interrupt import Interruption
 from gada_ray.study.definition import Study, StudyError, make_plan
+from gada_ray.system.streams import safe_output
 
+RESUMES = 75
+"""The exit code of a study that ended early; the same command resumes it."""
 INTERRUPTED = 130
-"""What typer makes of KeyboardInterrupt."""
+"""The exit code that typer makes of KeyboardInterrupt."""
+WHAT, DATA, RESOURCES, BUDGET, OUTPUT = "What to run", "Data", "Resources", "Budget", "Output"
+"""Groups of options in --help."""
+EXAMPLES = """Examples:
+
+python tune.py --study patch_size
+
+python tune.py --study phases --dataset live --data-root LIVE --plan
+
+python tune.py --study phases --set rates.generator=1e-4 --max-hours 8
+"""
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
-@app.command()
+@app.command(epilog=EXAMPLES)
 def main(
-    study: Annotated[str | None, typer.Option(help="Name of the study to run.")] = None,
-    list_studies: Annotated[bool, typer.Option("--list", help="Name, question and cost of every study.")] = False,
-    plan: Annotated[
-        bool, typer.Option("--plan", help="Show what would run, what it costs, and when it is over; train nothing.")
+    study: Annotated[str | None, typer.Option(help="Name of the study.", rich_help_panel=WHAT)] = None,
+    list_studies: Annotated[
+        bool,
+        typer.Option(
+            "--list", help="List all studies; with --study, the presets of one. Train nothing.", rich_help_panel=WHAT
+        ),
     ] = False,
-    slots: Annotated[
-        int | None, typer.Option(min=1, help="Trials at a time that --plan counts on; by default this machine's.")
-    ] = None,
-    sync: Annotated[bool, typer.Option("--sync", help="Make MLflow complete from the storage; train nothing.")] = False,
-    best: Annotated[
-        bool, typer.Option("--best", help="Print the winner's address in MLflow, for the same options; train nothing.")
-    ] = False,
-    preset: Annotated[str, typer.Option(help="smoke, small or paper.")] = "small",
+    preset: Annotated[
+        str, typer.Option(help="Size of the study: smoke, small or paper.", rich_help_panel=WHAT)
+    ] = "small",
     recipe: Annotated[
         str | None,
-        typer.Option(help="Recipe of the trainings: gada, paper or regression; by default the study's own."),
-    ] = None,
-    dataset: Annotated[
-        str, typer.Option(help="Its name, such as demo, live or manifest; docs/your-own-data.md.")
-    ] = "demo",
-    data_root: Annotated[Path | None, typer.Option(help="Folder that holds the dataset.")] = None,
-    splits: Annotated[str | None, typer.Option(help="Number of splits, a file of them, or published.")] = None,
-    extra_references: Annotated[
-        Path | None, typer.Option(help="Folder of unlabelled photographs, to be distorted in phase 2.")
-    ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of splits, weights and crops.")] = 0,
-    storage: Annotated[
-        str, typer.Option(help="Folder of results, shared by all nodes of a cluster, or s3://bucket/prefix.")
-    ] = "runs",
-    tracking_uri: Annotated[
-        str | None, typer.Option(envvar="MLFLOW_TRACKING_URI", help="MLflow server; a file in the storage by default.")
-    ] = None,
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", help="path.to.field=value; may be repeated.", metavar="FIELD=VALUE")
+        typer.Option(help="gada, paper or regression; by default the study's own.", rich_help_panel=WHAT),
     ] = None,
     variant: Annotated[
-        list[str] | None, typer.Option(help="A variant to run, instead of all; may be repeated.")
+        list[str] | None,
+        typer.Option(help="A variant to run, instead of all; may be repeated.", rich_help_panel=WHAT),
     ] = None,
-    gpus_per_trial: Annotated[
-        float | None,
-        typer.Option(min=0, help="May be a fraction; by default what a probe measures, or 0 without a GPU."),
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            help="Change a field of all configurations, such as rates.generator=1e-4; may be repeated.",
+            metavar="FIELD=VALUE",
+            rich_help_panel=WHAT,
+        ),
     ] = None,
-    cpus_per_trial: Annotated[float, typer.Option(min=0.1, help="Also the threads of a trial.")] = 1.0,
-    max_concurrent: Annotated[int | None, typer.Option(min=1, help="Trials at a time.")] = None,
-    checkpoint_every: Annotated[float, typer.Option(min=0, help="Seconds between checkpoints of a trial.")] = 60.0,
-    max_hours: Annotated[float | None, typer.Option(min=0, help="Stop after some hours; a later run goes on.")] = None,
-    max_gpu_hours: Annotated[
-        float | None, typer.Option(min=0, help="Stop when trials have used some hours of GPUs, or of CPUs without any.")
-    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of splits, weights and crops.", rich_help_panel=WHAT)] = 0,
     racing: Annotated[
-        bool, typer.Option(help="Give up candidates that are clearly worse on their first splits.")
+        bool, typer.Option(help="Prune candidates that are clearly worse on their first splits.", rich_help_panel=WHAT)
     ] = True,
+    plan: Annotated[
+        bool,
+        typer.Option("--plan", help="Show what would run and how long it takes. Train nothing.", rich_help_panel=WHAT),
+    ] = False,
+    slots: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Trials at a time that --plan assumes; by default this machine's.", rich_help_panel=WHAT
+        ),
+    ] = None,
     simulate: Annotated[
-        Path | None, typer.Option(help="Replay searches on a table of scores, such as tables/*-splits.csv.")
+        Path | None,
+        typer.Option(
+            help="Replay searches on a table of scores, such as tables/*-splits.csv. Train nothing.",
+            metavar="CSV",
+            rich_help_panel=WHAT,
+        ),
+    ] = None,
+    dataset: Annotated[
+        str,
+        typer.Option(help="Name, such as demo, live or manifest; see docs/your-own-data.md.", rich_help_panel=DATA),
+    ] = "demo",
+    data_root: Annotated[
+        Path | None, typer.Option(help="Folder of the dataset.", metavar="DIR", rich_help_panel=DATA)
+    ] = None,
+    splits: Annotated[
+        str | None,
+        typer.Option(help="Number of splits, a file of splits, or published.", metavar="SPLITS", rich_help_panel=DATA),
+    ] = None,
+    extra_references: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of unlabelled photographs that phase 2 distorts.", metavar="DIR", rich_help_panel=DATA
+        ),
     ] = None,
     also_test: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=DIR", help="Test finished trials on another database, too; may be repeated."),
+        typer.Option(
+            metavar="NAME=DIR",
+            help="Test finished trials on another database, too; may be repeated.",
+            rich_help_panel=DATA,
+        ),
     ] = None,
-    address: Annotated[str | None, typer.Option(help="Ray cluster to use; one is started without it.")] = None,
+    gpus_per_trial: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            help="GPUs of a trial, or a fraction of one; by default what its memory needs, and 0 without a GPU.",
+            metavar="NUMBER",
+            rich_help_panel=RESOURCES,
+        ),
+    ] = None,
+    cpus_per_trial: Annotated[
+        float,
+        typer.Option(min=0.1, help="CPUs and threads of a trial.", metavar="NUMBER", rich_help_panel=RESOURCES),
+    ] = 1.0,
+    max_concurrent: Annotated[
+        int | None, typer.Option(min=1, help="Trials at a time, at most.", rich_help_panel=RESOURCES)
+    ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(help="Ray cluster to use; by default one is started on this machine.", rich_help_panel=RESOURCES),
+    ] = None,
+    max_hours: Annotated[
+        float | None,
+        typer.Option(min=0, help="Stop after these hours; a later run resumes.", metavar="H", rich_help_panel=BUDGET),
+    ] = None,
+    max_gpu_hours: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            help="Stop when trials have used these GPU-hours, or CPU-hours where they use no GPU.",
+            metavar="H",
+            rich_help_panel=BUDGET,
+        ),
+    ] = None,
+    checkpoint_every: Annotated[
+        float,
+        typer.Option(min=0, help="Seconds between checkpoints of a trial.", metavar="S", rich_help_panel=BUDGET),
+    ] = 60.0,
+    storage: Annotated[
+        str,
+        typer.Option(
+            help="Folder of results, shared by all nodes of a cluster, or s3://bucket/prefix.",
+            metavar="DIR",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = "runs",
+    tracking_uri: Annotated[
+        str | None,
+        typer.Option(
+            envvar="MLFLOW_TRACKING_URI",
+            help="MLflow server; by default a file in the storage.",
+            metavar="URI",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+    sync: Annotated[
+        bool,
+        typer.Option(
+            "--sync", help="Write to MLflow what it lacks of the study. Train nothing.", rich_help_panel=OUTPUT
+        ),
+    ] = False,
+    best: Annotated[
+        bool,
+        typer.Option(
+            "--best",
+            help="Print the best variant's model URI, for the same options. Train nothing.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = False,
 ) -> None:
     """Run a study of GADA under Ray Tune, or list, plan or sync studies.
 
-    Exit codes: 0 if all that was asked for is done; 75 if the study ended early, by its budget or a signal, and the
-    same command goes on; 1 if trainings could not be carried out; 2 for input that cannot be.
+    Exit code 0: all is done.
+    1: trainings could not be carried out, or a variant has no score.
+    2: wrong input; nothing was trained.
+    75: the study ended early, by its budget or a signal; the same command resumes it.
     """
     interruption = Interruption()
     interruption.listen()
     if list_studies:
-        return views.show_studies({name: load_study(name) for name in study_names()})
+        return views.show_studies({name: load_study(name) for name in ([study] if study else study_names())})
     if study is None:
         raise StudyError(f"--study is missing; available: {', '.join(study_names())}")
     chosen = load_study(study)
@@ -155,8 +252,10 @@ def main(
     session.requested(how)
     training = not (plan or sync)
     if training:
-        views.announce(decided, chosen.presets[preset].cost, storage)
-    with session.beginning(how) if training else nullcontext() as ray:
+        # The preset's own sentence is about the preset as it is.
+        cost = None if splits or variant or settings or recipe else chosen.presets[preset].cost
+        views.announce(decided, cost, requested, storage)
+    with session.starting_ray(how) if training else nullcontext() as ray:
         with views.console.status(f"loading {dataset}"):
             data = load_data(decided, data_root, requested, photographs)
         this = session.Session(decided, data, how, write_report, interruption, ray)
@@ -183,7 +282,8 @@ def study_names() -> list[str]:
 def load_study(name: str) -> Study:
     """The study of a file in studies/."""
     if name not in study_names():
-        raise StudyError(f"unknown study '{name}'; available: {', '.join(study_names())}")
+        near = did_you_mean(name, study_names())
+        raise StudyError(f"unknown study '{name}'; available: {', '.join(study_names())}{near}")
     found: Study = importlib.import_module(f"studies.{name}").STUDY
     return found
 
@@ -202,27 +302,34 @@ def parse_settings(items: Sequence[str]) -> dict[str, Any]:
     return values
 
 
-def run() -> None:
-    """The command: bad input is one message and exit code 2."""
+def run() -> NoReturn:
+    """The command. Wrong input is one message and exit code 2; printing never ends it."""
+    with safe_output():
+        code = exit_code()
+    sys.exit(code)
+
+
+def exit_code() -> int:
+    """Run the command and show its errors; returns its exit code."""
     try:
         # Without its own handling of errors, typer returns the code of typer.Exit.
-        code = app(standalone_mode=False)
+        code: int = app(standalone_mode=False) or 0
     except UserError as error:
-        fail(str(error))
+        return show_error(str(error), 2)
     except Exception as error:
         # Wrong options: typer has no public name for their base class.
         if not hasattr(error, "format_message"):
             raise
-        fail(error.format_message())
+        return show_error(error.format_message(), 2)
     if code == INTERRUPTED:
-        fail("interrupted; run the same command to go on", code=75)
-    sys.exit(code)
+        return show_error("interrupted; run the same command to go on", RESUMES)
+    return code
 
 
-def fail(message: str, code: int = 2) -> NoReturn:
-    """Print one message and leave."""
+def show_error(message: str, code: int) -> int:
+    """Print one message to standard error; returns the exit code."""
     Console(stderr=True).print(f"error: {message}", style="red", markup=False, highlight=False, soft_wrap=True)
-    sys.exit(code)
+    return code
 
 
 if __name__ == "__main__":

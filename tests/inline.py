@@ -45,5 +45,5 @@ def train(search, datasets, store, resources, watcher, enough, on_setup):
         watcher.waits(job)
         watcher.started(job)
         result = run_trial(job.trial, datasets[job.trial.fingerprint], store, execution)
-        watcher.left(job)
+        watcher.released(job)
         search.done(job, result)

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
+import io
 import json
 import os
 import shutil
 import signal
 import socket
+import sys
+from types import SimpleNamespace
+from typing import Any
 from unittest.mock import MagicMock
 
 import pytest
@@ -18,6 +23,7 @@ import tune
 from gada_ray import DataConfig
 from gada_ray.data.splits import Split, make_splits
 from gada_ray.running import cluster, runner, session
+from gada_ray.running.interrupt import Interruption
 from gada_ray.running.lock import only_driver
 from gada_ray.study import estimate, timing
 from gada_ray.study.definition import StudyError, make_plan, selection
@@ -65,8 +71,9 @@ def refused(
     ("arguments", "says"),
     [
         ((), ("--study is missing", "patch_size")),
-        (("--study", "patchsize"), ("unknown study 'patchsize'", "available", "patch_size")),
+        (("--study", "patchsize"), ("unknown study 'patchsize'", "available", "did you mean patch_size?")),
         (("--study", "patch_size", "--preset", "big"), ("no preset 'big'", "smoke, small, paper")),
+        (("--study", "patch_size", "--variant", "64px"), ("no variant '64px'", "did you mean 64 px?")),
         (("--study", "patch_size", "--dataset", "life"), ("unknown dataset 'life'", "live", "manifest")),
         (("--study", "patch_size", "--dataset", "live"), ("--data-root",)),
         (("--study", "patch_size", "--dataset", "live", "--data-root", "/nowhere"), ("/nowhere",)),
@@ -166,14 +173,14 @@ def test_a_plan_prices_every_variant_and_trains_nothing(monkeypatch, capsys, tmp
     assert sorted(path.name for path in tmp_path.iterdir()) == ["locks", "plans"]
 
 
-def test_a_plan_on_a_machine_without_a_gpu_says_that_its_prices_are_of_the_cpu(monkeypatch, capsys, tmp_path):
+def test_a_plan_on_a_machine_without_a_gpu_says_that_its_times_are_of_the_cpu(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     monkeypatch.setattr(timing, "probe", inline.constant)
     arguments = ("--study", "phases", "--preset", "paper", "--plan", "--storage", tmp_path)
     code, text = command(monkeypatch, capsys, *arguments)
     assert code == 0
-    assert f"prices are of the CPU of {socket.gethostname()}, which has no GPU" in text
+    assert f"times are of the CPU of {socket.gethostname()}, which has no GPU" in text
     # Phase 1 is priced once for the four variants that it starts, and the baseline's first phase for both.
     assert "40 to do start from the weights of another" in text
 
@@ -190,12 +197,12 @@ def test_a_spent_budget_ends_with_what_is_missing_and_the_next_run_takes_it_up(m
     rows = {line.split("│")[1].strip(): line for line in text.split("What is missing")[1].splitlines() if "│" in line}
     assert len(rows) == 6
     assert sum(" 1 of 1 " in line for line in rows.values()) == 1
-    assert "the budget is spent with 5 trainings to do" in text
+    assert "the budget of 1e-09 CPU-hours (--max-gpu-hours) is spent with 5 trainings to do" in text
     assert "so far" in text and "estimated" in text
     assert "nan" not in text
 
     code, text = command(monkeypatch, capsys, *arguments, "--plan")
-    assert "1 trainings are done and not done again (1 by this study)" in text
+    assert "1 training is done and not repeated (1 by this study)" in text
     code, text = command(monkeypatch, capsys, *arguments, slots=1)
     assert code == 0
     assert "missing" not in text
@@ -207,7 +214,7 @@ def test_a_spent_budget_ends_with_what_is_missing_and_the_next_run_takes_it_up(m
     monkeypatch.setattr(tune, "study_names", lambda: ["again"])
     code, text = command(monkeypatch, capsys, "--study", "again", *arguments[2:], "--plan")
     assert code == 0
-    assert "6 trainings are done and not done again (6 by study phases)" in text
+    assert "6 trainings are done and not repeated (6 by study phases)" in text
     assert "0 trainings to do" in text
 
 
@@ -231,7 +238,7 @@ def test_a_plan_prices_what_is_left_where_variants_are_done_by_another_study_and
     monkeypatch.setattr(session, "play", kept_play)
     code, text = command(monkeypatch, capsys, "--study", "generator", *arguments, "--plan", "--slots", 1)
     assert code == 0, text
-    assert "3 trainings are done and not done again (3 by study phases); 3 to do start from the weights" in text
+    assert "3 trainings are done and not repeated (3 by study phases); 3 to do start from the weights" in text
     (kept,) = (tmp_path / "plans").glob("generator-*.json")
     variants = json.loads(kept.read_text())["variants"]
     assert {variant["variant"] for variant in variants if variant["source"]} == {
@@ -279,10 +286,29 @@ def test_trainings_that_diverge_are_named_with_their_cause_and_not_tried_again(m
     code, text = command(monkeypatch, capsys, *arguments, tmp_path / "data", *wild, slots=1)
     folders = sorted((tmp_path / "runs" / "trials").iterdir())
     code_again, again = command(monkeypatch, capsys, *arguments, tmp_path / "data", *wild)
-    assert (code, code_again) == (0, 0), text + again
+    assert (code, code_again) == (1, 1), text + again
     for said in (text, again):
         assert said.count(": diverged (") >= 3 and "no longer finite" in said
+        assert "no training of these variants has a score: none; mscn; both" in said
         assert "3 trainings have no score" in said and all(str(folder) in said for folder in folders)
+
+
+def test_the_list_has_a_row_for_every_study_and_the_presets_of_one_that_is_named(monkeypatch, capsys):
+    code, text = command(monkeypatch, capsys, "--list")
+    rows = [line for line in text.splitlines() if line.split() and line.split()[0] in tune.study_names()]
+    assert code == 0 and len(rows) == len(tune.study_names()) and len(text.splitlines()) < 2 * len(rows)
+    code, text = command(monkeypatch, capsys, "--list", "--study", "phases")
+    assert code == 0 and all(size.cost in text for size in tune.load_study("phases").presets.values())
+
+
+def test_the_help_is_in_groups_has_three_examples_and_cuts_nothing(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
+    code, text = command(monkeypatch, capsys, "--help")
+    assert code == 0 and "…" not in text
+    assert [
+        group for group in (tune.WHAT, tune.DATA, tune.RESOURCES, tune.BUDGET, tune.OUTPUT) if group not in text
+    ] == []
+    assert text.count("\n python tune.py --study") == 3
 
 
 def test_the_list_shows_every_study_with_question_and_cost(monkeypatch, capsys):
@@ -364,7 +390,7 @@ def test_a_study_that_does_not_exist_lists_those_that_do():
 
 
 @pytest.mark.parametrize("error", [None, RuntimeError("no room\nfor it")])
-def test_the_winners_address_is_printed_and_failing_to_log_it_is_a_message(monkeypatch, capsys, error):
+def test_the_uri_of_the_best_model_is_printed_and_a_failure_to_log_it_is_a_message(monkeypatch, capsys, error):
     dataset, splits = _demo()
     config = make_plan("phases", tune.load_study("phases"), "smoke", "demo", {}).variants[0].config
     data = Data({selection(config): dataset}, {selection(config): splits})
@@ -425,3 +451,74 @@ def test_the_page_of_a_run_with_other_variants_is_not_taken_for_this_ones(monkey
     assert row not in page.read_text()
     command(monkeypatch, capsys, *both)
     assert row in page.read_text()
+
+
+@pytest.fixture
+def trained_inline(monkeypatch, tmp_path):
+    """Arguments of a small study that trains in this process, without MLflow."""
+    monkeypatch.setattr(runner, "run", inline.train)
+    monkeypatch.setattr(runs, "Tracker", MagicMock())
+    monkeypatch.setattr(timing, "probe", inline.constant)
+    make_manifest(tmp_path / "data")
+    study = ("--study", "normalisation", "--preset", "smoke", "--dataset", "manifest", "--data-root", tmp_path / "data")
+    return (*study, "--storage", tmp_path / "runs")
+
+
+@pytest.mark.slow
+def test_the_splits_of_a_file_are_counted_shown_and_logged_instead_of_the_presets(
+    monkeypatch, capsys, tmp_path, trained_inline
+):
+    letters = "abcdef"
+    splits = [{"train": [x for x in letters if x != one], "test": [one]} for one in "ab"]
+    file = tmp_path / "splits.json"
+    file.write_text(json.dumps({"splits": splits}))
+    code, text = command(monkeypatch, capsys, *trained_inline, "--splits", file, "--plan")
+    assert code == 0 and "2 splits, seed 0" in text and "6 trainings to do" in text
+    logged = MagicMock()
+    monkeypatch.setattr(session.Session, "_make_report", logged)
+    code, text = command(monkeypatch, capsys, *trained_inline, "--splits", file, "--max-gpu-hours", 1e-9, slots=1)
+    assert code == 75 and f"none, mscn, both on the splits of {file}" in text, text
+    assert "0 of 2" in text and "1 splits" not in text
+    assert "3 trainings of seconds" not in text, "what the preset's sentence says is not what runs"
+
+
+def test_a_budget_without_gpus_counts_the_cpus_of_a_trial():
+    this: Any = SimpleNamespace(
+        _status=SimpleNamespace(hours=0.0, device_hours=0.5),
+        resources=runner.Resources(cpus=4),
+        _interruption=Interruption(),
+        _lock=SimpleNamespace(lost=False),
+    )
+    for budget, over in ((1.9, True), (2.0, True), (2.1, False)):
+        this.options = session.Options(max_gpu_hours=budget)
+        assert session.Session._enough(this) is over
+    assert session.Session._spent(this) == "the budget of 2.1 CPU-hours (--max-gpu-hours) is spent"
+
+
+@pytest.mark.slow
+def test_gpus_of_a_cluster_that_no_trial_uses_are_named(monkeypatch, capsys, trained_inline):
+    monkeypatch.setattr(cluster, "gpus", lambda: 8.0)
+    monkeypatch.setattr(session.Session, "_make_report", MagicMock())
+    for options, said in (((), True), (("--gpus-per-trial", 0), False)):
+        code, text = command(
+            *(monkeypatch, capsys, *trained_inline, "--address", "10.0.0.1:6379", "--max-hours", 0, *options), slots=1
+        )
+        assert code == 75, text
+        assert ("the cluster has 8 GPUs; --gpus-per-trial 1" in text) is said
+
+
+class Full(io.StringIO):
+    """A file on a full disk."""
+
+    encoding = "ascii"
+
+    def write(self, text: str) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.slow
+def test_a_study_whose_output_cannot_be_written_goes_on_to_its_tables(monkeypatch, capsys, tmp_path, trained_inline):
+    monkeypatch.setattr(sys, "stdout", Full())
+    code, _ = command(monkeypatch, capsys, *trained_inline, slots=1)
+    assert code == 0
+    assert (tmp_path / "runs" / "tables" / "normalisation-smoke-manifest.csv").exists()

@@ -1,4 +1,4 @@
-"""Ending in time: a signal ends a study as its budget's end does, or at once where there is nothing to save."""
+"""Signals. While trials run, a signal ends a study like a spent budget; at other times it ends the command at once."""
 
 from __future__ import annotations
 
@@ -8,27 +8,31 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
-"""Ctrl-C; what batch systems, containers and clouds send; what `#SBATCH --signal=B:USR1@120` asks for."""
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
+"""Ctrl-C; the end of a job, container or spot instance; `#SBATCH --signal=B:USR1@120`; a terminal that was closed."""
 
 
 class Interruption:
-    """Whether a signal has come. While trials run it is noted, and elsewhere raised as KeyboardInterrupt."""
+    """Whether a signal has come. While trials run it is noted; at other times it raises KeyboardInterrupt."""
 
     def __init__(self) -> None:
         self.name: str | None = None
-        """Of the first signal."""
+        """Name of the first signal."""
         self._trials_run = False
 
     def listen(self) -> None:
-        """Take the signals; again after Ray, which takes them to itself when it starts."""
+        """Install the handlers. To be called again after Ray has started, which installs its own.
+
+        SIGHUP stays ignored where it is, as under `nohup`.
+        """
         if threading.current_thread() is threading.main_thread():
             for number in SIGNALS:
-                signal.signal(number, self._take)
+                if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+                    signal.signal(number, self._take)
 
     @contextmanager
     def noted(self) -> Iterator[None]:
-        """While trials run: a signal is noted; Ctrl-C for the second time is raised."""
+        """While trials run: the first signal is noted; a second Ctrl-C raises KeyboardInterrupt."""
         self._trials_run = True
         try:
             yield

@@ -1,13 +1,14 @@
-"""One study on one storage: planned, run, or written to MLflow anew, with everybody told who should know.
+"""One study on one storage: plans it, runs it, or writes it to MLflow again.
 
-Between the search, which says what to train, the runner, which trains it, the tracker and the status line, which show
-it. `tune.py` makes a session of its options and calls one of its methods.
+A session connects the search, which decides what to train, the runner, which trains it, and the tracker, status line
+and views, which show it. `tune.py` makes a session of its options and calls one of its methods.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -25,6 +26,7 @@ from gada_ray.running.interrupt import Interruption
 from gada_ray.running.lock import Lock, only_driver
 from gada_ray.running.slots import Resources, choose_resources, slots_here
 from gada_ray.running.status import Status
+from gada_ray.running.temporary import temporary_folder
 from gada_ray.running.views import console
 from gada_ray.study import estimate as estimates
 from gada_ray.study.definition import Plan, selection
@@ -45,12 +47,12 @@ if TYPE_CHECKING:
     from gada_ray.tracking.runs import Tracker
 
 GOES_ON = 75
-"""Exit code of a study that ended early and that the same command takes up: sysexits' EX_TEMPFAIL."""
+"""Exit code of a study that ended early and that the same command resumes: EX_TEMPFAIL of sysexits."""
 MLFLOW_S = 4.0
-"""For MLflow, when a signal has ended the study; `--sync` writes what is left."""
+"""Seconds that writing to MLflow may take after a signal has ended the study; `--sync` writes the rest."""
 
 Report = Callable[..., list[Path]]
-"""Writes a report to a folder, and tells its verdict: `analysis.report.study_report`, unknown to the library."""
+"""Writes a report to a folder: `analysis.report.study_report`, which the library does not import."""
 
 
 @dataclass(frozen=True)
@@ -59,28 +61,30 @@ class Options:
 
     storage: str = "runs"
     tracking_uri: str | None = None
-    """None: a file in the storage."""
+    """Address of MLflow; None: a file in the storage."""
     cpus: float = 1.0
-    """Of a trial."""
+    """CPUs of a trial."""
     gpus: float | None = None
-    """Of a trial; None: what a probe measures, or 0 without a GPU."""
+    """GPUs of a trial; None: the share of a GPU that its memory needs, as measured, or 0 without a GPU."""
     max_concurrent: int | None = None
     checkpoint_every_s: float = 60.0
     max_hours: float | None = None
+    """Hours after which the study ends."""
     max_gpu_hours: float | None = None
+    """GPU-hours of all trials after which the study ends; CPU-hours where trials use no GPU."""
     slots: int | None = None
-    """Trials at a time that a plan counts on; None: those of this machine."""
+    """Trials at a time that a plan assumes; None: those of this machine."""
     address: str | None = None
-    """Of a Ray cluster; one is started without it."""
+    """Address of a Ray cluster; None: one is started on this machine."""
     also_test: tuple[str, ...] = ()
-    """Other databases, as NAME=DIR, on which finished trials' weights are tested; see `running.elsewhere`."""
+    """Other databases, as NAME=DIR, on which finished trials' weights are tested; see `running.cross_dataset`."""
 
 
 def requested(options: Options) -> Resources:
-    """What a trial is to get, as far as that is known without data; without a requested a whole GPU where there is one.
+    """Resources of a trial, as far as they are known without data.
 
     Raises:
-        ResourceError: for a GPU on a machine without one, unless the trials run on a cluster cross_dataset.
+        ResourceError: for a GPU on a machine without one, unless the trials run on a cluster.
     """
     return choose_resources(
         options.cpus, options.gpus, options.max_concurrent, options.checkpoint_every_s, options.address
@@ -88,14 +92,19 @@ def requested(options: Options) -> Resources:
 
 
 @contextmanager
-def beginning(options: Options) -> Iterator[Future[int] | None]:
-    """Let Ray start beside what is done inside, where there surely is something to train: in a storage without trials.
+def starting_ray(options: Options) -> Iterator[Future[int] | None]:
+    """Start Ray in the background, if the storage holds no trials yet, so that there surely is something to train.
 
-    What goes wrong with it is raised by the future's `result`.
+    The future's `result` raises what goes wrong.
+
+    Raises:
+        ResourceError: at once, for a temporary folder that Ray cannot use.
     """
     if not Store(options.storage).empty:
         yield None
         return
+    if not (options.address or os.environ.get("RAY_ADDRESS")):
+        temporary_folder()
     bytecode.compile_for_workers()
 
     def connect() -> int:
@@ -115,7 +124,7 @@ def beginning(options: Options) -> Iterator[Future[int] | None]:
 
 
 class Session:
-    """A plan on a storage. Making one reads what the storage knows, and trains nothing."""
+    """A plan on a storage. Making one reads the results that the storage holds, and trains nothing."""
 
     def __init__(
         self,
@@ -126,23 +135,26 @@ class Session:
         interruption: Interruption | None = None,
         ray: Future[int] | None = None,
     ) -> None:
-        """`ray` is a cluster that is being joined already; see `beginning`."""
-        self.plan, self.data, self.options, self._report, self._ray = plan, data, options, report, ray
+        """`ray` is a cluster that is being joined already; see `starting_ray`."""
+        self.plan = dataclasses.replace(plan, splits=len(data.first[1]))
+        self.data, self.options, self._report, self._ray = data, options, report, ray
         self._interruption = interruption or Interruption()
         self.store = Store(options.storage)
         self.store.check()
         self.resources = requested(options)
         self._entries: list[tuple[ConfigurationRun, Folder]] = []
-        """Trials that are done, each with the configuration that it belongs to."""
+        """Finished trials, each with the configuration that it belongs to."""
         self._tracker: Tracker | None = None
         self._status: Status | None = None
         self._lock: Lock | None = None
         self._brisque: pd.DataFrame | None = None
-        """Its agreement on every split, once it is computed."""
+        """BRISQUE's SROCC and PLCC on every split, once they are computed."""
         self._cross_dataset: pd.DataFrame | None = None
-        """What finished trials reached on other databases, once they are tested there."""
-        self._others = load_others(options.also_test, plan)
-        self.search = Search(plan, data.splits, data.fingerprints, self.store.result, self._on_done, self._on_pruned)
+        """Scores of finished trials on other databases, once they are tested there."""
+        self._others = load_others(options.also_test, self.plan)
+        self.search = Search(
+            self.plan, data.splits, data.fingerprints, self.store.result, self._on_done, self._on_pruned
+        )
         self.reused = estimates.reuse(self.search)
 
     @property
@@ -155,7 +167,7 @@ class Session:
         return tracking_uri(self.options.tracking_uri, self.store.root, writing=True)
 
     def show_plan(self) -> None:
-        """Show what would run and what it costs."""
+        """Show what would run, what it costs and how long it takes."""
         self._share_gpus()
         execution, sharing = self.resources.execution, on_one_gpu(self.resources.gpus)
         with console.status("timing a few steps"):
@@ -172,7 +184,7 @@ class Session:
         views.show_plan(self.plan, made, self.reused, self.data, line, path)
 
     def sync(self) -> None:
-        """Make MLflow complete from the storage."""
+        """Write to MLflow what it lacks, from the storage."""
         uri = self.uri
         from gada_ray.tracking import runs
 
@@ -185,11 +197,11 @@ class Session:
                 soft_wrap=True,
             )
             publish(uri, self.search, self.store, self.data)
-            self._compute_floor()
+            self._compute_brisque()
             self._make_report()
 
     def run(self) -> int:
-        """Train what is missing, and show and track all of it; returns the command's exit code."""
+        """Train what is missing, show results and log them to MLflow; returns the command's exit code."""
         with only_driver(self.store.root, self.plan.study, views.warn) as self._lock:
             self._share_gpus()
             try:
@@ -203,7 +215,7 @@ class Session:
                 raise
             for entry in self._entries:
                 self._tracker.finished(*entry)
-            # What a cluster's devices cost, a probe on this machine cannot tell.
+            # A probe on this machine does not know the speed of a cluster's devices.
             made = estimates.estimate_of_run(
                 self.store.root,
                 self.search,
@@ -225,7 +237,7 @@ class Session:
             model = None
             if not ended_by:
                 model = publish(uri, self.search, self.store, self.data)
-                self._compute_floor()
+                self._compute_brisque()
                 try:
                     self._test_cross_dataset()
                 except Exception as error:  # the study itself is done, and its results are to be shown
@@ -243,13 +255,29 @@ class Session:
                 self._make_report(again=False)
                 views.show_next(self.plan, model, uri)
         if not self.search.finished:
-            views.show_missing(self.search, f"{ended_by} ended the study" if ended_by else "the budget is spent")
+            views.show_missing(self.search, f"{ended_by} ended the study" if ended_by else self._spent())
         if ended_by or not self.search.finished:
             return GOES_ON
+        return self._failed()
+
+    def _spent(self) -> str:
+        """Which budget ended the study."""
+        hours, gpu_hours = self.options.max_hours, self.options.max_gpu_hours
+        if hours is not None and self._status is not None and self._status.hours >= hours:
+            return f"the budget of {hours:g} h (--max-hours) is spent"
+        if gpu_hours is not None:
+            return f"the budget of {gpu_hours:g} {self.resources.unit} (--max-gpu-hours) is spent"
+        return "the study ended early"
+
+    def _failed(self) -> int:
+        """1 if trials could not be carried out, or if a variant has no score; else 0."""
         if any(result is None for c in self.search.configurations() for result in c.results.values()):
             console.print("some trials could not be carried out; run the same command to try them again", style="red")
             return 1
-        return 0
+        without = [v.variant.name for v in self.search.variants if v.tested is None or not v.tested.scores]
+        if without:
+            views.say(f"no training of these variants has a score: {'; '.join(without)}", style="red")
+        return int(bool(without))
 
     def _share_gpus(self) -> None:
         """Let as many of the waiting trials share a GPU as its memory allows, where no share was asked for.
@@ -265,26 +293,41 @@ class Session:
             self.resources = dataclasses.replace(self.resources, gpus=probes.share(variants))
 
     def _train(self, made: estimates.Estimate | None, cost: Cost) -> None:
-        """On the cluster, until all is done or it is enough."""
+        """Train on the cluster until all is done or the study ends early."""
         from gada_ray.running import cluster
 
         try:
             with console.status("starting Ray"):
                 if self._ray is not None:
                     self._ray.result()
-                slots = cluster.connect(self.options.address, self.resources)
+                slots = self._connect()
             self._interruption.listen()
+            named = self.options.address or os.environ.get("RAY_ADDRESS")
+            if named and self.options.gpus is None and not self.resources.gpus and (gpus := cluster.gpus()):
+                views.warn(
+                    f"trials train on CPUs, and the cluster has {gpus:g} GPUs; --gpus-per-trial 1 gives each a GPU, "
+                    "--gpus-per-trial 0 none without this message"
+                )
             self._train_on(slots, made, cost)
         finally:
             cluster.disconnect()
 
+    def _connect(self) -> int:
+        """Join the cluster, or start one that holds the images; returns the trials that it runs at a time."""
+        from gada_ray.running import cluster
+
+        datasets = [*self.data.by_fingerprint.values(), *self._others.values()]
+        stored = sum(dataset.pixels.nbytes for dataset in datasets)
+        stored += sum(dataset.extra.pixels.nbytes for dataset in datasets if dataset.extra is not None)
+        return cluster.connect(self.options.address, self.resources, stored, views.warn)
+
     def _train_on(self, slots: int, made: estimates.Estimate | None, cost: Cost) -> None:
-        from gada_ray.running import runner
+        from gada_ray.running import cluster, runner
 
         search = self.search
         views.describe(self.plan, self.data, self.resources, slots, self.reused, made)
-        asked = views.share(self.resources)
-        status = Status(console, self.plan.study, search.waiting, lambda: search.planned, asked, cost)
+        share = views.share(self.resources)
+        status = Status(console, self.plan.study, search.waiting, lambda: search.planned, share, cost, cluster.logs)
         status.done = status.reused = self.reused.total
         self._status = status
         with status, self._interruption.noted():
@@ -305,7 +348,7 @@ class Session:
             self._status.ended(job, result, known)
 
     def _on_pruned(self, configuration: Configuration) -> None:
-        # MLflow shows it as finished with the splits that it was given.
+        # MLflow shows it as finished on the splits that it was trained on.
         self._track(configuration.run, configuration.jobs[configuration.released - 1])
 
     def _track(self, run: ConfigurationRun, job: Job) -> None:
@@ -315,17 +358,17 @@ class Session:
             self._tracker.finished(*entry)
 
     def _enough(self) -> bool:
-        """Whether nothing more may start."""
+        """Whether no trial may start any more: after a signal, a lost lock, or a spent budget."""
         hours, device_hours = self.options.max_hours, self.options.max_gpu_hours
         if self._status is None or self._lock is None:
             return False
         over = self._interruption.name is not None or self._lock.lost
         over = over or (hours is not None and self._status.hours >= hours)
-        used = self._status.device_hours * (self.resources.gpus or 1)
+        used = self._status.device_hours * (self.resources.gpus or self.resources.cpus)
         return over or (device_hours is not None and used >= device_hours)
 
-    def _compute_floor(self) -> None:
-        """BRISQUE on the study's splits, but for the preset that only shows that it runs; failing is a message."""
+    def _compute_brisque(self) -> None:
+        """Compute BRISQUE on the study's splits, except for the smoke preset. A failure is a message."""
         if self.plan.preset == "smoke":
             return
         from gada_ray.study import baselines
@@ -354,7 +397,7 @@ class Session:
                 cross_dataset.plan_tests(finished, self._others, lambda result: data[selection(result.config)])
             )
         with console.status(f"testing {len(finished)} trials on {', '.join(self._others)}"):
-            cluster.connect(self.options.address, self.resources)
+            self._connect()
             try:
                 self._cross_dataset = cross_dataset.run_tests(
                     tests,
@@ -369,11 +412,11 @@ class Session:
         write_whole(self.store.root / "tables" / name, self._cross_dataset.to_csv(index=False).encode())
 
     def _make_report(self, again: bool = True) -> None:
-        """Write the report of what there is so far beside the results, and log it; failing is a message.
+        """Write the report of all results so far beside them, and log it to MLflow. A failure is a message.
 
-        There is none without a score, or while MLflow, of which reports are made, lacks a trial. MLflow gets what else
-        a report needs first, so that any later one has it too. Not `again`, if a report that was made of the same
-        results is there and in MLflow.
+        There is none without a score, or while MLflow, from which reports are made, lacks a trial. MLflow first gets
+        everything else that a report needs, so that a later one has it too. Without `again`, a report that was made of
+        the same results and is in MLflow is kept.
         """
         from gada_ray.tracking import runs
 
@@ -391,8 +434,6 @@ class Session:
         brisque = None if self._brisque is None else self._brisque.to_dict("list")
         made_of = digest([sorted(trial.digest for _, trial in trials), brisque, self.search.finished])
         command = f"python -m analysis report --study {plan.study} --preset {plan.preset}{option(self.uri)}"
-        if not any(c.run.stage == "test" and trial.result.status == "finished" for c, trial in trials):
-            return views.warn("there is no report: no test training of this study has a score")
         place = store.root / "reports" / f"{plan.study}-{plan.preset}-{plan.dataset}"
         told: list[str] = []
         page, words = place / "report.html", place / "verdict.json"
@@ -434,7 +475,7 @@ class Session:
 
 
 def publish(uri: str, search: Search, store: Store, data: Data) -> str | None:
-    """Log the winner of a finished study as a model, and say where it is and return it; failing is a message."""
+    """Log the best variant of a finished study as a model; shows and returns its URI. A failure is a message."""
     from gada_ray.tracking import models
 
     names: dict[Any, tuple[str, ...]] = {place: dataset.distortions for place, dataset in data.datasets.items()}
@@ -452,7 +493,7 @@ def publish(uri: str, search: Search, store: Store, data: Data) -> str | None:
 
 
 def _scenes(result: Result, data: Data) -> bytes:
-    """A file by which a model knows the scenes of its training again."""
+    """A file from which a model recognises the scenes that it was trained on."""
     from gada_ray.evaluation import scenes
 
     dataset = data.datasets[selection(result.config)]
@@ -460,7 +501,7 @@ def _scenes(result: Result, data: Data) -> bytes:
 
 
 def best_model(plan: Plan, options: Options) -> str:
-    """The address of a plan's model in MLflow.
+    """The URI of a plan's model in MLflow.
 
     Raises:
         ModelError: where there is none.

@@ -1,4 +1,4 @@
-"""What a trial gets, and how many fit: node by node and GPU by GPU, and what of this machine is ours."""
+"""Resources of a trial, and how many trials fit on nodes and on this machine."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ SHARE = 1e-4
 
 
 class ResourceError(UserError, ValueError):
-    """Resources that the cluster does not have; names what was asked for and what there is."""
+    """Resources that the cluster or this machine does not have; names what was requested and what is available."""
 
 
 @dataclass(frozen=True)
 class Resources:
-    """What one trial gets."""
+    """Resources of one trial."""
 
     cpus: float = 1.0
     gpus: float = 0.0
@@ -33,19 +33,24 @@ class Resources:
         """Device and threads of a trial. Ray shows a GPU trial its own GPU as the first one."""
         return Execution("cuda" if self.gpus else "cpu", max(1, int(self.cpus)), self.checkpoint_every_s)
 
+    @property
+    def unit(self) -> str:
+        """What a budget counts: GPU-hours, or CPU-hours where trials use no GPU."""
+        return "GPU-hours" if self.gpus else "CPU-hours"
+
 
 def choose_resources(
     cpus: float, gpus: float | None, max_concurrent: int | None, checkpoint_every_s: float, address: str | None
 ) -> Resources:
-    """Resources of a trial; without a requested a whole GPU where this machine has one.
+    """Resources of a trial; where `gpus` is None, a whole GPU if this machine has one, else none.
 
     Raises:
-        ResourceError: for a GPU requested on a machine without one, unless the trials run on a cluster elsewhere.
+        ResourceError: for a GPU requested on a machine without one, unless the trials run on a cluster.
     """
     here = devices.count()
     if gpus and not here and address is None:
         raise ResourceError(
-            f"--gpus-per-trial {gpus:g} was asked for, but torch sees no GPU on this machine; "
+            f"--gpus-per-trial {gpus:g} was requested, but torch sees no GPU on this machine; "
             "leave it out to train on the CPU, or name a cluster with --address"
         )
     return Resources(cpus, (1.0 if here else 0.0) if gpus is None else gpus, max_concurrent, checkpoint_every_s)
@@ -59,7 +64,7 @@ def slots_here(resources: Resources) -> int:
 
 
 def on_node(has: Mapping[str, float], cpus: float, gpus: float) -> int:
-    """Trials of some CPUs and GPUs that a node with resources as Ray names them holds at a time.
+    """Trials at a time on one node. `has` are the node's resources by Ray's names, `cpus` and `gpus` those of a trial.
 
     A share of a GPU lies on one device: 8 GPUs hold 48 trials of 0.15, not 53. Ray wants whole GPUs beyond one.
     """
@@ -74,18 +79,18 @@ def on_node(has: Mapping[str, float], cpus: float, gpus: float) -> int:
 
 
 def on_nodes(nodes: Iterable[Mapping[str, float]], cpus: float, gpus: float) -> int:
-    """Trials on some nodes."""
+    """Trials at a time on some nodes."""
     return sum(on_node(has, cpus, gpus) for has in nodes)
 
 
 def cpus_here() -> int:
-    """The CPUs that this process may use: those that it may run on, and no more than its cgroup's share of time."""
+    """CPUs that this process may use: the smaller of its CPU affinity and its cgroup's quota."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, int(min(allowed, _quota(cgroups.ROOT, cgroups.own("cpu")))))
 
 
 def _quota(root: Path, groups: Sequence[str]) -> float:
-    """CPUs' worth of time that the cgroups of a process and those above them leave it; without a limit, infinite."""
+    """The smallest CPU quota of the cgroups of a process and their parents, in CPUs; infinity without a limit."""
     least = float("inf")
     for file in cgroups.files(root, groups, "cpu", "cpu.max", "cpu.cfs_quota_us"):
         try:

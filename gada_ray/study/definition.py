@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from gada_ray.config import ConfigError, TrainingConfig, flatten, with_values
-from gada_ray.errors import UserError
+from gada_ray.errors import UserError, did_you_mean
 from gada_ray.recipes import direct, with_recipe
 from gada_ray.study.contrasts import MEASURES, Contrast
 from gada_ray.study.racing import Racing
@@ -199,7 +199,8 @@ def make_plan(
         ConfigError: for a field or value that cannot be, and for an unknown recipe.
     """
     if preset not in study.presets:
-        raise StudyError(f"study '{name}' has no preset '{preset}'; available: {', '.join(study.presets)}")
+        near = did_you_mean(preset, study.presets)
+        raise StudyError(f"study '{name}' has no preset '{preset}'; available: {', '.join(study.presets)}{near}")
     size = study.presets[preset]
     study = dataclasses.replace(study, recipe=recipe or study.recipe)
     study = dataclasses.replace(study, base=with_recipe(study.base, study.recipe))
@@ -209,7 +210,8 @@ def make_plan(
         variant for variant in (*only, *(size.variants or ()), *(study.searched or ())) if variant not in variants
     ]
     if unknown:
-        raise StudyError(f"study '{name}' has no variant '{unknown[0]}'; available: {', '.join(variants)}")
+        near = did_you_mean(unknown[0], variants)
+        raise StudyError(f"study '{name}' has no variant '{unknown[0]}'; available: {'; '.join(variants)}{near}")
     _check_contrasts(name, study.contrasts, variants)
     chosen = {variant: variants[variant] for variant in only or size.variants or variants}
     varied = {path for values in chosen.values() for path in values} | set(size.space)

@@ -30,7 +30,9 @@ def plan_key(plan: Plan) -> str:
         ]
         for variant in plan.variants
     ]
-    return digest([plan.study, plan.preset, plan.dataset, plan.splits, plan.seed, variants, *plan.source])
+    # How many splits a file or a database's authors define is not known without a look at the data.
+    splits = None if any(plan.source[1:]) else plan.splits
+    return digest([plan.study, plan.preset, plan.dataset, splits, plan.seed, variants, *plan.source])
 
 
 def options_text(plan: Plan) -> str:

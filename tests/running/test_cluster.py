@@ -184,7 +184,7 @@ class Notes(runner.Watcher):
         self.messages: list[str] = []
         self.counts: list[int] = []
 
-    def told(self, job: Job, message: str) -> None:
+    def warn(self, job: Job, message: str) -> None:
         self.messages.append(message)
 
     def counted(self, count: int) -> None:
@@ -226,7 +226,7 @@ def test_trials_that_no_node_can_hold_are_refused_and_shares_of_gpus_are_counted
         assert runner.connect(None, requested) == 12, (
             "6 on each of two GPUs, though 13 shares of .15 add up to less than 2"
         )
-        with pytest.raises(runner.ResourceError, match=r"asks for 0\.1 CPUs and 3 GPUs"):
+        with pytest.raises(runner.ResourceError, match=r"requests 0\.1 CPUs and 3 GPUs"):
             runner.connect(None, runner.Resources(cpus=0.1, gpus=3))
     finally:
         cluster.remove_node(node)

@@ -1,9 +1,10 @@
-"""Ending in time: a signal in mid-study, a study bound to one CPU, a temporary folder that is somebody else's."""
+"""Signals during a study, a study on one CPU, and a temporary folder of another user."""
 
 from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -27,7 +28,7 @@ TABLE = "tables/normalisation-smoke-manifest.csv"
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
 
 
-def test_a_signal_is_noted_while_trials_run_and_raised_cross_dataset(handlers):
+def test_a_signal_is_noted_while_trials_run_and_raises_at_other_times(handlers):
     interruption = Interruption()
     interruption.listen()
     with interruption.noted():
@@ -46,6 +47,17 @@ def test_a_signal_is_noted_while_trials_run_and_raised_cross_dataset(handlers):
     assert other.name == "SIGUSR1"
 
 
+@pytest.mark.parametrize(("before", "name"), [(signal.SIG_DFL, "SIGHUP"), (signal.SIG_IGN, None)])
+def test_a_closed_terminal_ends_a_study_like_sigterm_unless_it_is_ignored_as_under_nohup(handlers, before, name):
+    signal.signal(signal.SIGHUP, before)
+    interruption = Interruption()
+    interruption.listen()
+    interruption.listen()
+    with interruption.noted():
+        os.kill(os.getpid(), signal.SIGHUP)
+    assert interruption.name == name
+
+
 STEPS = [item for phase in ("gan", "augmentation", "finetuning") for item in ("--set", f"phases.{phase}.steps=60")]
 
 
@@ -55,12 +67,24 @@ def study(data: Path, storage: Path) -> list[str]:
     return [*asked, "--data-root", str(data), "--storage", str(storage)]
 
 
-def start(data: Path, storage: Path, *options: str, before: tuple[str, ...] = (), **environment: str):
+def start(
+    data: Path,
+    storage: Path,
+    *options: str,
+    before: tuple[str, ...] = (),
+    python: Path = Path(sys.executable),
+    **environment: str,
+):
     """The command, on Ray of its own; output goes to a file beside the storage."""
-    command = [*before, sys.executable, "tune.py", *study(data, storage), *options]
+    command = [*before, str(python), "tune.py", *study(data, storage), *options]
     with storage.with_suffix(".log").open("ab") as log:
         return subprocess.Popen(
-            command, cwd=ROOT, env={**os.environ, "MLFLOW_TRACKING_URI": "", **environment}, stdout=log, stderr=log
+            *(command,),
+            cwd=ROOT,
+            env={**os.environ, "MLFLOW_TRACKING_URI": "", **environment},
+            stdout=log,
+            stderr=log,
+            process_group=0,
         )
 
 
@@ -88,7 +112,10 @@ def data(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def hit(tmp_path_factory, data, database) -> SimpleNamespace:
-    """A study that got SIGTERM while it trained: where it is, how it ended, what it left behind."""
+    """A study whose process group got SIGTERM while it trained, as `timeout` and batch systems send it.
+
+    Where it is, how it ended, and what it left behind.
+    """
     storage = tmp_path_factory.mktemp("signal") / "hit"
     database(storage)
     process = start(data, storage, "--checkpoint-every", "3600")
@@ -97,7 +124,7 @@ def hit(tmp_path_factory, data, database) -> SimpleNamespace:
         time.sleep(0.2)
     family = psutil.Process(process.pid).children(recursive=True)
     since = time.time()
-    process.terminate()
+    os.killpg(process.pid, signal.SIGTERM)
     code, text = finish(process, storage)
     _, alive = psutil.wait_procs(family, timeout=30)
     checkpoints = {path: path.stat().st_mtime >= since for path in storage.glob("trials/*/checkpoint.pt")}
@@ -106,7 +133,7 @@ def hit(tmp_path_factory, data, database) -> SimpleNamespace:
 
 
 @pytest.mark.ray
-def test_a_study_that_gets_sigterm_ends_with_a_table_and_checkpoints(hit):
+def test_a_study_whose_process_group_gets_sigterm_ends_with_a_table_and_checkpoints(hit):
     assert hit.code == 75, hit.text
     assert "SIGTERM ended the study with" in hit.text and "What is missing" in hit.text
     assert "Traceback" not in hit.text and "error: " not in hit.text
@@ -116,9 +143,22 @@ def test_a_study_that_gets_sigterm_ends_with_a_table_and_checkpoints(hit):
     assert hit.checkpoints and all(hit.checkpoints.values()), hit.checkpoints
 
 
+def interpreter(folder: Path) -> Path:
+    """This environment's interpreter in another folder."""
+    here = Path(sys.prefix)
+    (folder / "bin").mkdir(parents=True)
+    (folder / "bin" / "python").symlink_to(Path(sys.executable).resolve())
+    (folder / "lib").symlink_to(here / "lib")
+    shutil.copy(here / "pyvenv.cfg", folder)
+    return folder / "bin" / "python"
+
+
 @pytest.fixture(scope="module")
 def resumed(hit, data) -> Iterator[SimpleNamespace]:
-    """The same command again, bound to one CPU of a machine whose usual temporary folder is somebody else's."""
+    """The same command again, on one CPU, with an interpreter in a folder whose name has a space.
+
+    The usual temporary folder belongs to another user.
+    """
     temporary = Path("/tmp") / f"gada-test-{os.getpid()}"  # paths of sockets must be short
     (temporary / "ray").mkdir(parents=True)
     one = str(min(os.sched_getaffinity(0)))
@@ -127,7 +167,8 @@ def resumed(hit, data) -> Iterator[SimpleNamespace]:
             os.chown(temporary / "ray", 65534, 65534)
         else:  # only root gives folders away
             (temporary / "ray").chmod(0o555)
-        process = start(data, hit.storage, before=("taskset", "-c", one), TMPDIR=str(temporary))
+        python = interpreter(temporary / "my folder")
+        process = start(data, hit.storage, before=("taskset", "-c", one), python=python, TMPDIR=str(temporary))
         code, text = finish(process, hit.storage)
         yield SimpleNamespace(code=code, text=text.removeprefix(hit.text), temporary=temporary)
     finally:
@@ -148,6 +189,6 @@ def test_a_study_that_was_ended_goes_on_to_the_numbers_of_an_undisturbed_one(
 @pytest.mark.ray
 def test_a_study_on_one_cpu_of_a_shared_machine_trains_one_trial_at_a_time_in_a_folder_of_its_own(resumed):
     assert resumed.code == 0, resumed.text
-    assert "1 trials at a time with 1 CPU each" in resumed.text
+    assert "1 trial at a time, with 1 CPU each" in resumed.text
     assert not list((resumed.temporary / "ray").iterdir())
     assert list((resumed.temporary / f"ray-{os.getuid()}").iterdir())

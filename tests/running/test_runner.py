@@ -7,10 +7,14 @@ import json
 import os
 import shutil
 import subprocess
+import time
+from pathlib import Path
+from typing import Any
 from unittest.mock import MagicMock
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 import ray
 from mlflow import MlflowClient
@@ -21,6 +25,7 @@ from ray.exceptions import RayActorError, RayTaskError
 from analysis.report import study_report
 from gada_ray.running import cluster as clusters
 from gada_ray.running import runner
+from gada_ray.running.stop_signal import StopSignal
 from gada_ray.tracking import runs
 from gada_ray.trials.store import RefusedError, Store, unusable
 from tests import inline
@@ -138,7 +143,26 @@ def test_a_dead_tracking_server_is_named_once_and_synced_later(command, database
 
 
 @pytest.mark.ray
+def test_results_that_become_visible_late_as_on_nfs_are_read(command, database, monkeypatch, tmp_path):
+    make_manifest(tmp_path / "data")
+    read = Store.result
+    since: dict[str, float] = {}
+
+    def late(store, signature):  # in this process, not in the workers
+        found = read(store, signature)
+        seen = since.setdefault(signature, time.monotonic()) if found else 0.0
+        return found if time.monotonic() - seen > 3 else None
+
+    monkeypatch.setattr(Store, "result", late)
+    study = ("--study", "normalisation", "--preset", "smoke", "--dataset", "manifest", "--data-root", tmp_path / "data")
+    database(tmp_path / "runs")
+    text = command(*study).out
+    assert len(since) == 3 and "failed" not in text
+
+
+@pytest.mark.ray
 def test_a_study_ends_with_one_message_when_results_do_not_reach_the_driver(command, database, monkeypatch, tmp_path):
+    monkeypatch.setattr(runner, "VISIBLE_WITHIN_S", 4.0)
     make_manifest(tmp_path / "data")
     monkeypatch.setattr(Store, "result", lambda *_: None)  # not in the workers
     study = ("--study", "normalisation", "--preset", "smoke", "--dataset", "manifest", "--data-root", tmp_path / "data")
@@ -148,7 +172,7 @@ def test_a_study_ends_with_one_message_when_results_do_not_reach_the_driver(comm
 
 
 @pytest.mark.ray
-def test_a_broken_checkpoint_is_told_and_a_trial_that_always_breaks_off_is_given_up_with_its_cause(
+def test_a_broken_checkpoint_is_named_and_a_trial_that_always_fails_is_given_up_with_its_cause(
     command, database, tmp_path
 ):
     make_manifest(tmp_path / "data")
@@ -166,8 +190,8 @@ def test_a_broken_checkpoint_is_told_and_a_trial_that_always_breaks_off_is_given
     (unreadable / "checkpoint.pt").mkdir()
     text = command(*study, code=1).out
     assert f"{cut_off / 'checkpoint.pt'} is cut off" in text and "the trial starts again" in text
-    assert text.count("broke off, goes on from its last checkpoint: ") == runner.RETRIES
-    assert f"pruned after {runner.RETRIES + 1} attempts that came no further: " in text
+    assert text.count("failed, is retried from its last checkpoint: ") == runner.RETRIES
+    assert f"given up after {runner.RETRIES + 1} attempts without progress: " in text
     assert f"Is a directory: '{unreadable / 'checkpoint.pt'}'" in text
     assert (cut_off / "result.json").exists() and not (unreadable / "result.json").exists()
     assert (whole / "result.json").read_bytes() == before
@@ -176,14 +200,14 @@ def test_a_broken_checkpoint_is_told_and_a_trial_that_always_breaks_off_is_given
 def test_a_trial_is_started_again_while_it_gets_further_and_preemption_is_not_held_against_it(tmp_path):
     search, job, messages = MagicMock(), MagicMock(), []
     nothing = MagicMock()
-    nothing.told = lambda _, message: messages.append(message)
+    nothing.warn = lambda _, message: messages.append(message)
     suggester = runner._Suggester(search, Store(tmp_path), runner.Resources(), nothing, lambda: False, nothing)
     job.trial.signature = "0" * 64
 
     def attempt(error: Exception, steps: int = 0) -> None:
         suggester._jobs["trial"] = job
         suggester.on_trial_result("trial", {"steps_done": steps})
-        suggester.broke("trial", error)
+        suggester.failed("trial", error)
 
     died, preempted = RayActorError(), RayActorError(preempted=True)
     for _ in range(runner.RETRIES):
@@ -194,11 +218,11 @@ def test_a_trial_is_started_again_while_it_gets_further_and_preemption_is_not_he
     for _ in range(runner.RETRIES - 1):
         attempt(ValueError("a bug\nin a line"), steps=9)
     assert search.again.call_count == len(messages) == 2 * runner.RETRIES + 10
-    assert messages[-1] == "broke off, goes on from its last checkpoint: in a line"
+    assert messages[-1] == "failed, is retried from its last checkpoint: in a line"
     search.done.assert_not_called()
     attempt(died, steps=10)
     search.done.assert_called_once_with(job, None)
-    assert messages[-1].startswith(f"pruned after {runner.RETRIES + 1} attempts that came no further: ")
+    assert messages[-1].startswith(f"given up after {runner.RETRIES + 1} attempts without progress: ")
 
 
 def test_a_storage_that_refuses_a_worker_ends_the_study_by_the_workers_error(tmp_path):
@@ -241,32 +265,80 @@ def test_a_study_on_a_full_disk_ends_with_one_message_and_goes_on_when_there_is_
     tracking_uri = ("--tracking-uri", database(tmp_path))
     printed = command(*study, *tracking_uri, code=2)
     assert printed.err.count("error: ") == 1 and cause in printed.err and "run the same command again" in printed.err
-    assert "Traceback" not in printed.out + printed.err and "broke off" not in printed.out
+    assert "Traceback" not in printed.out + printed.err and "is retried" not in printed.out
     assert not list((tmp_path / "runs").glob("trials/*/result.json"))
     make_room()
     command(*study, *tracking_uri)
     assert len(list((tmp_path / "runs").glob("trials/*/result.json"))) == 3
 
 
+@ray.remote(num_cpus=0)
+def wait(stop: StopSignal, signature: str, started: Path, seconds: float) -> bool:
+    """Whether a trial with this signature is requested to stop within some seconds."""
+    with stop.requested(signature) as is_set:
+        started.touch()
+        end = time.monotonic() + seconds
+        while not is_set() and time.monotonic() < end:
+            time.sleep(0.01)
+        return is_set()
+
+
+@pytest.mark.ray
+def test_a_stop_signal_reaches_the_trial_that_it_names_or_all_and_outlives_the_process_that_keeps_it(cluster, tmp_path):
+    def begun(signature: str, seconds: float) -> Any:
+        started = tmp_path / f"{signature}-{len(list(tmp_path.iterdir()))}"
+        waiting = wait.remote(stop, signature, started, seconds)
+        while not started.exists():
+            time.sleep(0.05)
+        return waiting
+
+    stop = StopSignal()
+    first, second = begun("first", 60), begun("second", 60)
+    stop.set("first")
+    assert ray.get(first, timeout=60)
+    assert ray.get(begun("first", 60), timeout=60), "a request holds for the next attempt"
+    stop.clear("first")
+    assert not ray.get(begun("first", 0.5), timeout=60)
+    (keeper,) = [
+        process
+        for process in psutil.Process().children(recursive=True)
+        if "ray::_Requests" in " ".join(process.cmdline())
+    ]
+    before = sum(keeper.cpu_times()[:2])
+    time.sleep(2)
+    assert sum(keeper.cpu_times()[:2]) - before < 0.2, "it costs nothing while nothing is requested"
+    keeper.kill()
+    stop.set()
+    assert ray.get([second, begun("third", 60)], timeout=60) == [True, True]
+    stop.close()
+
+
+@pytest.mark.ray
+def test_rays_processes_have_a_session_of_their_own_so_that_no_signal_to_this_group_reaches_them(cluster):
+    children = psutil.Process().children()
+    assert {os.path.basename(child.exe()) for child in children} >= {"raylet", "gcs_server"}
+    assert os.getsid(0) not in {os.getsid(child.pid) for child in children}
+
+
 @pytest.mark.ray
 def test_a_cluster_too_small_for_a_trial_is_refused_with_what_it_has(cluster):
     with pytest.raises(
         runner.ResourceError,
-        match=r"asks for 1000 CPUs .* no node can hold one: the cluster has 1 x \d+ CPUs and 0 GPUs",
+        match=r"requests 1000 CPUs .* no node can hold one: the cluster has 1 x \d+ CPUs and 0 GPUs",
     ):
         runner.connect(None, runner.Resources(cpus=1000))
 
 
 @pytest.mark.parametrize(
-    ("address", "variable", "asked"),
+    ("address", "variable", "message"),
     [
-        (None, None, "local"),
-        (None, "10.0.0.1:6379", "10.0.0.1:6379"),
-        ("10.0.0.2:6379", "10.0.0.1:6379", "10.0.0.2:6379"),
+        (None, None, "Ray does not start on this machine .nothing at local.; its logs, in .*/session_latest/logs"),
+        (None, "10.0.0.1:6379", "no Ray cluster answers at 10.0.0.1:6379"),
+        ("10.0.0.2:6379", "10.0.0.1:6379", "no Ray cluster answers at 10.0.0.2:6379"),
     ],
 )
-def test_only_a_cluster_that_was_named_is_joined_and_one_that_is_gone_is_an_error(
-    monkeypatch, address, variable, asked
+def test_only_a_named_cluster_is_joined_and_one_that_does_not_answer_or_start_is_one_message(
+    monkeypatch, address, variable, message
 ):
     def init(address, **_):
         raise ConnectionError(f"nothing at {address}")
@@ -276,7 +348,7 @@ def test_only_a_cluster_that_was_named_is_joined_and_one_that_is_gone_is_an_erro
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     if variable:
         monkeypatch.setenv("RAY_ADDRESS", variable)
-    with pytest.raises(runner.ResourceError, match=f"no Ray cluster answers at {asked}"):
+    with pytest.raises(runner.ResourceError, match=message):
         runner.connect(address, runner.Resources())
 
 
@@ -293,7 +365,7 @@ def test_finished_trials_are_tested_on_other_databases_without_training_and_with
     database(tmp_path / "runs")
     monkeypatch.setattr(runner, "run", inline.train)
     text = command(*arguments, "--splits", 2, "--also-test", f"manifest={there}").out
-    assert "Trained here, tested there" in text
+    assert "Cross-dataset test" in text
     path = tmp_path / "runs/tables/normalisation-smoke-manifest-elsewhere.csv"
     frame = pd.read_csv(path)
     assert set(frame["variant"]) == {"none", "mscn", "both"} and set(frame["split"]) == {0, 1}

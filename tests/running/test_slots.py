@@ -1,16 +1,15 @@
-"""Trials that fit: node by node, GPU by GPU, and within what is ours of this machine."""
+"""How many trials fit on nodes, on GPUs and on this machine."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import pytest
 
-from gada_ray.running import cluster, slots
+from gada_ray.running import slots
 from gada_ray.system import cgroups
 
 
@@ -57,22 +56,6 @@ def test_a_cgroups_share_of_time_counts_as_cpus(tmp_path, files, quota):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text + "\n")
     assert slots._quota(tmp_path, ["job"]) == quota
-
-
-def test_a_temporary_folder_of_somebody_elses_is_left_to_them(tmp_path, monkeypatch):
-    monkeypatch.delenv("RAY_TMPDIR", raising=False)
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    assert cluster.temporary_folder() == str(tmp_path / "ray")
-    me = os.getuid()
-    monkeypatch.setattr(os, "getuid", lambda: me + 1)
-    assert cluster.temporary_folder() not in (None, str(tmp_path / "ray"))
-    monkeypatch.setattr(os, "getuid", lambda: me)
-    (tmp_path / "ray").rmdir()
-    (tmp_path / "ray").write_text("not even a folder")
-    assert cluster.temporary_folder() == str(tmp_path / f"ray-{me}")
-    assert (tmp_path / f"ray-{me}").stat().st_mode & 0o777 == 0o700
-    monkeypatch.setenv("RAY_TMPDIR", "/elsewhere")
-    assert cluster.temporary_folder() is None
 
 
 def test_the_cpus_of_this_machine_are_those_of_the_process(monkeypatch):

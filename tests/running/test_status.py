@@ -45,7 +45,7 @@ def test_a_trial_costs_nothing_while_it_waits_for_a_worker_and_says_so(clock):
     status.started(job)
     clock.now += 36
     assert status.device_hours == pytest.approx(0.01) and status.waiting == ""
-    status.left(job)
+    status.released(job)
     clock.now += 3600
     assert status.device_hours == pytest.approx(0.01)
     status.ended(job, result(job, 0.5), known=False)
@@ -61,7 +61,7 @@ def test_a_trial_that_takes_many_times_as_long_as_others_of_its_size_is_named_on
         status.started(job)
     clock.now += 100
     for job in jobs[:4]:
-        status.left(job)
+        status.released(job)
     clock.now += 250
     status.tick()
     assert "has run for" not in shown.getvalue()
@@ -81,7 +81,7 @@ def test_the_time_to_go_counts_trials_by_their_price(clock):
     status.started(jobs[0])
     assert jobs[0].trial.config.losses.l1_weight == 1.0
     clock.now += 200
-    status.left(jobs[0])
+    status.released(jobs[0])
     status.ended(jobs[0], result(jobs[0], 0.5), known=False)
     assert status.fraction == pytest.approx(100 / 140)
     assert status.eta() == "80 s"
@@ -98,7 +98,7 @@ def test_nothing_is_to_go_after_the_last_trial_whatever_rounding_makes_of_prices
     for job in reversed(jobs):
         status.started(job)
         clock.now += 10
-        status.left(job)
+        status.released(job)
         status.ended(job, result(job, 0.5), known=False)
     assert status.fraction == 1.0 and status.eta() == "0 s"
 
@@ -108,4 +108,4 @@ def test_nodes_that_join_or_leave_are_told(clock):
     status.counted(2)
     assert not shown.getvalue()
     status.counted(6)
-    assert "the nodes hold 6 trials at a time now, 2 before" in shown.getvalue()
+    assert "the nodes have room for 6 trials at a time now, 2 before" in shown.getvalue()
