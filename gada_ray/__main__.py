@@ -1,4 +1,4 @@
-"""`python -m gada_ray`: work on data and models outside studies."""
+"""`python -m gada_ray`: commands for data and models outside studies."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from rich.table import Table
 
 from gada_ray.config import DataConfig
 from gada_ray.data import DATASETS, DataError, IqaDataset, check_place, choose_splits, load_dataset, memory, save_splits
-from gada_ray.data.words import SHOWN, counted
+from gada_ray.data.words import SHOWN, counted, some
 from gada_ray.errors import UserError
 from gada_ray.inference.card import SCENES, Card, ModelError, Score, place_of, read_card
 from gada_ray.system import bytecode, devices
@@ -43,7 +43,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 
 @app.callback()
 def main() -> None:
-    """GADA: data and models outside studies. Studies are run by `python tune.py`."""
+    """GADA: commands for data and models outside studies. Studies are run by `python tune.py`."""
 
 
 @app.command()
@@ -256,7 +256,7 @@ def test(
     dataset: Annotated[str, typer.Option(help=f"The database to test on: one of {', '.join(DATASETS)}.")],
     data_root: Annotated[Path | None, typer.Option(help="Folder that holds it.")] = None,
     trained_on: Annotated[
-        str | None, typer.Option(metavar="NAME=DIR", help="Training data, where the model does not know its scenes.")
+        str | None, typer.Option(metavar="NAME=DIR", help="Training data, where the model does not list its scenes.")
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for predictions, metrics and the scatter.")] = Path("crosstest"),
     tracking_uri: Annotated[
@@ -264,13 +264,13 @@ def test(
     ] = None,
     device: Annotated[str | None, typer.Option(help="A torch device; by default a GPU where there is one.")] = None,
     shorter_side: Annotated[
-        int | None, typer.Option(min=1, help="Shrink images to this shorter side; by default as training did.")
+        int | None, typer.Option(min=1, help="Shrink images to this shorter side; by default as in training.")
     ] = None,
     include_reference_copies: Annotated[bool, typer.Option(help="LIVE: keep the 203 copies of references.")] = False,
     dmos: Annotated[Literal["original", "realigned"], typer.Option(help="LIVE: which scores.")] = "original",
     drop_artificial_reference: Annotated[bool, typer.Option(help="TID2013: leave out i25.")] = False,
 ) -> None:
-    """Test a model on a database that it was not trained on, with and without the scenes that both share."""
+    """Test a model on another database, with and without the scenes that it shares with the training data."""
     check_place(dataset, data_root)
     folder = fetch(model, tracking_uri)
     read_card(place_of(folder))
@@ -306,11 +306,11 @@ def test(
     console.print(table)
     say(
         console,
-        "The logistic (4 parameters) is fitted on the whole database's scores, as is usual; RMSE is of quality,",
+        "The logistic (4 parameters) is fitted on the scores of the whole database, as is usual. RMSE is of quality",
     )
-    say(console, "in [0, 1] and higher for better on both sides, before any fit.")
+    say(console, "in [0, 1], higher for better, before the fit.")
     if tested.unseen:
-        say(console, f"distortions that the model never saw: {', '.join(tested.unseen)}", style="yellow")
+        say(console, f"distortions that the training data lack: {', '.join(tested.unseen)}", style="yellow")
     say(console, scenes_line(known, present, shared), style="yellow" if known is None or shared else None)
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -324,10 +324,10 @@ def test(
 
 
 def training_scenes(card: Card, folder: Path, trained_on: str | None) -> list[Scene] | None:
-    """The scenes that a model was trained on: of its own file, or of the data that are named; None if neither is there.
+    """The scenes that a model was trained on, from its own file or from the named data; None where neither is there.
 
     Raises:
-        DataError: for data that are not those of the training, or a damaged file.
+        DataError: for data other than those of the training, or a damaged file.
     """
     from gada_ray.evaluation import scenes
 
@@ -335,7 +335,9 @@ def training_scenes(card: Card, folder: Path, trained_on: str | None) -> list[Sc
         name, equals, root = trained_on.partition("=")
         dataset = load_dataset(name, Path(root) if equals else None, card.config.data)
         if dataset.fingerprint != card.dataset.fingerprint:
-            raise DataError(f"--trained-on {trained_on} is not what the model was trained on: other images or scores")
+            raise DataError(
+                f"--trained-on {trained_on} has other images or scores than the data on which the model was trained"
+            )
         return scenes.scenes(dataset, card.fold.train)
     path = place_of(folder) / SCENES
     if not path.exists():
@@ -347,19 +349,22 @@ def training_scenes(card: Card, folder: Path, trained_on: str | None) -> list[Sc
 
 
 def scenes_line(known: list[Scene] | None, present: list[Scene], shared: dict[str, str]) -> str:
-    """What is to be said of scenes on both sides."""
+    """The sentence about scenes that the database and the training data share."""
     from gada_ray.evaluation import scenes
 
     if known is None:
         return (
-            "whether training shared scenes with it is not known: the model does not know its scenes; "
-            "name its data with --trained-on NAME=DIR"
+            "whether the database and the training data share scenes is unknown, since the model does not list its "
+            "scenes; give its training data with --trained-on NAME=DIR"
         )
-    how = "" if scenes.compared(known, present) else " (compared by the same pixels alone; crops were not looked for)"
+    how = "" if scenes.compared(known, present) else " (by equal pixels alone; crops of a scene were not searched for)"
     if not shared:
-        return f"no scene of it was found among the {len(known)} that the model was trained on{how}"
-    pairs = ", ".join(f"{name} ({other})" for name, other in sorted(shared.items())[:12])
-    return f"{len(shared)} scenes of it are also in the training{how}, with the training's name: {pairs}"
+        return f"no scene of the database was found among the {len(known)} scenes of the training data{how}"
+    pairs = some([f"{name} ({other})" for name, other in sorted(shared.items())], 12)
+    return (
+        f"the database shares {counted(len(shared), 'scene')} with the training data{how}, whose names for them stand "
+        f"in brackets: {pairs}"
+    )
 
 
 def read_list(path: Path) -> list[str]:

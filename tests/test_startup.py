@@ -64,7 +64,7 @@ def loaded(*command: object, stdin: str = "") -> tuple[int, str, set[str]]:
         (("-m", "gada_ray", "score", "--help"), 0, "--crops"),
         (("-m", "gada_ray", "score", "a.png"), 2, "Missing option '--model'"),
         (("-m", "gada_ray", "score", "no-images", "--model", "tests"), 2, "holds no model"),
-        (("-m", "gada_ray", "score", "a.png", "--model", "/nowhere"), 2, "neither a folder nor an address"),
+        (("-m", "gada_ray", "score", "a.png", "--model", "/nowhere"), 2, "neither a folder nor a model URI"),
         (("-m", "gada_ray", "score", "a.png", "--model", "tests"), 2, "holds no model"),
         (("-m", "gada_ray", "score", "--model", "tests"), 2, "nothing to score"),
         (("-m", "gada_ray", "test", "--model", "tests", "--dataset", "life"), 2, "unknown dataset 'life'"),

@@ -1,4 +1,4 @@
-"""BIQ2021 (Ahmed and Asif): 12,000 photographs without references, in the two parts of its authors."""
+"""BIQ2021 (Ahmed and Asif): 12,000 photographs without references, in its authors' two parts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TABLES = ("Train (Images and MOS).csv", "Test (Images and MOS).csv")
 
 
 def load_biq2021(root: Path, config: DataConfig) -> IqaDataset:
-    """BIQ2021, or a piece of it: every image that its two tables list; MOS from 0 to 1, higher is better.
+    """Load BIQ2021, or a part of it: every image that its two tables list; MOS from 0 to 1, higher is better.
 
     Raises:
         DataError: for missing, damaged or inconsistent files; see `load_images`.

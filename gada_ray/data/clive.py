@@ -14,11 +14,11 @@ from gada_ray.data.matlab import read_mat
 
 ENTRIES = 1169
 EXERCISES = 7
-"""Images, the first in the tables, on which the raters practised; in a folder of their own."""
+"""Number of images, the first in the tables, on which the raters practised; they lie in a folder of their own."""
 
 
 def load_clive(root: Path, config: DataConfig) -> IqaDataset:
-    """LIVE in the Wild, without the raters' seven exercises, as is usual; MOS from 0 to 100, higher is better.
+    """Load LIVE in the Wild without the raters' seven practice images, as is usual; MOS from 0 to 100, higher better.
 
     Raises:
         DataError: for missing, damaged or inconsistent files; see `load_images`.
@@ -37,20 +37,20 @@ def load_clive(root: Path, config: DataConfig) -> IqaDataset:
             for name, score in zip(names[EXERCISES:], scores[EXERCISES:], strict=True)
         ],
         distortions=[UNSPECIFIED],
-        notes=[f"the raters' {EXERCISES} exercises are left out"],
+        notes=[f"the raters' {EXERCISES} practice images are left out"],
         shorter_side=config.shorter_side,
     )
 
 
 def _entries(index: FileIndex, variable: str) -> np.ndarray:
-    """One variable of the label files, 1,169 entries."""
+    """Read one variable of the label files, 1,169 entries."""
     path = index[f"Data/{variable}.mat"]
     if not path.exists():
         raise DataError(f"{path}: no such file; the scores of LIVE in the Wild lie in its folder Data")
     try:
         values = np.asarray(read_mat(path)[variable]).ravel()
     except KeyError:
-        raise DataError(f"{path}: has no variable '{variable}'") from None
+        raise DataError(f"{path}: it has no variable '{variable}'") from None
     except NotImplementedError as error:
         raise DataError(f"{path}: not a MATLAB file that can be read ({error})") from None
     if len(values) != ENTRIES:

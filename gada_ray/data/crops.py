@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 
 def seed_for(*parts: int | str) -> int:
-    """A 63-bit seed that depends on every part (but for zeros at the end), the same on every machine.
+    """A 63-bit seed that depends on every part (except trailing zeros) and is the same on every machine.
 
-    Each random decision has a seed of its own, made from what it decides (split, phase, step, image), so nothing has to
-    be saved to continue an interrupted training exactly.
+    Each random decision has its own seed, derived from what it decides (split, phase, step, image), so that an
+    interrupted training continues exactly without saved generator states.
     """
     words = [word for part in parts for word in (part.encode() if isinstance(part, str) else (part,))]
     return int(np.random.SeedSequence(words).generate_state(1, np.uint64)[0] >> 1)
@@ -36,7 +36,7 @@ def generator_for(*parts: int | str) -> torch.Generator:
 
 
 PLASTIC = (0.7548776662466927, 0.5698402909980532)
-"""The plastic number's inverse and its square: steps of the most even sequence of points in a square."""
+"""The inverse of the plastic number and its square: the steps of the R2 low-discrepancy sequence."""
 
 
 def random_places(count: int, generator: torch.Generator) -> Tensor:
@@ -45,7 +45,7 @@ def random_places(count: int, generator: torch.Generator) -> Tensor:
 
 
 def even_places(count: int) -> Tensor:
-    """Places that lie evenly in a square, float64 `[count, 2]` in [0, 1), for any count: the R2 sequence."""
+    """The first points of the R2 sequence (Roberts, 2018), which covers a square evenly; float64 `[count, 2]`."""
     steps = torch.tensor(PLASTIC, dtype=torch.float64)
     return (0.5 + torch.arange(1, count + 1, dtype=torch.float64)[:, None] * steps) % 1
 
@@ -84,7 +84,7 @@ def every_other(crops: int) -> Tensor:
 
 
 def corners(shapes: Tensor, places: Tensor, crop_px: int, grid: int) -> tuple[Tensor, Tensor]:
-    """Corners (top, left), int64 [n] each, of crops at places `[n, 2]` of the room that images of `shapes` leave."""
+    """Corners (top, left), int64 [n] each, of crops at places `[n, 2]` in [0, 1) of images of `shapes` `[n, 2]`."""
     room = (shapes - crop_px) // grid + 1
     found = (places * room).long() * grid
     return found[:, 0], found[:, 1]
@@ -119,7 +119,7 @@ class Pictures:
         return random_corners(self.shapes[images], crop_px, generator, aligned_fraction)
 
     def spread(self, images: Tensor, crop_px: int, grid: int = 1) -> tuple[Tensor, Tensor]:
-        """Corners that lie evenly over an image, named n times, for any n: the R2 sequence (Roberts, 2018)."""
+        """Corners that cover an image evenly, for any number n of crops; `images` repeats its number n times."""
         return corners(self.shapes[images], even_places(len(images)), crop_px, grid)
 
     def gather(self, images: Tensor, top: Tensor, left: Tensor, crop_px: int) -> Tensor:
@@ -135,7 +135,7 @@ class Pictures:
 
 
 class CropSource(Pictures):
-    """The pixels and labels of a dataset on a device. Images are in [0, 1], quality is higher for better."""
+    """The pixels and labels of a dataset on a device. Images are in [0, 1]; higher quality is better."""
 
     def __init__(self, dataset: IqaDataset, device: torch.device) -> None:
         super().__init__(dataset, device)
@@ -148,7 +148,7 @@ class CropSource(Pictures):
 
     @cached_property
     def extra(self) -> Pictures:
-        """Unlabelled photographs, where the dataset has any; on the device from their first use."""
+        """The dataset's unlabelled photographs, which are moved to the device at their first use."""
         assert self.dataset.extra is not None
         return Pictures(self.dataset.extra, self.device)
 

@@ -1,4 +1,4 @@
-"""The embedded dataset: made on first use from what the installed packages hold, and labelled by MDSI, not by people.
+"""The embedded demo dataset: made at its first use from installed packages, and labelled by MDSI, not by people.
 
 The 20 references are 14 photographs inside the scikit-image and scikit-learn wheels and 6 seeded textures, all reduced
 to 160x192 pixels. Sources and licences, as those packages state them:
@@ -7,12 +7,12 @@ to 160x192 pixels. Sources and licences, as those packages state them:
   Michetti), retina (Mikael Häggström).
 - Public domain: astronaut, hubble (NASA), rocket (SpaceX).
 - No known copyright restrictions: coins (Brooklyn Museum), ihc (Center for Microscopy and Molecular Imaging).
-- CC BY 2.0: china (danielbuechele), flower (vultilion), both from Flickr. They are reduced and distorted here; whoever
-  publishes pictures of them names their authors.
+- CC BY 2.0: china (danielbuechele), flower (vultilion), both from Flickr. They are reduced and distorted here;
+  publications that show them must name their authors.
 
-Each reference meets five distortions (LIVE's types) at four severities drawn from a continuous range, one in every
-quarter of it: 400 images. Two more that are local, on request, make it 560; the 400 stay the same. The score is MDSI
-(Ziaei Nafchi et al. 2016; piq), 0 for an identical image, lower is better.
+Each reference has five distortions (LIVE's types) at four severities drawn from a continuous range, one from each
+quarter: 400 images. Two local distortions, on request, add 160 images and leave the 400 unchanged. The score is MDSI
+(Ziaei Nafchi et al. 2016; piq): 0 for an identical image, lower is better.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ logger = logging.getLogger(__name__)
 
 
 def load_demo(cache: Path | None = None, local: bool = False) -> IqaDataset:
-    """The demo dataset, from its cache file or made anew in some seconds.
+    """Load the demo dataset from its cache file, or make it in some seconds.
 
-    It is deterministic, but another version of Pillow's codecs or of piq may make slightly different images or scores;
-    the fingerprint tells.
+    It is deterministic, but another version of Pillow's codecs or of piq may make slightly different images or scores,
+    and then another fingerprint.
 
     Args:
         cache: folder of the cache file; `$XDG_CACHE_HOME/gada-ray` or `~/.cache/gada-ray` when None.
-        local: two local distortions besides the five: patches of another intensity, and misplaced ones.
+        local: add two local distortions: patches of another intensity, and misplaced patches.
 
     Raises:
         DataError: when the cache cannot be written.
@@ -62,7 +62,7 @@ def load_demo(cache: Path | None = None, local: bool = False) -> IqaDataset:
     except FileNotFoundError:
         logger.info("making the demo dataset, once: %s", path)
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        logger.warning("the cached demo dataset %s is broken (%s) and is made anew", path, error)
+        logger.warning("the cached demo dataset %s is damaged (%s) and is made again", path, error)
     arrays = _make(local)
     try:
         _write(path, arrays)
@@ -104,20 +104,20 @@ def _make(local: bool) -> dict[str, np.ndarray]:
 
 
 def severities(dataset: IqaDataset) -> np.ndarray:
-    """How strongly every distorted image `[m]` of the demo data is distorted, in [0, 1]: what made it, for controls."""
+    """The severity, in [0, 1], with which every distorted image `[m]` of the demo was made; for controls."""
     kinds = len(dataset.distortions)
     places = ((row // (kinds * LEVELS), row // LEVELS % kinds, row % LEVELS) for row in range(len(dataset)))
     return np.array([_severity(place)[0] for place in places])
 
 
 def _severity(place: tuple[int, int, int]) -> tuple[float, np.random.Generator]:
-    """Of the image at (reference, distortion, level), and the generator that its distortion goes on to draw from."""
+    """The severity of the image at (reference, distortion, level), and the generator for its distortion."""
     rng = np.random.default_rng([VERSION, *place])
     return (place[2] + rng.random()) / LEVELS, rng
 
 
 def _scores(images: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """The scores of all distorted images, which follow their references: those that are known, or else computed."""
+    """The scores of all distorted images: stored ones where the pixels are those for which they hold, else computed."""
     if hashlib.sha256(images.data).hexdigest() == demo_scores.PIXELS:
         return demo_scores.scores()
     return _mdsi(images[-len(reference) :], images[reference])
@@ -167,7 +167,7 @@ def _read(path: Path) -> dict[str, np.ndarray]:
 
 
 def _write(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    """Write whole, then rename, so that no reader sees half a file and two writers do no harm."""
+    """Write a temporary file and rename it, so that readers see whole files and two writers do no harm."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.stem}.{os.getpid()}.partial.npz")
     np.savez(partial, allow_pickle=False, **arrays)

@@ -1,4 +1,4 @@
-"""Pictures of the demo dataset: photographs that come inside two wheels, seeded textures, and how they are distorted.
+"""Pictures of the demo dataset: photographs from two wheels, seeded textures, and their distortions.
 
 Letters in shapes: h height, w width.
 """
@@ -19,7 +19,7 @@ from gada_ray.data.dataset import DataError
 
 HEIGHT, WIDTH = 160, 192
 PATCH_PX, MISPLACED_PX = 16, 12
-"""Sides of the squares of local distortions: about as large in the picture as TID2013's."""
+"""Sides of the squares of local distortions, in pixels: about as large in the picture as TID2013's."""
 
 PHOTOGRAPHS = {
     "astronaut": ("skimage", "data/astronaut.png", 1.0),
@@ -37,14 +37,14 @@ PHOTOGRAPHS = {
     "retina": ("skimage", "data/retina.jpg", 0.5),
     "rocket": ("skimage", "data/rocket.jpg", 0.8),
 }
-"""Package, file in it, and the part of the picture's centre that is used; then reduced to the demo's size."""
+"""By name: package, file in it, and the central part of the picture that is reduced to the demo's size."""
 
 
 def photograph_file(name: str) -> Path:
-    """Where the installed wheel has one of PHOTOGRAPHS: nothing is ever downloaded.
+    """The file of one of PHOTOGRAPHS in the installed wheel; nothing is downloaded.
 
     Raises:
-        DataError: when the installed wheel does not hold it.
+        DataError: when the installed wheel does not contain it.
     """
     package, path, _ = PHOTOGRAPHS[name]
     found = find_spec(package)  # finds it without the seconds that importing it takes
@@ -55,10 +55,10 @@ def photograph_file(name: str) -> Path:
 
 
 def photograph(name: str) -> np.ndarray:
-    """One of PHOTOGRAPHS, its middle in the demo's size, uint8 `[h, w, 3]`.
+    """The centre of one of PHOTOGRAPHS, reduced to the demo's size, uint8 `[h, w, 3]`.
 
     Raises:
-        DataError: when the installed wheel does not hold it.
+        DataError: when the installed wheel does not contain it.
     """
     part = PHOTOGRAPHS[name][2]
     with Image.open(photograph_file(name)) as image:
@@ -67,7 +67,7 @@ def photograph(name: str) -> np.ndarray:
 
 
 def dead_leaves(seed: int, radii: tuple[float, float], contrast: float, saturation: float, grain: float) -> np.ndarray:
-    """A seeded texture of opaque discs and boxes that hide each other, uint8 `[h, w, 3]`.
+    """A seeded texture of opaque discs and boxes that occlude each other, uint8 `[h, w, 3]`.
 
     Its edges and its power spectrum resemble a photograph's (Lee, Mumford and Huang 2001): radii follow a power law of
     exponent -3 between `radii` (pixels).
@@ -75,7 +75,7 @@ def dead_leaves(seed: int, radii: tuple[float, float], contrast: float, saturati
     Args:
         contrast: spread of the leaves' brightness, 0 to 1.
         saturation: spread of their colours, 0 to 1.
-        grain: greatest strength, 0 to 1, of the fine grating that each leaf carries in a strength of its own.
+        grain: greatest strength, 0 to 1, of the fine grating of a leaf; each leaf has its own strength.
     """
     rng = np.random.default_rng([2, seed])
     scale, count = 3, 4000
@@ -125,12 +125,12 @@ def references() -> dict[str, np.ndarray]:
 
 
 def jp2k(image: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
-    """JPEG2000, compressed 8 to 150 times."""
+    """JPEG2000 at compression ratios of 8 to 150."""
     return _jp2k(image, _between(8, 150, severity))
 
 
 def jpeg(image: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
-    """JPEG of quality 70 to 4, colour at half resolution."""
+    """JPEG of quality 70 to 4 with chroma at half resolution."""
     return _recoded(image, format="JPEG", quality=round(_between(70, 4, severity)), subsampling="4:2:0")
 
 
@@ -145,10 +145,10 @@ def gblur(image: np.ndarray, severity: float, rng: np.random.Generator) -> np.nd
 
 
 def ff_like(image: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
-    """A stand-in for LIVE's fast fading, whose channel simulator is not public: JPEG2000 with bursts of lost detail.
+    """JPEG2000 with bursts of lost detail, in place of LIVE's fast fading, whose channel simulator is not public.
 
-    Every burst replaces a strip of rows, or a part of it, by a far coarser decoding that is displaced sideways. The
-    severity sets the share of the picture that bursts cover, 2 % to 60 %.
+    Every burst replaces a strip of rows, or a part of it, by a much coarser decoding that is displaced sideways. The
+    severity sets the fraction of the picture that bursts cover, 2% to 60%.
     """
     damaged = _jp2k(image, 8).copy()
     coarse = _jp2k(image, 250)
@@ -164,9 +164,9 @@ def ff_like(image: np.ndarray, severity: float, rng: np.random.Generator) -> np.
 
 
 def patches(image: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
-    """Patches of another intensity, after TID2013's type 15: squares of 16 pixels, brighter where dark, else darker.
+    """Patches of another intensity, as in TID2013's type 15: squares of 16 pixels, brighter where dark, else darker.
 
-    The severity sets both the share of the picture that they would cover side by side, 1 % to 20 %, and the change of
+    The severity sets both the fraction of the picture that they would cover side by side, 1% to 20%, and the change of
     their pixels, 12 to 120 of 255.
     """
     extent, strength = _extent_and_strength(severity, rng)
@@ -179,10 +179,10 @@ def patches(image: np.ndarray, severity: float, rng: np.random.Generator) -> np.
 
 
 def misplaced(image: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
-    """Patches out of place, after TID2013's type 14: squares of 12 pixels that show what lies some pixels away.
+    """Misplaced patches, as in TID2013's type 14: squares of 12 pixels that show a region some pixels away.
 
-    The severity sets both the share of the picture that they would cover side by side, 2 % to 30 %, and how far away
-    their pixels are taken from, 3 to 24 pixels in any direction.
+    The severity sets both the fraction of the picture that they would cover side by side, 2% to 30%, and the distance
+    of that region, 3 to 24 pixels in any direction.
     """
     extent, strength = _extent_and_strength(severity, rng)
     out, distance = image.copy(), _between(3, 24, strength)
@@ -203,14 +203,14 @@ DISTORTIONS: dict[str, Callable[[np.ndarray, float, np.random.Generator], np.nda
     "gblur": gblur,
     "ff_like": ff_like,
 }
-"""LIVE's five types: each distorts an image, uint8 `[h, w, 3]`, with a severity in [0, 1]."""
+"""LIVE's five types by name: each distorts an image uint8 `[h, w, 3]` with a severity in [0, 1]."""
 
 WITH_LOCAL = DISTORTIONS | {"patches": patches, "misplaced": misplaced}
-"""The same, and two more that leave most of a picture as it is."""
+"""The same and two local types, which leave most of a picture unchanged."""
 
 
 def _extent_and_strength(severity: float, rng: np.random.Generator) -> tuple[float, float]:
-    """Two severities in [0, 1] whose mean is the one given: some pictures have few, strong faults, others the reverse.
+    """Two severities in [0, 1] with the given mean: some pictures have few strong faults, others many weak ones.
 
     Both grow with the severity for the same state of `rng`.
     """
@@ -219,12 +219,12 @@ def _extent_and_strength(severity: float, rng: np.random.Generator) -> tuple[flo
 
 
 def _count(share: float, px: int) -> int:
-    """How many squares of a side cover a share of the picture, side by side; at least one."""
+    """The number of squares, at least one, that side by side cover a fraction of the picture."""
     return max(1, round(share * HEIGHT * WIDTH / px**2))
 
 
 def _between(low: float, high: float, severity: float) -> float:
-    """From `low` at severity 0 to `high` at severity 1, in equal ratios."""
+    """Geometric interpolation from `low` at severity 0 to `high` at severity 1."""
     return float(low * (high / low) ** severity)
 
 
@@ -233,7 +233,7 @@ def _jp2k(image: np.ndarray, rate: float) -> np.ndarray:
 
 
 def _recoded(image: np.ndarray, **options: object) -> np.ndarray:
-    """The image after one round trip through a codec of PIL's."""
+    """The image after it was encoded and decoded by one of PIL's codecs."""
     buffer = BytesIO()
     Image.fromarray(image).save(buffer, **options)  # type: ignore[arg-type]
     return np.asarray(Image.open(buffer).convert("RGB"))

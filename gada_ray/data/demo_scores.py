@@ -1,11 +1,11 @@
-"""MDSI of the demo's 400 images, as piq computes it: where the pixels are these, the demo is made without torch."""
+"""MDSI of the demo's 400 images, computed by piq and stored here, so that the demo can be made without torch."""
 
 from __future__ import annotations
 
 import numpy as np
 
 PIXELS = "a4934bcab2a6d9dcdaace43e416d549daf76cccb593a2f059eeb9c5761b93815"
-"""The sha256 of all pixels for which the scores were computed; another version of a codec makes others."""
+"""The sha256 of the pixels for which the scores were computed; another version of a codec makes other pixels."""
 TEN_THOUSANDTHS = """
 3261 3614 4278 4744 3040 3525 3833 4409 2068 2982 4340 4798 2238 3933 4604 5689 3173 3876 4423 4667
 2575 3711 4027 5195 3171 3473 3823 4246 2935 3998 4406 4669 1669 4472 5101 7111 2801 3350 4202 5042
@@ -28,9 +28,9 @@ TEN_THOUSANDTHS = """
 2419 3390 3660 4458 3043 3494 4026 4749 2952 3857 4559 4776 1177 3411 4312 5349 2645 3273 3633 4650
 3660 4034 4626 5439 3046 3548 3952 4364 2588 3370 4033 4786 2352 4342 4699 5413 3770 3977 4858 5192
 """
-"""A line a reference, by name; its five distortions at four severities each."""
+"""One line for each reference, in the order of names: five distortions at four severities each."""
 
 
 def scores() -> np.ndarray:
-    """MDSI by image, float64 `[400]`, rounded to four places."""
+    """The MDSI of every image, float64 `[400]`, rounded to four decimals."""
     return np.array(TEN_THOUSANDTHS.split(), dtype=np.float64) / 10_000

@@ -1,4 +1,4 @@
-"""Files of a database, found without regard to case: copies of one database differ in it, and so do file systems."""
+"""Files of a database, found without regard to case, in which copies of a database and file systems differ."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gada_ray.data.dataset import DataError
 
 
 def cache_folder() -> Path:
-    """Where what can be made again is kept: `$XDG_CACHE_HOME/gada-ray` or `~/.cache/gada-ray`."""
+    """The folder of files that can be made again: `$XDG_CACHE_HOME/gada-ray` or `~/.cache/gada-ray`."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gada-ray"
 
 
@@ -22,7 +22,7 @@ class FileIndex:
         self._folders: dict[Path, dict[str, Path]] = {}
 
     def __getitem__(self, relative: str) -> Path:
-        """The file with this path relative to the root; where there is none, the path at which it was expected."""
+        """The file with this path relative to the root; the expected path where there is none."""
         path = self.root
         for part in Path(relative).parts:
             entries = self._entries(path)
@@ -40,10 +40,10 @@ class FileIndex:
 
 
 def find_database(root: Path, name: str, contents: Sequence[str]) -> FileIndex:
-    """The folder that holds a database's `contents`: the root, the folder of a file, or the one folder in it that does.
+    """Find the folder that holds a database's `contents`: the root, the folder of a file, or one folder in the root.
 
     Raises:
-        DataError: when no folder does, with what is missing, or more than one.
+        DataError: when no folder holds all contents, with what is missing, or several folders do.
     """
     if root.is_file():  # one of its files was named
         root = root.parent

@@ -1,4 +1,4 @@
-"""Which images of a training part have scores, where a study asks how few will do."""
+"""The images of a training part that count as labelled, for studies of how few labels suffice."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from gada_ray.data.dataset import DataError, IqaDataset
 
 
 def labelled_rows(dataset: IqaDataset, references: Sequence[str], config: DataConfig, *seed: int) -> np.ndarray:
-    """Rows of the distorted images of some references that training may use, ascending, int64.
+    """Rows, ascending, int64, of the distorted images of some references that training may use.
 
-    All of them, or the first `labelled_images` of one seeded order, so that fewer are among more. Nothing else of the
-    others is used: neither score nor pixels.
+    All of them, or the first `labelled_images` of one seeded order, so that a smaller set is part of a larger one. Of
+    the other images neither scores nor pixels are used.
 
     Raises:
-        DataError: where there are fewer images than that.
+        DataError: for more labelled images than the training part has.
     """
     rows = dataset.rows_of(references)
     if config.labelled_images is None:
@@ -31,10 +31,10 @@ def labelled_rows(dataset: IqaDataset, references: Sequence[str], config: DataCo
 
 
 def _order(dataset: IqaDataset, rows: np.ndarray, by: str, seed: Sequence[int]) -> np.ndarray:
-    """Some rows in the order in which they get their scores.
+    """Some rows in the order in which they are labelled.
 
-    By "reference": all images of one reference before the next one's, its classes in turn; or at "random". An image of
-    every class goes before the second of any.
+    By "reference": all images of one reference before those of the next, with its classes in turn; or at "random". One
+    image of every class comes before a second one of any class.
     """
     import pandas as pd
 

@@ -2,7 +2,7 @@
 
 Facts of the label files: `dmos.mat` and `refnames_all.mat` list 982 entries in the order of FOLDERS; 203 of them
 (`orgs` = 1, score 0) are undistorted copies of references, which leaves 779 distorted images of 29 references.
-`dmos_realigned.mat` is the authors' later, separate file of realigned scores. In both, lower is better.
+`dmos_realigned.mat` is the authors' later file of realigned scores. In both, lower is better.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from gada_ray.data.images import Labelled, load_images
 from gada_ray.data.matlab import read_mat
 
 FOLDERS = {"jp2k": 227, "jpeg": 233, "wn": 174, "gblur": 174, "fastfading": 174}
-"""Folders in the order of the label files, with their numbers of images."""
+"""Numbers of images by folder, in the order of the label files."""
 DISTORTIONS = ("jp2k", "jpeg", "wn", "gblur", "ff")
 LABELS = {"original": ("dmos.mat", "dmos"), "realigned": ("dmos_realigned.mat", "dmos_new")}
 """Label file and variable by the name of the scores."""
 
 
 def load_live(root: Path, config: DataConfig) -> IqaDataset:
-    """LIVE release 2: 779 distorted images, or all 982 with `config.include_reference_copies`.
+    """Load LIVE release 2: 779 distorted images, or all 982 with `config.include_reference_copies`.
 
-    A copy of a reference has the distortion class of the folder in which it lies. Quality is 1 - DMOS / 100; realigned
-    scores reach from -2.6 to 111.8 and are not clipped.
+    A copy of a reference has the distortion class of its folder. Quality is 1 - DMOS / 100; realigned scores reach from
+    -2.6 to 111.8 and are not clipped.
 
     Raises:
         DataError: for missing, damaged or inconsistent files; see `load_images`.
@@ -60,16 +60,16 @@ def load_live(root: Path, config: DataConfig) -> IqaDataset:
 
 
 def _entries(index: FileIndex, file: str, variable: str) -> np.ndarray:
-    """One variable of a label file, 982 entries `[982]`."""
+    """Read one variable of a label file, an array `[982]`."""
     path = index[file]
     expected = sum(FOLDERS.values())
     if not path.exists():
-        apart = " (a download of its own; or use the original scores)" if file == "dmos_realigned.mat" else ""
+        apart = " (a separate download; or use the original scores)" if file == "dmos_realigned.mat" else ""
         raise DataError(f"{path}: no such file; LIVE's scores belong beside its folders{apart}")
     try:
         values = read_mat(path)[variable].ravel()
     except KeyError:
-        raise DataError(f"{path}: has no variable '{variable}'; is it LIVE's {file}?") from None
+        raise DataError(f"{path}: it has no variable '{variable}'; is it LIVE's {file}?") from None
     except NotImplementedError as error:
         raise DataError(f"{path}: not a MATLAB file that can be read ({error})") from None
     if len(values) != expected:

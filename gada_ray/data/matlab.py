@@ -1,4 +1,4 @@
-"""MATLAB files, in which some databases and splits come. SciPy is loaded when one is read."""
+"""Reading of MATLAB files of databases and splits; SciPy is loaded only then."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from gada_ray.data.dataset import DataError
 
 
 def read_mat(path: Path) -> dict[str, Any]:
-    """The variables of a file, by name.
+    """Read the variables of a file, by name.
 
     Raises:
-        DataError: for a file that is none or is damaged.
+        DataError: for a file that is damaged or not a MATLAB file.
         NotImplementedError: for a file of version 7.3, which is HDF5.
     """
     from scipy.io import loadmat

@@ -1,4 +1,4 @@
-"""What a database's pixels need in memory, and what there is."""
+"""The memory that a database's pixels need, and the memory that is free."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from gada_ray.data.dataset import DataError
 from gada_ray.system import cgroups
 
 COPIES = 2
-"""Of the pixels that a study on one machine holds: its own, and the one that trials share."""
+"""Copies of the pixels that a study on one machine holds: its own, and the one that trials share."""
 SIDES = (1024, 768, 640, 512, 448, 384, 320, 256, 224, 192, 160, 128, 96, 64)
-"""Shorter sides that are proposed."""
+"""Shorter sides, in pixels, that messages propose."""
 SPARE = 0.9
-"""Share of the free memory that pixels may take."""
+"""Fraction of the free memory that pixels may take."""
 
 
 def shrunk(shapes: np.ndarray, shorter_side: int | None) -> np.ndarray:
-    """Heights and widths int64 `[n, 2]` of images after they are shrunk to a shorter side; none is enlarged."""
+    """Heights and widths int64 `[n, 2]` of images after shrinking to a shorter side; no image is enlarged."""
     if shorter_side is None:
         return shapes
     factor = np.minimum(1, shorter_side / np.maximum(1, shapes.min(axis=1, keepdims=True)))
@@ -28,20 +28,20 @@ def shrunk(shapes: np.ndarray, shorter_side: int | None) -> np.ndarray:
 
 
 def size(shapes: np.ndarray, shorter_side: int | None = None) -> int:
-    """Bytes of images of some heights and widths `[n, 2]`."""
+    """Bytes of the pixels of images with heights and widths `[n, 2]`."""
     return int(3 * shrunk(shapes, shorter_side).prod(axis=1).sum())
 
 
 def free() -> int:
     """Bytes of memory that this process may still take, also in a container or in a scheduler's job."""
-    import psutil  # not where a stored model only scores
+    import psutil  # not needed where a stored model only scores
 
     free = psutil.virtual_memory().available
     return int(min(free, _limit(cgroups.ROOT, cgroups.own("memory")) - psutil.Process().memory_info().rss))
 
 
 def _limit(root: Path, groups: Sequence[str]) -> float:
-    """Bytes that the cgroups of a process and those above them allow it; without a limit, more than there are."""
+    """The smallest limit, in bytes, of a process's cgroups and their parents; 2^63 without a limit."""
     least = float(2**63)
     for file in cgroups.files(root, groups, "memory", "memory.max", "memory.limit_in_bytes"):
         with contextlib.suppress(OSError, ValueError):  # none, or "max"
@@ -50,19 +50,19 @@ def _limit(root: Path, groups: Sequence[str]) -> float:
 
 
 def advice(shapes: np.ndarray, copies: int, room: int) -> str:
-    """The largest shorter side with which copies of the images fit into some bytes, as an option to give."""
+    """Advice on the largest shorter side with which `copies` of the images fit into `room` bytes."""
     side = next((side for side in SIDES if copies * size(shapes, side) <= SPARE * room), None)
     if side is None:
-        return "no downscale makes them fit; take a machine with more memory, or fewer images"
+        return "no shorter side makes them fit; use a machine with more memory, or fewer images"
     fits = gib(copies * size(shapes, side))
     return f"--set data.shorter_side={side} of tune.py, or --shorter-side {side} of other commands, would take {fits}"
 
 
 def check(name: str, shapes: np.ndarray, shorter_side: int | None) -> None:
-    """Make sure that images fit into memory, before any of it is taken.
+    """Make sure that images fit into memory before it is allocated.
 
     Raises:
-        DataError: with what they need, what there is, and what would fit.
+        DataError: with the memory that they need, the free memory, and what would fit.
     """
     needed, room = size(shapes, shorter_side), free()
     if needed > SPARE * room:
@@ -73,5 +73,5 @@ def check(name: str, shapes: np.ndarray, shorter_side: int | None) -> None:
 
 
 def gib(count: int) -> str:
-    """Bytes as people say them."""
+    """A number of bytes in MiB or GiB, for people."""
     return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"

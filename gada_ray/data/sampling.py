@@ -1,8 +1,8 @@
-"""Where crops are taken: at random, or rather where an image is salient, busy, or differs from its reference.
+"""Sampling of crops: uniform, or rather where an image is salient, active or different from its reference.
 
-A map says how much the places of an image matter: one number for every cell of 8x8 pixels. The chance of a window grows
-with the mean of the map in it. Everything after the map is whole numbers, so that equal seeds give equal windows on all
-machines.
+A map weights the locations of an image with one number for every cell of 8x8 pixels. The probability of a window grows
+with the mean of the map in it. All computation after the map is in integers, so that equal seeds give equal windows on
+all machines.
 
 Letters in shapes: n windows, m images, h and w the sides of an image.
 """
@@ -21,27 +21,27 @@ from gada_ray.data.dataset import IqaDataset
 
 CELL_PX = 8
 UNIFORM_SHARE = 0.1
-"""Of the draws, whatever the map says: no place is out of reach, and the inverse of a chance is at most ten times its
-mean (a defensive mixture; Hesterberg, 1995)."""
+"""Fraction of draws that are uniform whatever the map: every window can be drawn, and the inverse of a probability is
+at most ten times its mean (a defensive mixture; Hesterberg, 1995)."""
 RESOLUTION = 2**16
-"""Of the chances of windows, in parts of their mean."""
+"""Resolution of the probabilities of windows: integer steps in their mean."""
 RESIDUAL_PX = 64
-"""Width at which the spectral residual is taken; its authors' own."""
+"""Width, in pixels, at which the spectral residual is computed, as its authors do."""
 LUMA = np.array([0.299, 0.587, 0.114])
 
 
 class Windows(NamedTuple):
-    """Where crops lie, and how rarely such places are drawn; all of one shape."""
+    """Corners of crops, and the inverse of their probabilities; all of one shape."""
 
     top: Tensor
     """int64, in pixels."""
     left: Tensor
     weight: Tensor
-    """float64, 1 / (N p) for a window of chance p among N: 1 where all are alike, with mean 1 over draws."""
+    """float64, 1 / (N p) for a window of probability p among N: 1 where all are equal, with mean 1 over draws."""
 
 
 def saliency(image: np.ndarray) -> np.ndarray:
-    """The spectral residual (Hou and Zhang, 2007) of an image uint8 `[h, w, 3]`, by cells."""
+    """The saliency of every cell of an image uint8 `[h, w, 3]`, by the spectral residual (Hou and Zhang, 2007)."""
     from scipy.ndimage import gaussian_filter, uniform_filter
 
     height, width = image.shape[:2]
@@ -58,7 +58,7 @@ def saliency(image: np.ndarray) -> np.ndarray:
 
 
 def activity(image: np.ndarray) -> np.ndarray:
-    """The local contrast of an image uint8 `[h, w, 3]`: the standard deviation of its luminance in every cell."""
+    """The local contrast of an image uint8 `[h, w, 3]`: the standard deviation of luminance in every cell."""
     luma = image @ LUMA
     return np.asarray(np.sqrt(np.maximum(_means(luma**2) - _means(luma) ** 2, 0)))
 
@@ -69,11 +69,11 @@ def difference(image: np.ndarray, reference: np.ndarray) -> np.ndarray:
 
 
 MAPS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {"saliency": saliency, "activity": activity}
-"""Maps of an image alone."""
+"""Maps that are computed from the image alone, by name."""
 
 
 def _means(values: np.ndarray) -> np.ndarray:
-    """Means of `[h, w]` over cells; those at the right and lower edge may be smaller."""
+    """Means of `[h, w]` over cells; cells at the right and lower edge may be smaller."""
     rows, columns = (np.arange(0, side, CELL_PX) for side in values.shape)
     sums = np.add.reduceat(np.add.reduceat(values, rows, axis=0), columns, axis=1)
     sizes = np.outer(*(np.diff(np.append(at, side)) for at, side in zip((rows, columns), values.shape, strict=True)))
@@ -87,13 +87,13 @@ def _of_row(dataset: IqaDataset, kind: str) -> Callable[[int], np.ndarray]:
 
 
 def levels(found: np.ndarray) -> np.ndarray:
-    """A map as uint8, 255 where it is greatest; flat where there is nothing."""
+    """A map scaled to uint8 with a maximum of 255; 255 everywhere where the map is zero."""
     highest = found.max()
     return np.full(found.shape, 255, np.uint8) if highest <= 0 else np.rint(255 * found / highest).astype(np.uint8)
 
 
 def maps(dataset: IqaDataset, kind: str) -> list[np.ndarray]:
-    """The maps uint8 `[h/8, w/8]` (rounded up) of all distorted images, made when they are first asked for.
+    """The maps uint8 `[h/8, w/8]` (rounded up) of all distorted images, computed at the first request.
 
     Raises:
         DataError: for "difference" in a database without references.
@@ -107,7 +107,7 @@ def maps(dataset: IqaDataset, kind: str) -> list[np.ndarray]:
 
 
 class Sampler:
-    """Draws windows of some images by their maps."""
+    """Draws windows of images with probabilities given by their maps."""
 
     def __init__(
         self,
@@ -121,8 +121,8 @@ class Sampler:
 
         Args:
             found: a map for each of m images of `shapes`.
-            temperature: chances go with the mean of the map in a window to the power 1 / temperature: 1 in proportion,
-                more is nearer to uniform, less is nearer to the highest place alone.
+            temperature: probabilities are proportional to the mean of the map in a window to the power 1 / temperature;
+                higher is nearer to uniform, lower is nearer to the maximum alone.
         """
         self.grid = grid
         chances, corners, sizes = [], [], []
@@ -133,9 +133,9 @@ class Sampler:
             corners.append(np.stack([here, np.broadcast_to(columns, here.shape)], axis=-1).reshape(-1, 2))
             sizes.append((here.size, len(columns), here.sum(), chances[-1].sum()))
         self._upto = torch.from_numpy(np.append(0, np.concatenate(chances).cumsum()))
-        """Whole numbers that rise by the chance of every square of 8x8 corners, image after image."""
+        """Cumulative integer probabilities of squares of 8x8 corners, image after image."""
         self._corners = torch.from_numpy(np.concatenate(corners).astype(np.uint8))
-        """How many corners a square has on the grid, and how many of them in a line."""
+        """The number of corners of a square on the grid, and how many of them are in a line."""
         squares, self._columns, self._windows, self._total = torch.from_numpy(np.array(sizes, dtype=np.int64)).T
         self._first, self._before = squares.cumsum(0) - squares, self._total.cumsum(0) - self._total
 
@@ -161,12 +161,12 @@ def _divided(value: Tensor, by: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _corners(room: int, grid: int) -> np.ndarray:
-    """How many corners on a grid lie in each stretch of 8 pixels, of those from 0 to `room`."""
+    """The number of corners on a grid, from 0 to `room`, in each stretch of 8 pixels."""
     return np.bincount(np.arange(0, room + 1, grid) // CELL_PX, minlength=room // CELL_PX + 1)
 
 
 def _chances(cells: np.ndarray, crop_px: int, rows: int, columns: int, temperature: float) -> np.ndarray:
-    """Chances int64 `[rows, columns]` of one window in every square of corners, `RESOLUTION` on the mean."""
+    """Integer probabilities `[rows, columns]` of one window in every square of corners, with mean `RESOLUTION`."""
     side = -(-crop_px // CELL_PX)
     sums = np.pad(cells.astype(np.int64), ((1, 0), (1, 0))).cumsum(0).cumsum(1)
     top, left = np.arange(rows)[:, None], np.arange(columns)[None, :]
@@ -174,7 +174,7 @@ def _chances(cells: np.ndarray, crop_px: int, rows: int, columns: int, temperatu
     mean = (sums[below, beyond] - sums[top, beyond] - sums[below, left] + sums[top, left]) / (
         (below - top) * (beyond - left)
     )
-    # One level more everywhere, so that no temperature keeps nothing at nothing.
+    # One level more everywhere, so that a mean of zero has a probability at every temperature.
     power = ((mean + 1) / (mean.max() + 1)) ** (1 / temperature)
     mixed = UNIFORM_SHARE + (1 - UNIFORM_SHARE) * power / power.mean()
     return np.asarray(np.rint(RESOLUTION * mixed), dtype=np.int64)
@@ -183,7 +183,7 @@ def _chances(cells: np.ndarray, crop_px: int, rows: int, columns: int, temperatu
 def sampler(
     dataset: IqaDataset, rows: Sequence[int] | np.ndarray, kind: str, crop_px: int, grid: int, temperature: float
 ) -> Sampler:
-    """A sampler of the windows of some distorted images, numbered as in `rows`."""
+    """A sampler of windows of some distorted images, which it numbers in the order of `rows`."""
     found = maps(dataset, kind)
     return Sampler(
         [found[row] for row in rows], dataset.shapes[dataset.first + np.asarray(rows)], crop_px, grid, temperature

@@ -1,4 +1,4 @@
-"""SPAQ (Fang et al.): 11,125 photographs of smartphones without references."""
+"""SPAQ (Fang et al.): 11,125 smartphone photographs without references."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ WORKBOOK = "MOS and Image attribute scores.xlsx"
 
 
 def load_spaq(root: Path, config: DataConfig) -> IqaDataset:
-    """SPAQ: MOS from 0 to 100, higher is better. Its images are large: `config.shorter_side` of 512 is usual.
+    """Load SPAQ: MOS from 0 to 100, higher is better. Its images are large; a `config.shorter_side` of 512 is usual.
 
     Raises:
         DataError: for missing, damaged or inconsistent files; see `load_images`.
@@ -24,7 +24,7 @@ def load_spaq(root: Path, config: DataConfig) -> IqaDataset:
     places = [index[WORKBOOK], index[f"Annotations/{WORKBOOK}"]]
     path = next((place for place in places if place.exists()), None)
     if path is None:
-        raise DataError(f"SPAQ: neither {index.root} nor its folder Annotations holds '{WORKBOOK}'")
+        raise DataError(f"SPAQ: neither {index.root} nor its folder Annotations contains '{WORKBOOK}'")
     images = [
         Labelled(name.lower(), index[f"TestImage/{name}"], name.lower(), UNSPECIFIED, mos)
         for (name,), mos in read_table(path, ("image name", "mos"))

@@ -1,4 +1,4 @@
-"""Splits by reference, so that no content is on two sides; and the folds that a trial trains and scores on."""
+"""Splits by reference, so that no content is on both sides, and the folds on which a trial trains and is scored."""
 
 from __future__ import annotations
 
@@ -13,26 +13,29 @@ from gada_ray.data.dataset import DataError, IqaDataset
 
 @dataclass(frozen=True)
 class Split:
-    """One division of the references, by name, sorted within each part."""
+    """One division of the references into parts; names are sorted within each part."""
 
     index: int
     train: tuple[str, ...]
     validation: tuple[str, ...]
-    """Set aside from the training references for selection; part of training when the test is scored."""
+    """References for selection, held out of training then; part of the training when the test part is scored."""
     test: tuple[str, ...]
 
     def for_selection(self) -> Fold:
-        """Train without the validation references and score on them; the test references stay unseen."""
+        """The fold that trains without the validation references and is scored on them; the test part stays unseen."""
         if not self.validation:
             raise DataError(f"split {self.index} has no validation references, which a search over rates needs")
         return Fold(self.index, "validation", self.train, self.validation)
 
     def for_test(self) -> Fold:
-        """Train on the whole training part and score on the test references."""
+        """The fold that trains on the training and validation references and is scored on the test references."""
         return Fold(self.index, "test", tuple(sorted(self.train + self.validation)), self.test)
 
     def inside_training(self) -> Split:
-        """The training part alone, divided: to choose what trains best without a look at the test references."""
+        """The split of the training part alone, with the validation references as its test part.
+
+        It serves to choose a configuration without a look at the test references.
+        """
         if not self.validation:
             raise DataError(f"split {self.index} has no validation references to test choices on")
         return Split(self.index, self.train, (), self.validation)
@@ -40,7 +43,7 @@ class Split:
 
 @dataclass(frozen=True)
 class Fold:
-    """What one trial sees: references to train on and references to score on."""
+    """The references on which one trial trains and those on which it is scored."""
 
     split: int
     scored_on: str
@@ -58,12 +61,12 @@ def make_splits(
 ) -> tuple[Split, ...]:
     """Seeded random splits (section 4.2: 80/20, ten of them).
 
-    Names are sorted before they are shuffled, so neither file order nor hash seed matters. The first
+    Names are sorted before they are shuffled, so that neither file order nor hash seed matters. The first
     `round(test_fraction * r)` names of the permutation are the test part, the next
-    `round(validation_fraction * (r - n_test))` the validation references.
+    `round(validation_fraction * (r - n_test))` names the validation part.
 
     Raises:
-        DataError: with fewer than five references, too few for a test, a validation and a training part.
+        DataError: for fewer than five references, too few for three parts.
     """
     names = sorted(set(references))
     if len(names) < 5:
@@ -86,10 +89,10 @@ def splits_hash(splits: Sequence[Split]) -> str:
 
 
 def published_split(dataset: IqaDataset) -> Split:
-    """The parts that a database's authors published; a validation part is drawn where they have none.
+    """The split that a database's authors published; a validation part is drawn where theirs has none.
 
     Raises:
-        DataError: where they published none.
+        DataError: where they published no split.
     """
     if dataset.published is None:
         raise DataError(f"{dataset.name} has no published parts; --splits takes a number or a file")
@@ -97,7 +100,7 @@ def published_split(dataset: IqaDataset) -> Split:
 
 
 def with_validation(split: Split, fraction: float = 0.2) -> Split:
-    """The same split, with some of its training part, drawn by the split's number, set aside if nothing is."""
+    """The split with a validation part; a missing one is drawn from the training part, seeded by the split's index."""
     if split.validation or len(split.train) < 2:
         return split
     names = sorted(split.train)

@@ -1,6 +1,7 @@
-"""A trained network on a database that it was not trained on: agreement with people, and what makes it no fair test.
+"""Tests of a trained network on another database: agreement with human scores, and what limits the comparison.
 
-Both are compared as quality, in [0, 1] and higher for better, so neither the sign nor the scale of the scores matters.
+Predictions and scores are compared as quality, in [0, 1] with higher for better, so neither the sign nor the scale of
+the scores matters.
 """
 
 from __future__ import annotations
@@ -34,25 +35,29 @@ SAME = {
     "JPEG2000": ("jp2k", "jpeg2000", "jp2", "jpeg2k"),
     "fast fading": ("ff", "fastfading", "fflike", "jpeg2000transmission"),
 }
-"""Names of the distortions that several databases have, without what separates their words."""
+"""Names, without separators, that databases give to the distortions which several of them have."""
 
 
 @dataclass(frozen=True)
 class CrossTest:
-    """What came out."""
+    """The outcome of a test on another database."""
 
     predictions: pd.DataFrame
-    """A row an image: image, reference, distortion, score, target, prediction (both quality), predicted_score on the
-    database's own scale, and shared, the training scene that it shows, or empty."""
+    """One row for each image: image, reference, distortion, score, target and prediction (both quality),
+    predicted_score on the database's own scale, and shared, the training scene that it shows, or empty."""
     metrics: pd.DataFrame
-    """A row for all images, for those of no shared scene, and for each distortion: images, and `MEASURES`. The logistic
-    is fitted on the whole row's images, and never on a distortion alone."""
+    """One row for all images, for those without a shared scene, and for each distortion: images and `MEASURES`. The
+    logistic is fitted on the images of the row, but never on a single distortion."""
     unseen: tuple[str, ...]
-    """Distortions that training had none of; empty where it, or the database, names none."""
+    """Distortions that the training data lack; empty where they or the database name no distortions."""
 
 
 def cross_test(scorer: Scorer, dataset: IqaDataset, shared: Mapping[str, str], batch: int = 16) -> CrossTest:
-    """Test a model on a database; `shared` gives, by reference or group, the training scenes that it shows.
+    """Test a model on a database.
+
+    Args:
+        shared: training scenes that the database shows, by its reference or group.
+
 
     Raises:
         ModelError: for images that are smaller than the model's crops.
@@ -96,7 +101,7 @@ def _metrics(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def unseen(card: Card, dataset: IqaDataset) -> tuple[str, ...]:
-    """Distortions of a database, of which there are images, that a model's training had none of."""
+    """Distortions of a database, with at least one image, that the model's training data lack."""
     known = {same_name(name) for name in card.distortions}
     present = [dataset.distortions[number] for number in np.unique(dataset.distortion)]
     if UNSPECIFIED in (*card.distortions, *present):
@@ -105,6 +110,6 @@ def unseen(card: Card, dataset: IqaDataset) -> tuple[str, ...]:
 
 
 def same_name(distortion: str) -> str:
-    """One name for what databases call differently: `08_gaussian_blur`, `gblur` and `blur` are one."""
+    """A common name for a distortion that databases name differently: `08_gaussian_blur`, `gblur` and `blur`."""
     plain = re.sub(r"[^a-z0-9]", "", re.sub(r"^\d+_", "", distortion.lower()))
     return next((name for name, others in SAME.items() if plain in others), plain)

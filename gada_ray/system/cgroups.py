@@ -1,4 +1,4 @@
-"""The cgroups of this process: what a container, a scheduler's job or a service leaves it of the machine."""
+"""The cgroups of this process, by which a container, a batch job or a service limits its resources."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def own(controller: str) -> list[str]:
 
 
 def files(root: Path, groups: Sequence[str], controller: str, second: str, first: str) -> Iterator[Path]:
-    """Where a limit may stand, in groups and all above them: a file of version 2, and one of version 1, of cgroups."""
+    """Files that may hold a limit, for groups and all their parents: of cgroups version 2, then of version 1."""
     for group in groups:
         for place in (Path(group), *Path(group).parents):
             yield from (root / place / second, root / controller / place / first)

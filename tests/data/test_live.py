@@ -126,7 +126,7 @@ def test_all_missing_and_damaged_files_are_listed(small: Path) -> None:
 def test_without_realigned_scores_the_message_says_that_they_are_a_download_of_their_own(small: Path) -> None:
     (small / "dmos_realigned.mat").unlink()
     assert len(load_dataset("live", small, DataConfig())) == 779
-    with pytest.raises(DataError, match=r"dmos_realigned\.mat: no such file; .*download of its own"):
+    with pytest.raises(DataError, match=r"dmos_realigned\.mat: no such file; .*separate download"):
         load_dataset("live", small, DataConfig(dmos="realigned"))
 
 
@@ -136,7 +136,7 @@ def test_label_files_that_do_not_fit_are_refused_by_name(small: Path) -> None:
     with pytest.raises(DataError, match=r"dmos\.mat: 'dmos' has 779 entries, LIVE release 2 has 982"):
         load_dataset("live", small, DataConfig())
     savemat(path, {"mos": np.zeros((1, 982))})
-    with pytest.raises(DataError, match=r"dmos\.mat: has no variable 'dmos'"):
+    with pytest.raises(DataError, match=r"dmos\.mat: it has no variable 'dmos'"):
         load_dataset("live", small, DataConfig())
     whole = (small / "dmos_realigned.mat").read_bytes()
     for content in (b"", b"<html>login</html>" * 50, whole[: len(whole) // 2]):

@@ -94,7 +94,10 @@ def test_the_command_prints_agreement_shared_scenes_and_unseen_distortions(tmp_p
         *("--out", tmp_path / "out"),
     )
     assert code == 0, text
-    assert "2 scenes of it are also in the training, with the training's name: a (astronaut), b (coffee)" in text
+    assert (
+        "shares 2 scenes with the training data, whose names for them stand in brackets: a (astronaut), b (coffee)"
+        in text
+    )
     assert "all without shared scenes" in text and "PLCC after logistic" in text
     frame = pd.read_csv(tmp_path / "out/predictions.csv", keep_default_na=False)
     assert set(frame.loc[frame["shared"] != "", "reference"]) == {"a", "b"}
@@ -110,9 +113,9 @@ def test_a_model_that_does_not_know_its_scenes_says_so_and_takes_them_from_its_d
     arguments = ("test", "--model", without, "--dataset", "manifest", "--data-root", database, "--out", tmp_path / "o")
     code, text = invoke(*arguments)
     assert code == 0, text
-    assert "name its data with --trained-on NAME=DIR" in text
+    assert "give its training data with --trained-on NAME=DIR" in text
     code, text = invoke(*arguments, "--trained-on", f"manifest={database}")
-    assert "is not what the model was trained on: other images or scores" in text
+    assert "has other images or scores than the data on which the model was trained" in text
 
 
 def test_training_data_that_are_named_are_searched_for_scenes(tmp_path: Path, database: Path) -> None:
@@ -126,4 +129,4 @@ def test_training_data_that_are_named_are_searched_for_scenes(tmp_path: Path, da
         *("--out", tmp_path / "o", "--trained-on", f"manifest={database}"),
     )
     assert code == 0, text
-    assert "2 scenes of it are also in the training, with the training's name: a (a), c (c)" in text
+    assert "shares 2 scenes with the training data, whose names for them stand in brackets: a (a), c (c)" in text

@@ -171,7 +171,7 @@ def test_a_list_of_paths_is_scored_in_its_order_and_printed(monkeypatch, capfd, 
         (("https://example.org/a.png", "--model", "MODEL"), "https://example.org/a.png: an address on the network"),
         (("a.png", "--model", "MODEL", "--out", "/dev/full"), "--out /dev/full cannot be written (No space left"),
         (("--model", "."), "nothing to score"),
-        (("a.png", "--model", "/nowhere"), "--model /nowhere is neither a folder nor an address"),
+        (("a.png", "--model", "/nowhere"), "--model /nowhere is neither a folder nor a model URI"),
         (("a.png", "--model", "."), "no card.json"),
         (
             ("a.png", "--model", "models:/m-1", "--tracking-uri", "sqlite:////nowhere/mlflow.db"),
