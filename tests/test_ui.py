@@ -1,4 +1,4 @@
-"""MLflow's pages show what they should, two clicks from a study's runs, in a real browser."""
+"""MLflow's pages show a study's results, followed from the first page on, click by click, in a real browser."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ pytestmark = [
 
 @pytest.mark.slow
 @pytest.mark.skipif(not (ui.BROWSER and ui.DRIVER), reason="chromium and chromedriver are not installed")
-def test_variants_searches_curves_and_predictions_are_two_clicks_from_a_studys_runs(tmp_path, database):
+def test_verdict_variants_searches_curves_and_predictions_are_a_few_clicks_from_the_first_page(tmp_path, database):
     uri = database(tmp_path)
     entries = []
     for number, variant in enumerate(("32 px", "64 px")):
@@ -44,8 +44,10 @@ def test_variants_searches_curves_and_predictions_are_two_clicks_from_a_studys_r
         "sizes", study(variants={"32 px": {}, "64 px": {"data.batch": 8}}), "smoke", "manifest", {}, seed=7
     )
     (tmp_path / "report").mkdir()
+    (tmp_path / "report" / "report.html").write_text("<h1>The report of sizes</h1>")
     keys = {configuration_key(of, read_trial(folder)) for of, folder in entries}
-    runs.log_study(uri, plan, "s1", ["f"], keys, tmp_path / "report", over=True)
+    verdict = ["64 px is better than 32 px: Δ SROCC +0.050."]
+    runs.log_study(uri, plan, "s1", ["f"], keys, tmp_path / "report", over=True, verdict=verdict)
 
     client = MlflowClient(uri)
     experiment = client.get_experiment_by_name("sizes")
@@ -56,8 +58,12 @@ def test_variants_searches_curves_and_predictions_are_two_clicks_from_a_studys_r
     candidates = client.search_runs([place], "tags.kind = 'configuration' and tags.stage = 'search'")
     assert (len(variants), len(candidates)) == (2, 2)
     splits = client.search_runs([place], f"tags.`mlflow.parentRunId` = '{variants[0].info.run_id}'")
-    with ui.served(uri) as address, ui.browsing(address, place) as pages:
-        ui.variants_side_by_side(pages, of_study, variants)
+    with ui.served(uri) as address, ui.browsing(address, "sizes") as pages:
+        ui.banner(pages, verdict[0])
+        ui.variants_side_by_side(pages, variants)
+        ui.table_of_variants(pages, variants)
+        ui.without_saved_view(pages, of_study, variants)
+        ui.report(pages, "The report of sizes")
         ui.parallel_coordinates(pages, of_study, "64 px", candidates)
         ui.learning_curves(pages, variants[0], splits)
         ui.predictions(pages, variants[0], splits[0], "0.bmp")

@@ -24,6 +24,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from PIL import Image
 from selenium import webdriver
+from selenium.common.exceptions import ElementClickInterceptedException
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
@@ -79,21 +80,16 @@ def _wait_for(address: str, server: subprocess.Popen[bytes]) -> None:
 class Pages:
     """A browser on a study's pages."""
 
-    def __init__(self, driver: WebDriver, address: str, experiment: str) -> None:
-        self.driver, self.address, self.experiment = driver, address, experiment
-        driver.get(f"{address}/health")
-        # MLflow opens its assistant over the first page that a browser sees.
-        driver.execute_script("localStorage['mlflow.assistant.fab.autoOpenedOnFirstLoad_v1'] = 'true'")
-        driver.execute_script("localStorage['mlflow.assistant.panelOpen_v1'] = 'false'")
+    def __init__(self, driver: WebDriver, address: str, study: str) -> None:
+        self.driver, self.address, self.study = driver, address, study
 
     def start(self) -> None:
-        """The page of a study's runs, from where clicks are counted, as at the first visit."""
-        self.driver.get(self.address)
-        self.driver.execute_script(
-            "for (const key of Object.keys(localStorage)) if (!key.includes('assistant')) localStorage.removeItem(key);"
-            "sessionStorage.clear()"
-        )
-        self.driver.get(f"{self.address}/#/experiments/{self.experiment}/runs?workflowType=machine_learning")
+        """MLflow's first page, as a browser shows it that was never there, and from it the study: two clicks."""
+        self.driver.get(f"{self.address}/health")
+        self.driver.execute_script("localStorage.clear(); sessionStorage.clear()")
+        self.driver.get(f"{self.address}/")
+        self._press(self.find("//*[text()='Model training']"))
+        self.click(self.study)
 
     def find(self, path: str, anywhere: bool = False) -> WebElement:
         """The first element of an XPath, as soon as there is one; `anywhere` takes one out of view as well."""
@@ -112,10 +108,23 @@ class Pages:
         link = self.find(f"//a[normalize-space(.)={_quoted(text)}]")
         self.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", link)
         time.sleep(0.5)
-        link.click()
+        self._press(link)
         # Links in descriptions open a page of their own.
         time.sleep(1)
         self.driver.switch_to.window(self.driver.window_handles[-1])
+
+    def show_more(self) -> None:
+        """Unfold a description, of which MLflow shows the first lines."""
+        self._press(self.find("//button[normalize-space(.)='Show more']"))
+
+    def _press(self, element: WebElement) -> None:
+        """Click an element as soon as nothing that is being drawn lies over it."""
+
+        def pressed(driver: WebDriver) -> bool:
+            element.click()
+            return True
+
+        WebDriverWait(self.driver, PATIENCE_S, ignored_exceptions=(ElementClickInterceptedException,)).until(pressed)
 
     def see(self, text: str) -> WebElement:
         """An element with a text, brought into view."""
@@ -151,35 +160,77 @@ def browser() -> Iterator[WebDriver]:
 
 
 @contextmanager
-def browsing(address: str, experiment: str) -> Iterator[Pages]:
+def browsing(address: str, study: str) -> Iterator[Pages]:
     """A browser on a study."""
     with browser() as driver:
-        yield Pages(driver, address, experiment)
+        yield Pages(driver, address, study)
 
 
-def variants_side_by_side(pages: Pages, study: Run, variants: list[Run], picture: Path | None = None) -> None:
-    """Two clicks: the study's run, then its link."""
+def banner(pages: Pages, verdict: str, picture: Path | None = None) -> None:
+    """The study's page shows its verdict above the runs."""
     pages.start()
-    pages.click(study.info.run_name)
+    pages.find(f"//*[contains(normalize-space(.), {_quoted(verdict)})]")
+    pages.take(picture)
+
+
+def variants_side_by_side(pages: Pages, variants: list[Run], picture: Path | None = None) -> None:
+    """The link above the runs: bars of SROCC, the best first, of the variants alone."""
+    pages.start()
     pages.click("All variants side by side")
     pages.find(f"//*[normalize-space(.)='{len(variants)} matching runs']")
     for variant in variants:
         pages.see(variant.info.run_name)
-    # A regular expression.
-    pages.find("//input[@placeholder='Search metric charts']").send_keys("^(plcc|srocc)_mean$|srocc_sd")
-    for name in ("plcc_mean", "srocc_mean", "srocc_sd"):
-        pages.find(f"//*[contains(@class, 'css')]//*[text()={_quoted(name)}]")
-    for variant in variants:
         pages.find(f"//*[local-name()='svg']//*[text()={_quoted(shown(variant.data.metrics['srocc_mean']))}]")
+    titles = [
+        title.text
+        for title in pages.driver.find_elements(
+            By.XPATH, "//*[@data-testid='experiment-view-compare-runs-card-drag-handle']/.."
+        )
+    ]
+    assert not titles or titles[0].startswith("srocc_mean"), titles
+    pages.find("//*[text()='srocc_mean']")
+    assert not pages.driver.find_elements(By.XPATH, "//*[text()='plcc_mean']")
     pages.take(picture)
+
+
+def table_of_variants(pages: Pages, variants: list[Run], picture: Path | None = None) -> None:
+    """The link above the runs: a table of the variants' scores, the best SROCC first."""
+    pages.start()
+    pages.click("Table of variants")
+    pages.find(f"//*[normalize-space(.)='{len(variants)} matching runs']")
+    for name in ("srocc_mean", "srocc_sd", "plcc_mean"):
+        pages.see(name)
+    best = sorted(variants, key=lambda run: -run.data.metrics["srocc_mean"])
+    rows = [pages.find(f"//a[normalize-space(.)={_quoted(run.info.run_name)}]") for run in best]
+    heights = [row.location["y"] for row in rows]
+    assert heights == sorted(heights), heights
+    pages.take(picture)
+
+
+def without_saved_view(pages: Pages, study: Run, variants: list[Run]) -> None:
+    """The study's run links to the same bars by an address that needs no saved view."""
+    pages.start()
+    pages.click(study.info.run_name)
+    pages.click("without the saved view")
+    pages.find(f"//*[normalize-space(.)='{len(variants)} matching runs']")
+
+
+def report(pages: Pages, text: str) -> None:
+    """The link above the runs shows the report."""
+    pages.start()
+    pages.click("Report")
+    pages.driver.switch_to.frame(pages.find("//iframe"))
+    pages.find(f"//*[contains(text(), {_quoted(text)})]")
+    pages.driver.switch_to.default_content()
 
 
 def parallel_coordinates(
     pages: Pages, study: Run, variant: str, candidates: list[Run], picture: Path | None = None
 ) -> None:
-    """Two clicks: the study's run, then the link of a variant's search."""
+    """The study's run, then the link of a variant's search."""
     pages.start()
     pages.click(study.info.run_name)
+    pages.show_more()
     pages.click(f"What was searched for {variant}, in parallel coordinates")
     pages.see(f"Comparing {len(candidates)} Runs from 1 Experiment")
     names = {name for name in candidates[0].data.params if len({one.data.params[name] for one in candidates}) > 1}
@@ -190,7 +241,7 @@ def parallel_coordinates(
 
 
 def learning_curves(pages: Pages, variant: Run, splits: list[Run], picture: Path | None = None) -> None:
-    """Two clicks: a variant's run, then its link."""
+    """A variant's run, then its link."""
     pages.start()
     pages.click(variant.info.run_name)
     pages.click("Learning curves of the splits")
@@ -201,7 +252,7 @@ def learning_curves(pages: Pages, variant: Run, splits: list[Run], picture: Path
 
 
 def predictions(pages: Pages, variant: Run, split: Run, image: str, picture: Path | None = None) -> None:
-    """Two clicks: a variant's run, then the number of one of its splits."""
+    """A variant's run, then the number of one of its splits."""
     pages.start()
     pages.click(variant.info.run_name)
     pages.click(split.data.tags["split"])
@@ -238,11 +289,12 @@ def main() -> None:
     split = min(splits, key=lambda run: int(run.data.tags["split"]))
     folder = client.download_artifacts(split.info.run_id, "predictions.csv")
     image = Path(folder).read_text().splitlines()[1].split(",")[0]
-    with served(chosen.tracking_uri) as address, browsing(address, place) as pages:
+    with served(chosen.tracking_uri) as address, browsing(address, chosen.study) as pages:
         pages.start()
         pages.see(study.info.run_name)
         pages.take(chosen.out / f"{chosen.study}-runs.png")
-        variants_side_by_side(pages, study, variants, chosen.out / f"{chosen.study}-variants.png")
+        variants_side_by_side(pages, variants, chosen.out / f"{chosen.study}-variants.png")
+        table_of_variants(pages, variants, chosen.out / f"{chosen.study}-table.png")
         if candidates:
             variant = candidates[0].data.tags["variant"]
             parallel_coordinates(pages, study, variant, candidates, chosen.out / f"{chosen.study}-parallel.png")

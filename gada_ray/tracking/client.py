@@ -75,10 +75,7 @@ def experiment_id(client: MlflowClient, uri: str, name: str) -> str:
     found = client.get_experiment_by_name(name)
     if found is None:
         place = artifacts(uri)
-        tags = {
-            "mlflow.experimentKind": "custom_model_development",
-            "mlflow.experiment.primaryMetric.name": "srocc_mean",  # its chart comes first
-        }
+        tags = {"mlflow.experimentKind": "custom_model_development"}
         return client.create_experiment(name, None if place is None else place.as_uri(), tags=tags)
     if found.lifecycle_stage == "deleted":
         client.restore_experiment(found.experiment_id)
@@ -99,7 +96,10 @@ def search(client: MlflowClient, place: str, rule: str) -> list[Run]:
 
 def unreachable(uri: str, experiment: str, error: Exception) -> str:
     """One line for an MLflow that does not answer or refuses."""
-    return f"MLflow at {shown(uri)} cannot be used ({line(error, uri)}); {remedy(experiment)}{proxy_advice(uri)}"
+    text = line(error, uri)
+    if isinstance(error, TrackingError):
+        text = text.split("; ")[0]  # what follows is advice for the start of a study
+    return f"MLflow at {shown(uri)} cannot be used ({text}); {remedy(experiment)}{proxy_advice(uri)}"
 
 
 def remedy(experiment: str) -> str:

@@ -14,19 +14,20 @@ MAX_RUNS = 40
 """Runs in one address; browsers and MLflow limit its length."""
 VIEW = "mlflow.sharedViewState."
 """Prefix of an experiment's tag that holds a saved view of its runs. MLflow does not document it."""
-COLUMNS = ("srocc_mean", "srocc_sd", "srocc_ci_low", "srocc_ci_high", "plcc_mean", "n", "device_hours")
-CHARTS = "^(srocc|plcc)_(mean|sd)$"
+COLUMNS = ("srocc_mean", "srocc_sd", "plcc_mean", "n")
+CHARTS = "^srocc_(mean|median|sd)$"
 """Metrics, as a regular expression, whose bars are shown first."""
 
 
 def view_state(runs: Sequence[str]) -> str:
-    """The value of a `VIEW` tag: a table of some runs, the best SROCC first, and bars of SROCC and PLCC."""
+    """The value of a `VIEW` tag: a table of some runs, the best SROCC first, and bars of SROCC."""
     return json.dumps(
         {
             "searchFilter": _only(runs),
             "orderByKey": "metrics.`srocc_mean`",
             "orderByAsc": False,
-            "selectedColumns": [f"metrics.`{name}`" for name in COLUMNS] + ["attributes.`Dataset`"],
+            "selectedColumns": [f"metrics.`{name}`" for name in COLUMNS],
+            "columnOrder": [f"metrics.`{name}`" for name in COLUMNS],
             "chartsSearchFilter": CHARTS,
             "runsHiddenMode": "SHOW_ALL",  # by default, charts show ten runs
         }

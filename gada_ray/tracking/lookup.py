@@ -36,13 +36,13 @@ def plan_key(plan: Plan) -> str:
 
 
 def options_text(plan: Plan) -> str:
-    """The options on which a plan's numbers depend, for people; those of `--set` are not among them."""
+    """The options on which a plan's numbers depend, for people; of `--set`, a hash says whether it was the same."""
     root, splits = (*plan.source, "", "")[:2]
     words = ["--preset", plan.preset, "--dataset", plan.dataset]
     words += ["--data-root", root] if root else []
     words += ["--splits", splits or str(plan.splits), "--seed", str(plan.seed)]
     variants = ", ".join(variant.name for variant in plan.variants)
-    return f"{shlex.join(words)} (variants {variants})"
+    return f"{shlex.join(words)} (variants {variants}; settings {plan_key(plan)[:8]})"
 
 
 def best(uri: str, plan: Plan) -> str:

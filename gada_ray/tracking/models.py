@@ -33,6 +33,7 @@ from gada_ray.trials.store import Result, Store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import LoggedModel
     from torch import Tensor
 
     from gada_ray.inference.scoring import Scorer
@@ -139,9 +140,8 @@ def _log(
         state = weights()
         runs = client.search_runs([place], f"tags.`gada.key` = '{key}' AND tags.kind = 'configuration'")
         run_id = runs[0].info.run_id if runs else None
-        text = description(card)
         tags = {"card": identity, "variant": card.variant, "preset": card.preset, "signature": card.signature}
-        tags |= {"code_version": str(card.code_version), "mlflow.note.content": text}
+        tags |= {"code_version": str(card.code_version), "mlflow.note.content": description(card)}
         model = client.create_logged_model(place, NAME, run_id, tags, parameters(best.run), "image quality")
         with tempfile.TemporaryDirectory() as name:
             _save(Path(name) / "model", card, state, scenes(), run_id, model.model_id)
@@ -150,10 +150,10 @@ def _log(
             client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
             _log_scores(client, run_id, model.model_id, card)
         client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
-        _register(client, card, model.model_id, run_id, text)
     for other in client.search_logged_models([place], f"tags.best_of = '{plan_key(plan)}'"):
         if other.model_id != model.model_id:
             client.delete_logged_model_tag(other.model_id, "best_of")
+    _register(client, card, model)
     client.set_logged_model_tags(model.model_id, {"best_of": plan_key(plan), "made_for": options_text(plan)})
     return f"models:/{model.model_id}"
 
@@ -186,16 +186,23 @@ def _log_scores(client: MlflowClient, run_id: str, model_id: str, card: Card) ->
     client.log_batch(run_id, metrics=metrics, synchronous=True)
 
 
-def _register(client: MlflowClient, card: Card, model_id: str, run_id: str | None, text: str) -> None:
-    """Register a model under its study's name; the latest version has the alias "best"."""
+def _register(client: MlflowClient, card: Card, model: LoggedModel) -> None:
+    """Register a model under its study's name; the version that was published last has the alias "best"."""
     name = card.study
-    if not any(one.name == name for one in client.search_registered_models(f"name = '{name}'")):
+    if not client.search_registered_models(f"name = '{name}'"):
         client.create_registered_model(name, description=f"The best variants of study {name}: {card.question}")
-    tags = {"variant": card.variant, "preset": card.preset, "dataset": card.dataset.name}
-    version = client.create_model_version(
-        name, f"models:/{model_id}", run_id, tags, description=text, model_id=model_id
-    )
-    client.set_registered_model_alias(name, "best", version.version)
+    version = next((v for v in client.search_model_versions(f"name = '{name}'") if v.model_id == model.model_id), None)
+    if version is None:
+        version = client.create_model_version(
+            name,
+            model.artifact_location,  # MLflow resolves model URIs only at its global tracking URI
+            model.source_run_id,
+            {"variant": card.variant, "preset": card.preset, "dataset": card.dataset.name},
+            description=description(card),
+            model_id=model.model_id,
+        )
+    if "best" not in version.aliases:
+        client.set_registered_model_alias(name, "best", version.version)
 
 
 def _save(folder: Path, card: Card, state: dict[str, Tensor], scenes: bytes, run_id: str | None, model_id: str) -> None:

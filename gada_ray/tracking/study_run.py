@@ -20,7 +20,7 @@ from gada_ray.tracking.uri import TrackingError
 
 MADE_OF = "gada.made_of"
 REPORT = "report.html"
-BANNER = "gada.banner"
+BANNER = "mlflow.gada.banner"
 """Tag of an experiment: the digest of the description that was written here. One that a person wrote is kept."""
 
 
@@ -76,8 +76,10 @@ def log_study(
             lines = _note(place, run_id, view_key, configurations, verdict)
             client.set_tag(run_id, NOTE, links.fitted(lines, MAX_NOTE))
             if verdict:
-                title = f"**{name}, on {plan.dataset}, {plan.splits} splits**"
-                _set_banner(client, place, links.fitted([title, *verdict, _entries(place, run_id, view_key)], MAX_NOTE))
+                # MLflow shows the first paragraph, and the others on request.
+                first = f"{_entries(place, run_id, view_key)} · {verdict[0]}"
+                about = f"({name}, on {plan.dataset}, {plan.splits} splits)"
+                _set_banner(client, place, links.fitted([first, *verdict[1:], about], MAX_NOTE))
         client.set_terminated(run_id, "FINISHED" if over else "KILLED", end or None)
     except MlflowException as error:
         raise TrackingError(unreachable(uri, plan.study, error)) from error
@@ -148,21 +150,18 @@ def _scores(tested: Mapping[str, Run]) -> dict[str, float]:
 
 
 def _note(place: str, run_id: str, view_key: str, configurations: _Configurations, verdict: Sequence[str]) -> list[str]:
-    """The description of a study's run: paragraphs of Markdown, the most important first."""
+    """The description of a study's run: paragraphs of Markdown, of which MLflow shows the first ones at first."""
     tested, candidates = configurations.tested, configurations.candidates
     plain = links.charts(place, [one.info.run_id for one in tested.values()][: links.MAX_RUNS])
-    return [
-        *verdict,
-        f"{_entries(place, run_id, view_key)} ({links.link('without the saved view', plain)})",
-        "\n".join(_table(place, tested)[: links.MAX_RUNS + 2]),
-        *(
-            links.link(
-                f"What was searched for {variant}, in parallel coordinates",
-                links.comparison(place, [one.info.run_id for one in runs][: links.MAX_RUNS]),
-            )
-            for variant, runs in candidates.items()
-        ),
+    searches = [
+        links.link(
+            f"What was searched for {variant}, in parallel coordinates",
+            links.comparison(place, [one.info.run_id for one in runs][: links.MAX_RUNS]),
+        )
+        for variant, runs in candidates.items()
     ]
+    entries = f"{_entries(place, run_id, view_key)} ({links.link('without the saved view', plain)})"
+    return [entries, *verdict, "\n".join(_table(place, tested)[: links.MAX_RUNS + 2]), *searches]
 
 
 def _entries(place: str, run_id: str, view_key: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -187,7 +188,7 @@ def test_a_half_written_model_is_replaced(trained, address):
 
 def test_the_best_is_that_of_the_same_options_and_a_new_winner_takes_its_place(trained, address):
     assert models.best(trained.uri, plan_of()) == address
-    with pytest.raises(ModelError, match="no model of study 'toys', preset smoke, on toy with these options"):
+    with pytest.raises(ModelError, match=r"no model of study 'toys' for --preset smoke --dataset toy .*--sync"):
         models.best(trained.uri, plan_of(**{"data.batch": 5}))
     search, _ = search_of(trained.store, plan_of())
     winner_of(search).results[1] = None
@@ -202,6 +203,39 @@ def test_the_best_on_one_folder_or_file_of_splits_is_not_that_on_another():
     plan = plan_of()
     keys = [lookup.plan_key(replace(plan, source=source)) for source in ((), ("/a", ""), ("/b", ""), ("/a", "/s.json"))]
     assert len(set(keys)) == 4 and keys[0] == lookup.plan_key(plan)
+
+
+def test_without_a_model_the_options_folders_and_versions_that_there_are_models_of_are_listed(trained, address):
+    other = replace(plan_of(), source=("/data/mine", "/data/splits.json"))
+    with pytest.raises(ModelError) as caught:
+        models.best(trained.uri, other)
+    first, *there = str(caught.value).splitlines()
+    assert "--data-root /data/mine --splits /data/splits.json" in first and first.endswith("it has models for:")
+    (line,) = there
+    assert line.startswith("--preset smoke --dataset toy --splits 2 --seed 0 (variants 16 px, 24 px; settings ")
+    assert f"code version {winner_of(trained.search).results[0].code_version}" in line
+
+
+def test_a_model_shows_its_scores_parameters_and_dataset_and_is_registered_under_its_study(trained, address):
+    (model,) = (one for one in logged(trained) if f"models:/{one.model_id}" == address)
+    card = load(models.fetch(address, trained.uri)).card
+    scores = {metric.key: metric.value for metric in model.metrics}
+    assert scores["srocc_mean"] == pytest.approx(card.over_splits["srocc_mean"])
+    assert {metric.dataset_name for metric in model.metrics} == {DATASET.name}
+    assert model.params["variant"] == card.variant and "rates.generator" in model.params
+    text = model.tags["mlflow.note.content"]
+    assert f"variant {card.variant}" in text and f"SROCC {card.over_splits['srocc_mean']:.3f}" in text
+    registry = MlflowClient(tracking_uri=trained.uri, registry_uri=trained.uri)
+    version = registry.get_model_version_by_alias("toys", "best")
+    assert (version.model_id, version.tags["variant"]) == (model.model_id, card.variant)
+
+
+def test_models_of_a_storage_that_was_moved_are_found(trained, address, tmp_path):
+    shutil.copytree(trained.store.root, tmp_path / "moved")
+    moved = runs.default_uri(tmp_path / "moved")
+    for found in (models.fetch(address, moved), models.fetch("models:/toys@best", moved)):
+        assert load(found).card == load(models.fetch(address, trained.uri)).card
+    assert models.fetch(address, moved).is_relative_to(tmp_path / "moved")
 
 
 def test_mlflow_that_cannot_be_used_is_one_error_that_says_what_to_do(trained, tmp_path, monkeypatch):
