@@ -191,11 +191,12 @@ def _register(client: MlflowClient, card: Card, model: LoggedModel) -> None:
     name = card.study
     if not client.search_registered_models(f"name = '{name}'"):
         client.create_registered_model(name, description=f"The best variants of study {name}: {card.question}")
-    version = next((v for v in client.search_model_versions(f"name = '{name}'") if v.model_id == model.model_id), None)
+    place = model.artifact_location  # MLflow resolves model URIs only at its global tracking URI
+    version = next((v for v in client.search_model_versions(f"name = '{name}'") if v.source == place), None)
     if version is None:
         version = client.create_model_version(
             name,
-            model.artifact_location,  # MLflow resolves model URIs only at its global tracking URI
+            place,
             model.source_run_id,
             {"variant": card.variant, "preset": card.preset, "dataset": card.dataset.name},
             description=description(card),

@@ -38,7 +38,8 @@ class Holder:
 
 
 def test_a_file_that_another_program_holds_is_waited_for_with_one_line(database, tmp_path):
-    uri, messages = database(tmp_path), []
+    uri = database(tmp_path)
+    messages: list[str] = []
     holder = Holder(uri)
     timer = threading.Timer(3, holder.release)
     timer.start()
@@ -70,7 +71,8 @@ def test_what_a_locked_file_missed_is_written_before_the_study_ends_and_nothing_
 ):
     monkeypatch.setattr(databases, "WAIT_S", 2.5)
     monkeypatch.setattr(runs, "RETRY_S", 600.0)
-    uri, messages = database(tmp_path), []
+    uri = database(tmp_path)
+    messages: list[str] = []
     tracker = runs.Tracker(uri, "s", messages.append)
     run = configuration("s", splits=(0, 1))
     tracker.finished(run, write_trial(tmp_path, 0))

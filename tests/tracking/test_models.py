@@ -227,7 +227,10 @@ def test_a_model_shows_its_scores_parameters_and_dataset_and_is_registered_under
     assert f"variant {card.variant}" in text and f"SROCC {card.over_splits['srocc_mean']:.3f}" in text
     registry = MlflowClient(tracking_uri=trained.uri, registry_uri=trained.uri)
     version = registry.get_model_version_by_alias("toys", "best")
-    assert (version.model_id, version.tags["variant"]) == (model.model_id, card.variant)
+    assert (version.source, version.tags["variant"]) == (model.artifact_location, card.variant)
+    count = len(registry.search_model_versions("name = 'toys'"))
+    assert publish(trained) == address
+    assert len(registry.search_model_versions("name = 'toys'")) == count
 
 
 def test_models_of_a_storage_that_was_moved_are_found(trained, address, tmp_path):
