@@ -1,4 +1,4 @@
-"""BRISQUE on a study's splits, as a floor under its table: computed once for images and splits, and kept."""
+"""BRISQUE on a study's splits, the classical baseline of its table; computed once for images and splits, and kept."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from gada_ray.data.splits import Split
 from gada_ray.trials.store import Folder, read_whole, write_whole
 
 FILE = "brisque.csv"
-"""In MLflow, of a whole study's run, for reports: also with the images' fingerprint."""
+"""Artifact of a whole study's run in MLflow, for reports; it also has the fingerprint of the images."""
 VERSION = 1
-"""Raised when the same images and splits would have another floor."""
+"""Raised by one when the same images and splits would have other scores."""
 
 
 def brisque_baseline(dataset: IqaDataset, splits: Sequence[Split], root: Folder) -> pd.DataFrame:
     """BRISQUE trained and tested on every split: columns split, srocc, plcc and further `agreement`.
 
-    Statistics of the images and the scores of each split are kept below a storage's `floors/`.
+    Statistics of the images and the scores of each split are kept in the folder `baselines` of a storage.
     """
-    place = root / "floors"
+    place = root / "baselines"
     kept: dict[int, dict[str, float]] = {}
     names = {
         s.index: f"brisque-{digest([VERSION, dataset.fingerprint, s.train, s.validation, s.test])}.json" for s in splits
@@ -42,12 +42,12 @@ def brisque_baseline(dataset: IqaDataset, splits: Sequence[Split], root: Folder)
 
         statistics = _statistics(dataset, place)
 
-        def floor(split: Split) -> dict[str, float]:
+        def scores(split: Split) -> dict[str, float]:
             fold = split.for_test()
             return brisque.baseline(dataset, statistics, fold.train, fold.held_out)
 
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            for split, found in zip(missing, pool.map(floor, missing), strict=True):
+            for split, found in zip(missing, pool.map(scores, missing), strict=True):
                 write_whole(place / names[split.index], json.dumps(found).encode())
                 kept[split.index] = found
     return pd.DataFrame([{"split": split.index, **kept[split.index]} for split in splits])

@@ -1,4 +1,4 @@
-"""The comparisons that a study's verdict is about: few, each of two variants, and named before anything is run."""
+"""Contrasts: the few comparisons of two variants that a study specifies before it runs, and its verdict is about."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from dataclasses import astuple, dataclass
 
 MEASURES = {
     "srocc": "SROCC",
-    "generator_class_accuracy": "the share of generated crops that show their class",
-    "generator_quality_srocc": "the rank correlation of asked and shown quality",
+    "generator_class_accuracy": "the class accuracy of generated crops",
+    "generator_quality_srocc": "the quality SROCC of generated crops",
 }
-"""What a contrast may be about, of what a test run measures, in words; more is better in each."""
+"""Measures of a test that a contrast may be about, and their names for people; higher is better in each."""
 
 
 @dataclass(frozen=True)
 class Contrast:
-    """Two variants, and the question that their difference answers."""
+    """Two variants and the question that their difference answers."""
 
     first: str
     second: str
     question: str
-    """In words, such that "yes" means that the first variant reaches more than the second."""
+    """Question whose answer is yes if the first variant is better than the second."""
     measure: str = "srocc"
     """By what, of `MEASURES`; those of the generator are an independent evaluator (`gada_ray.evaluation.generated`)."""
 
 
 def to_text(contrasts: Iterable[Contrast]) -> str:
-    """Contrasts as JSON, for a tracking service to keep."""
+    """Contrasts as JSON, for a tag of a tracking service."""
     return json.dumps([astuple(one) for one in contrasts], ensure_ascii=False)
 
 

@@ -1,4 +1,4 @@
-"""What a study will cost, kept in `<storage>/plans` until it can be compared with what was used."""
+"""Estimates of a study's cost, kept in `<storage>/plans` to be compared with the time that was used."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from gada_ray.trials.identity import Execution, independent_evaluator
 from gada_ray.trials.store import Folder, Result, StoreError, write_whole
 
 WORTH_TIMING = 2e9
-"""Work, as `price.work` has it, from which a study that was not planned is timed as it starts: half an hour of a CPU's
-core, or so. Timing every kind of step takes longer than it is worth to smaller ones."""
+"""Size of a study, in the unit of `price.work`, from which its steps are timed when it starts: about half an hour of a
+CPU core. For smaller studies, the timing would take too long in comparison."""
 
 
 class VariantEstimate(Frozen):
-    """What is left of one variant."""
+    """Trainings to do of one variant."""
 
     variant: str
     planned: int
@@ -43,12 +43,12 @@ class VariantEstimate(Frozen):
 
 
 class Estimate(Frozen):
-    """What is left of a study."""
+    """Trainings to do of a study."""
 
     plan: str
-    """Digest of what was estimated: another plan, or another kind of device, has another estimate."""
+    """Digest of the plan and the kind of device that the estimate is for."""
     device: str
-    """What a probe timed or would have: "GPU" or "CPU", and the machine's name."""
+    """Device of the estimate: "GPU" or "CPU", and the name of the machine."""
     variants: tuple[VariantEstimate, ...]
     at_most: bool
     """Whether a race over splits may save some of it."""
@@ -86,7 +86,7 @@ class Reuse:
 
 
 def reuse(search: Search) -> Reuse:
-    """Which trainings are not done again, and whose they were."""
+    """Trainings of a study that are done already, by the study that trained them."""
     studies = Counter(result.run.study for c in search.configurations() for result in c.results.values() if result)
     return Reuse(studies.pop(search.plan.study, 0), studies)
 
@@ -99,7 +99,7 @@ def estimate(
     probing: bool,
     sharing: int = 1,
 ) -> Estimate | None:
-    """Price what is left from trials that are done, else from a few steps on this machine.
+    """Price the trainings to do from trials that are done, else from a few steps on this machine.
 
     `known` reads results of record by signature, and `sharing` is how many trials share a GPU. Without `probing`, None
     if past trials cannot price every variant. A probe takes about a second for every kind of step on a GPU, and as long
@@ -243,13 +243,13 @@ def _cost(config: TrainingConfig, variant: TrainingConfig, seconds: Seconds, ski
 
 
 def used(search: Search) -> float:
-    """Device-hours of all trainings of a study that are done, each counted once."""
+    """Device-hours of all finished trainings of a study, each counted once."""
     results = {r.signature: r for c in search.configurations() for r in c.results.values() if r}
     return sum(result.run.seconds for result in results.values()) / 3600
 
 
 def plan_key(plan: Plan, data: Data, execution: Execution) -> str:
-    """Names what an estimate is about: variants, splits, data, and the kind of device."""
+    """Digest of what an estimate depends on: variants, splits, data, and the kind of device."""
 
     def of(variant: VariantPlan) -> object:
         return [variant.name, variant.config.model_dump(), variant.candidates, sorted(variant.space)]

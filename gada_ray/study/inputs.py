@@ -1,4 +1,4 @@
-"""What a plan trains on: datasets, decoded once, and their splits."""
+"""Inputs of a plan: datasets, decoded once, and their splits."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from gada_ray.trials.store import StoreError, write_whole
 
 @dataclass(frozen=True)
 class Data:
-    """The datasets that a plan trains on, by selection, with their splits."""
+    """Datasets of a plan by selection, with their splits."""
 
     datasets: Mapping[Selection, IqaDataset]
     splits: Mapping[Selection, Sequence[Split]]
@@ -52,7 +52,7 @@ class Data:
 
 
 def validate_requests(plan: Plan, root: Path | None, requested: str | None = None) -> None:
-    """Refuse what can be refused before any image is read.
+    """Refuse wrong options before any image is read.
 
     Raises:
         DataError: for an unknown database, or a folder or file of splits that is not there.
@@ -62,7 +62,7 @@ def validate_requests(plan: Plan, root: Path | None, requested: str | None = Non
 
 
 def source(root: Path | None, requested: str | None) -> tuple[str, ...]:
-    """Where data and splits come from, the same from whatever folder the command is run; empty for the defaults."""
+    """Absolute paths of data and splits, so that they do not depend on the current folder; empty for the defaults."""
     if root is None and requested is None:
         return ()
     file = requested is not None and Path(requested).exists()
@@ -70,9 +70,9 @@ def source(root: Path | None, requested: str | None) -> tuple[str, ...]:
 
 
 def load_data(plan: Plan, root: Path | None, requested: str | None = None, extra: Photographs | None = None) -> Data:
-    """Decode every image once, and divide the references: at random, or as a file or its authors ("published") do.
+    """Decode every image once, and divide the references: at random, by a file, or by its authors ("published").
 
-    `extra` are unlabelled photographs; they go where the datasets go.
+    `extra` are unlabelled photographs; they are added to every dataset.
 
     Raises:
         DataError: for data or splits that cannot be used, fewer images than shall be labelled, and photographs that
@@ -103,7 +103,7 @@ def load_data(plan: Plan, root: Path | None, requested: str | None = None, extra
 
 
 def check_same_references(plan: Plan, datasets: Mapping[Selection, IqaDataset]) -> None:
-    """Make sure that all variants divide the same references, since a comparison is paired by split.
+    """Make sure that all variants have the same references, since comparisons are paired by split.
 
     Raises:
         StudyError: names the variants that have others than the first.
@@ -141,7 +141,7 @@ def check_procedures(plan: Plan, dataset: IqaDataset) -> None:
 
 
 def check_labelled(plan: Plan, dataset: IqaDataset, splits: Sequence[Split]) -> None:
-    """Make sure that every training part has as many images as variants want labelled.
+    """Make sure that every training part has at least as many images as variants label.
 
     Raises:
         DataError: with what there is.

@@ -1,4 +1,4 @@
-"""What trials cost before they run, as known from trials like them; `timing` measures what is not known."""
+"""What trials cost before they run, from similar trials that are done; `timing` measures what these do not tell."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ Seconds = dict[str, float]
 
 
 Cost = Callable[[TrainingConfig, int], float]
-"""What a configuration costs less some first phases, in whatever unit: `work`, or seconds."""
+"""Cost of a configuration without a number of first phases, as `work` or in seconds."""
 
 
 @dataclass(frozen=True)
 class Price:
-    """Seconds of one training on its device: the steps of every phase, and all else that comes with a phase."""
+    """Seconds of one training on its device: the steps of every phase, and the rest of each phase."""
 
     phases: tuple[float, ...]
     rest: float
@@ -31,11 +31,11 @@ class Price:
 
 
 def step_kind(config: TrainingConfig, number: int) -> str:
-    """Names steps that cost the same: rates and the number of steps do not matter, nor do weights but for 0."""
+    """Names steps of equal cost. Rates, the number of steps and weights other than 0 do not matter."""
     phase = config.phases[number]
     terms = {name: bool(value) if name.endswith("_weight") else value for name, value in config.losses}
     kind = [phase.trains, phase.images, phase.conditions, phase.generated_by, phase.generated_weight > 0]
-    # Unlabelled photographs take memory of the device besides.
+    # Unlabelled photographs take additional memory of the device.
     more: list[object] = ["extra"] if phase.uses_extra else []
     if phase.ranks:
         more.append(["ranking", phase.ranking.made_by, phase.ranking.pairs])
@@ -43,18 +43,18 @@ def step_kind(config: TrainingConfig, number: int) -> str:
 
 
 def rest_kind(config: TrainingConfig) -> str:
-    """Names what comes with a phase besides its steps, looking at its results above all."""
+    """Names what a phase takes besides its steps, mostly its evaluation."""
     return digest(["rest", _shapes(config), config.evaluation.model_dump()])
 
 
 def _shapes(config: TrainingConfig) -> dict[str, object]:
-    # How many images are labelled costs nothing.
+    # The number of labelled images does not change the cost.
     few = {"data": {"labelled_images", "labelled_by"}}
     return config.model_dump(include={"data", "model", "precision"}, exclude=few)
 
 
 def price(config: TrainingConfig, seconds: Mapping[str, float]) -> Price | None:
-    """What a training costs, or None where a part of it is unknown."""
+    """Price of a training, or None where the time of a part is unknown."""
     kinds = [step_kind(config, number) for number in range(len(config.phases))]
     if not {*kinds, rest_kind(config)} <= seconds.keys():
         return None
@@ -63,7 +63,7 @@ def price(config: TrainingConfig, seconds: Mapping[str, float]) -> Price | None:
 
 
 def from_past(results: Iterable[Result], execution: Execution) -> Seconds:
-    """Means over trials that were finished on a like device; on a CPU also with as many threads."""
+    """Means over finished trials on the same kind of device, on a CPU also with the same number of threads."""
     found: dict[str, list[float]] = {}
     for result in results:
         run, config = result.run, result.config
@@ -84,7 +84,7 @@ def skipped_phases(trial: Trial, available: Collection[str]) -> int:
 
 
 def work(config: TrainingConfig, skipped: int = 0) -> float:
-    """Roughly how much a trial is, in no unit: good enough to tell how far a study is."""
+    """Rough size of a trial, in no unit: enough to show the progress of a study."""
     step = {"generator": 6.0, "both": 3.0, "generated": 3.0, "real": 1.0}
     pixels = config.data.crop_px**2
     total = 0.0
@@ -95,6 +95,6 @@ def work(config: TrainingConfig, skipped: int = 0) -> float:
 
 
 def trial_work(trials: Iterable[Trial], cost: Cost = work) -> dict[str, float]:
-    """What trials cost by signature, less what they can take over from each other."""
+    """Cost of trials by signature, without phases that they take over from each other."""
     everything = {trial.signature: trial for trial in trials}
     return {name: cost(trial.config, skipped_phases(trial, everything)) for name, trial in everything.items()}

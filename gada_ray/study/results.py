@@ -14,7 +14,7 @@ from gada_ray.study.definition import Plan
 from gada_ray.study.search import Configuration
 from gada_ray.trials.store import Folder, write_whole
 
-FLOOR, BRISQUE = "distortion's mean (floor)", "BRISQUE (floor)"
+IMAGE_BLIND, BRISQUE = "image-blind baseline", "classical baseline (BRISQUE)"
 
 
 def table(configurations: Sequence[Configuration]) -> pd.DataFrame:
@@ -91,10 +91,10 @@ def _summary(metrics: Sequence[dict[str, float]]) -> dict[str, float]:
     return values
 
 
-def floor(dataset: IqaDataset, splits: Sequence[Split]) -> pd.DataFrame:
-    """The row of a predictor that never looks at the image: the mean training quality of its distortion class.
+def image_blind_row(dataset: IqaDataset, splits: Sequence[Split]) -> pd.DataFrame:
+    """The row of a predictor that never sees the image and predicts the mean training quality of its distortion class.
 
-    None where there is one class: a constant prediction has no correlation.
+    Empty for a dataset of one class: a constant prediction has no correlation.
     """
     frame = dataset.frame()
     if frame["distortion"].nunique() < 2:
@@ -103,7 +103,7 @@ def floor(dataset: IqaDataset, splits: Sequence[Split]) -> pd.DataFrame:
     for split in splits:
         fold = split.for_test()
         metrics.append(image_blind(frame, fold.train, fold.held_out))
-    return _baseline_row(FLOOR, metrics)
+    return _baseline_row(IMAGE_BLIND, metrics)
 
 
 def _baseline_row(name: str, metrics: Sequence[dict[str, float]]) -> pd.DataFrame:
@@ -124,7 +124,12 @@ def write_tables(
     Every variant of the plan has a row. `brisque` holds BRISQUE's srocc and plcc on every split.
     """
     second = [] if brisque is None else [_baseline_row(BRISQUE, brisque.to_dict("records"))]  # type: ignore[arg-type]
-    parts = [table(configurations), untested(plan, configurations, len(splits)), floor(dataset, splits), *second]
+    parts = [
+        table(configurations),
+        untested(plan, configurations, len(splits)),
+        image_blind_row(dataset, splits),
+        *second,
+    ]
     frame = pd.concat([part for part in parts if len(part)], ignore_index=True)
     path = folder / f"{plan.study}-{plan.preset}-{plan.dataset}.csv"
     write_whole(path, frame.to_csv(index=False).encode())

@@ -67,7 +67,7 @@ class Configuration:
         return [(self, job) for job in jobs]
 
     @property
-    def settled(self) -> bool:
+    def ended(self) -> bool:
         """Whether every job that was released has ended, well or not."""
         return len(self.results) == self.released
 
@@ -90,7 +90,7 @@ class Configuration:
     @property
     def failed(self) -> bool:
         """Whether a split that was released could not be trained to its end."""
-        return self.settled and len(self.scores) < self.released
+        return self.ended and len(self.scores) < self.released
 
     @property
     def mean(self) -> float | None:
@@ -123,7 +123,7 @@ class VariantSearch:
         return jobs
 
     def _release(self) -> list[tuple[Configuration, Job]]:
-        if self.tested is not None or not all(configuration.settled for configuration in self._open):
+        if self.tested is not None or not all(configuration.ended for configuration in self._open):
             return []
         self._race()
         jobs = [job for configuration in self._open for job in self._next_block(configuration)]
@@ -348,9 +348,9 @@ class Search:
                 elif signature in self._running:  # trained speculatively
                     self._wanted[signature] = [claim]
                 elif signature in self._unreleased:
-                    self._settle(claim, *self._unreleased.pop(signature))
+                    self._take(claim, *self._unreleased.pop(signature))
                 elif (result := self._known(signature)) is not None:
-                    self._settle(claim, result, known=True)
+                    self._take(claim, result, known=True)
                 else:
                     self._wanted[signature] = [claim]
                     new.append(signature)
@@ -382,7 +382,7 @@ class Search:
                 before = self._wanted[start][0].job.trial
                 self._enqueue(start, chain + self._cost(before.config, skipped_phases(before, self._seen)))
 
-    def _settle(self, claim: Claim, result: Result | None, known: bool) -> None:
+    def _take(self, claim: Claim, result: Result | None, known: bool) -> None:
         claim.configuration.results[claim.job.trial.fold.split] = result
         self._on_done(claim.job, result, known)
 
@@ -484,7 +484,7 @@ class Search:
             self._enqueue(signature, math.inf)
             claims = claims[:1]
         for number, claim in enumerate(claims):
-            self._settle(claim, result, known=number > 0)
+            self._take(claim, result, known=number > 0)
         for variant in dict.fromkeys(claim.variant for claim in claims):
             self._advance(variant)
 

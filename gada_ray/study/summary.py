@@ -1,6 +1,6 @@
-"""What is worth showing of a configuration and its trials: few parameters, and metrics that can be compared.
+"""Parameters and metrics of a configuration and its trials, for tracking and reports.
 
-Pure functions of the results of record; nothing here knows a tracking service.
+Pure functions of the results of record, without a tracking service.
 """
 
 from __future__ import annotations
@@ -38,21 +38,21 @@ class ConfigurationRun:
     stage: Literal["search", "test"]
     """Scored on validation references to choose, or on test references to report."""
     number: int
-    """Which candidate of the search it is; only its name shows it, and only while searching."""
+    """Number of the candidate in its search; part of the name of a candidate."""
     values: Mapping[str, Any]
     """Everything that the study varies, by dotted path."""
     config: TrainingConfig
     splits: tuple[int, ...]
-    """Planned splits; fewer than at first once a search has given the configuration up."""
+    """Planned splits; fewer than at first once the search has pruned the configuration."""
     scheme: str
-    """Names the way references were divided. Splits of the same number are the same split only within one scheme."""
+    """Hash of the division of references. Splits of the same number are the same only within one scheme."""
     seed: int
     question: str = ""
-    """What the study asks, for people."""
+    """The study's question."""
     contrasts: tuple[Contrast, ...] = ()
-    """The comparisons that answer it."""
+    """The contrasts that answer it."""
     place: int = 0
-    """Where the variant stands among all of the study."""
+    """Position of the variant among all of the study."""
     recipe: str = "gada"
     """By which the base of all variants was made."""
 
@@ -64,7 +64,7 @@ class ConfigurationRun:
 
 @dataclass(frozen=True)
 class Trial:
-    """One finished trial as it lies in the store."""
+    """One finished trial in the store."""
 
     folder: Folder
     result: Result
@@ -100,7 +100,7 @@ def read_trial(folder: Folder) -> Trial:
 
 
 def configuration_key(run: ConfigurationRun, trial: Trial) -> str:
-    """What makes two configuration runs the same one: not the candidate's number, planned splits or what is asked."""
+    """Identity of a configuration run, whatever the candidate's number, the planned splits and the question."""
     return digest(
         {
             "study": run.study,
@@ -118,7 +118,7 @@ def configuration_key(run: ConfigurationRun, trial: Trial) -> str:
 
 
 def varied(run: ConfigurationRun) -> dict[str, str]:
-    """Variant and everything that the study varies, as text; `data.`, `model.` and `phases.` go without saying."""
+    """Variant and everything that the study varies, as text; without the prefixes `data.`, `model.` and `phases.`."""
     values = {re.sub(r"^(data|model|phases)\.", "", path): _text(value) for path, value in run.values.items()}
     return {"variant": run.variant} | values | {"seed": str(run.seed)}
 

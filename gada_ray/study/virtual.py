@@ -1,4 +1,4 @@
-"""A study in virtual time: the search that runs it, on some slots, with durations and scores that are made up."""
+"""A study in virtual time: its search on a number of slots, with given durations and scores instead of trainings."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from gada_ray.trials.store import FoldRecord, Result, RunRecord
 
 @dataclass(frozen=True)
 class Timeline:
-    """How long a study takes on some slots, and how busy they are; times in the unit of the durations."""
+    """Duration of a study and use of its slots; times are in the unit of the durations."""
 
     slots: int
     makespan: float
     work: float
-    """Of all trainings that count."""
+    """Time of all trainings whose results count."""
     trainings: int
-    """That count."""
+    """Trainings whose results count."""
     discarded: float
-    """Work on trainings that a decision made pointless, whole or not."""
+    """Time of speculative trainings that were discarded, also of those that were stopped before their end."""
     discarded_trainings: int
 
     @property
     def utilisation(self) -> float:
-        """The share of the slots' time in which they train what counts."""
+        """Fraction of the slots' time that is spent on trainings whose results count."""
         return self.work / max(self.slots * self.makespan, 1e-9)
 
     @property
     def idle(self) -> float:
-        """The share of the slots' time in which they train nothing."""
+        """Fraction of the slots' time in which they train nothing."""
         return max(0.0, 1 - (self.work + self.discarded) / max(self.slots * self.makespan, 1e-9))
 
 
@@ -44,10 +44,10 @@ def play(
     score: Callable[[Job], float] = lambda job: float(job.trial.fold.split),
     stored: Collection[str] = (),
 ) -> Timeline:
-    """Run a search to its end. `seconds` are of a job whose first phases are skipped, `score` is its SROCC.
+    """Run a search to its end. `seconds` is the duration of a job without some first phases, `score` its SROCC.
 
-    By default scores depend on the split alone, so that no candidate is pruned. First phases are taken over from
-    trainings that are done by then, and from `stored` ones, which have these signatures.
+    By default scores depend on the split alone, so that no candidate is pruned. A job starts from the weights of
+    trainings that are done by then, or whose signatures are `stored`.
     """
     now, work, trainings = 0.0, 0.0, 0
     order = itertools.count()
@@ -74,7 +74,7 @@ def play(
 
 
 def _result(job: Job, score: float, seconds: float) -> Result:
-    """As much of a result as a search reads."""
+    """The parts of a result that a search reads."""
     run = RunRecord.model_construct(seconds=seconds, study="")
     return Result.model_construct(
         signature=job.trial.signature,

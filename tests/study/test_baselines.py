@@ -10,7 +10,7 @@ from gada_ray.data.splits import make_splits
 from gada_ray.evaluation import brisque
 from gada_ray.study.baselines import brisque_baseline
 from gada_ray.study.definition import make_plan
-from gada_ray.study.results import BRISQUE, FLOOR, write_tables
+from gada_ray.study.results import BRISQUE, IMAGE_BLIND, write_tables
 from tests.toy import toy_dataset
 
 
@@ -30,7 +30,7 @@ def test_both_baselines_stand_under_a_studys_table(tmp_path: Path) -> None:
     plan = make_plan("phases", studies.phases.STUDY, "smoke", "demo", {})
     frame = pd.DataFrame({"split": [0, 1], "srocc": [0.6, 0.8], "plcc": [0.5, 0.7]})
     _, table = write_tables(tmp_path, plan, [], dataset, splits, frame)
-    assert table["variant"].tolist() == [*(variant.name for variant in plan.variants), FLOOR, BRISQUE]
+    assert table["variant"].tolist() == [*(variant.name for variant in plan.variants), IMAGE_BLIND, BRISQUE]
     assert abs(table["srocc_mean"].iloc[-1] - 0.7) < 1e-9 and table["n"].tolist()[-2:] == [2, 2]
 
 
@@ -58,4 +58,4 @@ def test_the_image_blind_baseline_of_one_class_is_left_out(tmp_path: Path) -> No
     plan = make_plan("phases", studies.phases.STUDY, "smoke", "demo", {})
     frame = pd.DataFrame({"split": [0, 1], "srocc": [0.6, 0.8], "plcc": [0.5, 0.7]})
     _, table = write_tables(tmp_path, plan, [], dataset, make_splits(dataset.references, 2), frame)
-    assert table["variant"].tolist() == [BRISQUE]
+    assert table["variant"].tolist() == [*(variant.name for variant in plan.variants), BRISQUE]

@@ -209,9 +209,9 @@ def test_only_what_is_worth_comparing_becomes_a_parameter(store, client, study, 
     runs = runs_of(client, study)
     varied = {"variant": "64 px", "crop_px": "64", "rates.generator": "0.0005", "phases": "gan", "seed": "7"}
     varied["backbone_widths"] = "64-128-128"
-    fixed = {"dataset": "manifest", "stage": "test", "batch": "32", "steps": "600", "precision": "float32"}
+    fixed = {"dataset": "manifest", "recipe": "gada", "stage": "test", "batch": "32", "steps": "600"}
     fixed |= {"rates.discriminator": "0.0005", "rates.classifier": "0.0005", "rates.evaluator": "0.0005"}
-    fixed |= {"gan.steps": "600"}
+    fixed |= {"gan.steps": "600", "precision": "float32"}
     assert runs.configurations[0].data.params == fixed | varied
     assert runs.splits[0].data.params == varied | {"split": "0"}
 
