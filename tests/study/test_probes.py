@@ -15,11 +15,14 @@ from gada_ray.running import session
 from gada_ray.running.slots import Resources
 from gada_ray.study import timing
 from gada_ray.study.definition import data_selections, make_plan
+from gada_ray.study.estimate import estimate
 from gada_ray.study.inputs import Data
 from gada_ray.study.price import price
 from gada_ray.study.probes import ProbeError, Probes, on_one_gpu
+from gada_ray.study.search import Search
 from gada_ray.system import devices
 from gada_ray.trials.identity import Execution
+from tests import inline
 from tests.toy import TINY, toy_dataset
 
 
@@ -160,3 +163,18 @@ def test_nothing_is_probed_where_nothing_waits_and_only_what_waits_else(monkeypa
         this._share_gpus()
         assert this.resources.gpus == share_of_a_gpu
     assert asked == ["b"]
+
+
+def test_a_training_that_several_variants_need_is_counted_once(monkeypatch):
+    size = Preset(cost="-", splits=2, values=TINY)
+    variants = {"a": {}, "the same": {"data.batch": TINY["data.batch"]}, "b": {"data.batch": 8}}
+    of = make_plan(
+        "toy", Study(question="?", base=gada(3, 2, 1), variants=variants, presets={"p": size}), "p", "toy", {}
+    )
+    here = data(of)
+    monkeypatch.setattr(timing, "probe", inline.constant)
+    monkeypatch.setattr(timing, "besides", lambda *_: 0.0)
+    made = estimate(Search(of, here.splits, here.fingerprints, lambda _: None), here, Execution(), lambda _: None, True)
+    assert made is not None and made.left == 4, "of six trials"
+    assert [(one.planned, one.alike) for one in made.variants] == [(2, 0), (2, 2), (2, 0)]
+    assert made.variants[1].device_hours == 0.0 < made.variants[2].device_hours
