@@ -154,17 +154,16 @@ def read(
     dataset: str | None = None,
     preset: str | None = None,
     where: Mapping[str, str] | None = None,
-    trials: Collection[tuple[str, str]] | None = None,
+    keys: Collection[str] | None = None,
     progress: Progress = silent,
 ) -> Runs:
     """Read a study.
 
-    `where` keeps configurations with some values, such as {"seed": "1"} (`plans.facts`). `trials` are key of the
-    configuration and signature of all trials that are to be there; runs of other configurations are left out.
+    `where` keeps configurations with some values, such as {"seed": "1"} (`plans.facts`); `keys` those of some keys.
 
     Raises:
-        LoadError: for an address that cannot be read, an unknown study, a study without finished test runs, trials
-            that MLflow does not have, and runs that do not mix; the message says how to choose.
+        LoadError: for an address that cannot be read, an unknown study, a study without finished test runs, and runs
+            that do not mix; the message says how to choose.
     """
     if (file := sqlite_path(uri)) is not None:
         if not file.is_file():
@@ -174,10 +173,8 @@ def read(
     try:
         client = MlflowClient(tracking_uri=uri)
         found = _runs(client, uri, study, {"dataset_name": dataset, "preset": preset}, progress)
-        if trials is not None:
-            keys = {key for key, _ in trials}
+        if keys is not None:
             found = [run for run in found if run.data.tags["gada.key"] in keys]
-            _check_whole(uri, study, found, trials)
         splits = pd.DataFrame([_split(run) for run in found if run.data.tags["kind"] == "split"])
         configurations = pd.DataFrame([_configuration(run) for run in found if run.data.tags["kind"] != "split"])
         finished = splits[splits["status"] == "finished"] if len(splits) else splits
@@ -201,33 +198,20 @@ def read(
     return Runs(study, test, search, configurations, configs, client, origin, brisque, cross_dataset, progress)
 
 
-def _check_whole(uri: str, study: str, found: Iterable[Run], trials: Collection[tuple[str, str]]) -> None:
-    """Make sure that every trial is in MLflow: a report of a part would give another verdict."""
-    there = {
-        (run.data.tags["gada.key"], run.data.tags["signature"])
-        for run in found
-        if run.data.tags["kind"] == "split" and run.info.status != "RUNNING"
-    }
-    missing = len(set(trials) - there)
-    if missing:
-        raise LoadError(
-            f"MLflow at {uri} lacks {missing} of {len(set(trials))} trials of study '{study}'; write them with "
-            f"'tune.py --study {study} --sync' and the study's other options"
-        )
-
-
 def _origin(client: MlflowClient, uri: str, study: str, found: Iterable[Run], test: pd.DataFrame) -> Origin:
     """Where the runs are, the best variant's model, and the commit of the code."""
     experiment = client.get_experiment_by_name(study)
     assert experiment is not None
-    keys, signatures = set(test["key"]), set(test["signature"])
+    tested, signatures = set(test["key"]), set(test["signature"])
     models = [
         one
         for one in client.search_logged_models([experiment.experiment_id])
         if "best_of" in one.tags and one.tags.get("signature") in signatures
     ]
     newest = max(models, key=lambda one: one.creation_timestamp, default=None)
-    commits = {run.data.tags[COMMIT] for run in found if run.data.tags["gada.key"] in keys and COMMIT in run.data.tags}
+    commits = {
+        run.data.tags[COMMIT] for run in found if run.data.tags["gada.key"] in tested and COMMIT in run.data.tags
+    }
     model = f"models:/{newest.model_id}" if newest else ""
     return Origin(uri, experiment.experiment_id, model, ", ".join(sorted(commits)))
 

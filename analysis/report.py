@@ -22,20 +22,20 @@ def study_report(
     dataset: str | None = None,
     preset: str | None = None,
     where: Mapping[str, str] | None = None,
-    trials: Collection[tuple[str, str]] | None = None,
+    keys: Collection[str] | None = None,
     command: str = "",
     progress: load.Progress = load.silent,
     tell: Callable[[str], None] = lambda text: None,
 ) -> list[Path]:
     """Read a study from MLflow and write its report into a folder; the files that were written, the page last.
 
-    `dataset`, `preset`, `where` and `trials` choose among its runs, as for `load.read`. `tell` is called with each
+    `dataset`, `preset`, `where` and `keys` choose among its runs, as for `load.read`. `tell` is called with each
     sentence of the verdict. `command` makes the report again.
 
     Raises:
-        LoadError: for a study that MLflow does not have, not whole, or not in one version.
+        LoadError: for a study that MLflow does not have, or not in one version.
     """
-    runs = load.read(uri, study, dataset, preset, where, trials, progress)
+    runs = load.read(uri, study, dataset, preset, where, keys, progress)
     made = make(runs, command)
     for statement in made.verdict:
         tell(statement.text)

@@ -429,8 +429,7 @@ class Session:
         ]
         if not any(one.run.stage == "test" and trial.result.status == "finished" for one, trial in trials):
             return views.warn("no report is made: no training has a score on test references yet")
-        recorded = {(configuration_key(c.run, trial), trial.result.signature) for c, trial in trials}
-        keys = {key for key, _ in recorded}
+        keys = {configuration_key(configuration.run, trial) for configuration, trial in trials}
         brisque = None if self._brisque is None else self._brisque.to_dict("list")
         made_of = digest([sorted(trial.digest for _, trial in trials), brisque, self.search.finished])
         command = f"python -m analysis report --study {plan.study} --preset {plan.preset}{option(self.uri)}"
@@ -462,7 +461,7 @@ class Session:
                 if self._cross_dataset is not None:
                     self._cross_dataset.to_csv(Path(folder) / cross_dataset.FILE, index=False)
                 runs.log_study(*about, over)
-                more = {"trials": recorded, "command": command, "tell": told.append}
+                more = {"keys": keys, "command": command, "tell": told.append}
                 for file in self._report(self.uri, plan.study, Path(folder), **more):
                     write_whole(place / file.relative_to(folder), file.read_bytes())
                 write_whole(words, json.dumps({"made_of": made_of, "verdict": told}, ensure_ascii=False).encode())
