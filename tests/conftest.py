@@ -10,7 +10,9 @@ from typing import NamedTuple
 
 import pytest
 
-# Ray's workers give way to everything else, and whoever waits for them waits for everything else. Read as Ray starts.
+from gada_ray.running.interrupt import SIGNALS
+
+# Read as Ray starts: else its workers give way to all other tests, and a test that waits for one waits for all.
 os.environ.setdefault("RAY_worker_niceness", "0")
 
 
@@ -56,7 +58,7 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], str]:
 @pytest.fixture
 def handlers() -> Iterator[None]:
     """What takes signals in the test takes them no longer afterwards."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)}
+    before = {number: signal.getsignal(number) for number in SIGNALS}
     yield
     for number, handler in before.items():
         signal.signal(number, handler)

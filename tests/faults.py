@@ -1,10 +1,10 @@
-"""Whatever is killed, a study ends as if nothing had happened.
+"""Kills workers, nodes and drivers of a study, and compares its results with those of an undisturbed run.
 
     python -m tests.faults --seed 0 --kills 20 --trials 24
 
 A study runs twice on a cluster of two nodes: undisturbed, and under SIGKILLs at random moments to a worker that trains,
-to the second node (a new one joins), or to the driver (the same command is run again). Nothing else is done for it.
-`--study learning_rates` is one with a search and a race; what it trains in vain may differ, what it says may not.
+to the second node (a new one joins), or to the driver (the same command is run again).
+`--study learning_rates` has a search with pruning: the trainings that it discards may differ, its results may not.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ import psutil
 import typer
 from mlflow import MlflowClient
 
-from gada_ray.running import runner  # before ray, whose environment the runner sets
-from gada_ray.tracking import runs  # before ray, whose environment the runner sets
+from gada_ray.running import runner  # before ray: it sets variables that Ray reads
+from gada_ray.tracking import runs
 from tests.helpers_manifest import make_manifest
 
 __all__ = ["runner"]
@@ -39,36 +39,36 @@ from ray._common.utils import reset_ray_address
 from ray.cluster_utils import Cluster
 
 ROOT = Path(__file__).parents[1]
-LEVELS = {"phase_lengths": 4, "learning_rates": 4}
-"""By study: trainings on a split, tests and candidates."""
+TRIALS_PER_SPLIT = {"phase_lengths": 4, "learning_rates": 4}
+"""By study: trainings on a split, tests and candidates together."""
 TARGETS = ("worker", "node", "driver")
 WITHIN_S = (0.5, 5.0)
-"""When a kill comes after a worker was seen to train."""
-PATIENCE_S = 600.0
-"""For a worker to start, on a machine that is busy with other things."""
+"""Seconds between the first sight of a training worker and a kill."""
+MAX_WAIT_S = 600.0
+"""Seconds that a worker may take to start on a busy machine."""
 
 
 PLAIN = {"include_dashboard": False, "no_monitor": True, "include_log_monitor": False}
-"""A node of Ray's without processes that nothing here asks for, each of which takes seconds to start."""
+"""Options of a node of Ray without the processes that are not needed here, each of which takes seconds to start."""
 
 
 def node(cluster: Any) -> Any:
-    """A node of one CPU joins."""
+    """Add a node of one CPU."""
     for left in reversed(range(5)):
         try:
             return cluster.add_node(wait=False, num_cpus=1, **PLAIN)
-        except Exception:  # Ray gives it 30 s, which are few on a busy machine
+        except Exception:  # Ray waits 30 s, which may be too short on a busy machine
             if not left:
                 raise
 
 
 def raylet(node: Any) -> int:
-    """The process that a node lives and dies with."""
+    """The process of a node whose end is the end of the node."""
     return int(node.all_processes["raylet"][0].process.pid)
 
 
 def training(nodes: list[Any]) -> list[psutil.Process]:
-    """The processes of some nodes that train."""
+    """The training processes of some nodes."""
     found = []
     for one in nodes:
         with contextlib.suppress(psutil.Error):
@@ -81,7 +81,7 @@ def training(nodes: list[Any]) -> list[psutil.Process]:
 
 @dataclass
 class Run:
-    """A study on a storage of its own, and what was seen of it."""
+    """A run of a study on a storage of its own, and the results that were seen."""
 
     cluster: Any
     study: str
@@ -91,11 +91,11 @@ class Run:
     steps: int
     kills: Counter[str] = field(default_factory=Counter)
     seen: dict[str, bytes] = field(default_factory=dict)
-    """Results by signature, as they first stood."""
+    """Results by signature, as they were first written."""
     rewritten: set[str] = field(default_factory=set)
 
     def start(self) -> None:
-        """Run the command; the same each time."""
+        """Start the command, the same each time."""
         phases = {"gan": self.steps // 2, "augmentation": self.steps // 4, "finetuning": self.steps // 4}
         settings = [item for phase, steps in phases.items() for item in ("--set", f"phases.{phase}.steps={steps}")]
         with (self.storage.parent / f"{self.storage.name}.log").open("ab") as log:
@@ -113,7 +113,7 @@ class Run:
             )
 
     def wait(self, until: Callable[[], bool], seconds: float) -> bool:
-        """Watch results until something holds; False if the driver ended or time is up."""
+        """Watch results until `until` is true; False if the driver has ended or time is up."""
         end = time.monotonic() + seconds
         while time.monotonic() < end and self.driver.poll() is None:
             self.look()
@@ -123,7 +123,7 @@ class Run:
         return False
 
     def look(self) -> None:
-        """Note new results, and old ones that changed."""
+        """Note new results, and earlier ones that have changed."""
         for path in self.storage.glob("trials/*/result.json"):
             data = path.read_bytes()
             if self.seen.setdefault(path.parent.name, data) != data:
@@ -131,7 +131,7 @@ class Run:
 
     def finish(self) -> int:
         """Wait for the driver's end; its exit code."""
-        self.wait(lambda: False, PATIENCE_S + 60.0 * self.splits * LEVELS[self.study])
+        self.wait(lambda: False, MAX_WAIT_S + 60.0 * self.splits * TRIALS_PER_SPLIT[self.study])
         self.look()
         if self.driver.poll() is None:
             self.driver.kill()
@@ -140,13 +140,13 @@ class Run:
         return self.driver.returncode
 
     def hit(self, target: str, moment: float) -> None:
-        """Kill something at some moment of a training, and bring back what nobody else does."""
+        """Kill a worker, a node or the driver during a training; add a new node, or run the command again."""
         second = list(self.cluster.worker_nodes)
         where = second if target == "node" else [self.cluster.head_node, *second]
-        if not self.wait(lambda: bool(training(where)), PATIENCE_S):
+        if not self.wait(lambda: bool(training(where)), MAX_WAIT_S):
             return
         self.wait(lambda: False, moment)
-        if not self.wait(lambda: bool(training(where)), PATIENCE_S):
+        if not self.wait(lambda: bool(training(where)), MAX_WAIT_S):
             return
         if target == "worker":
             victim = random.Random(moment).choice(training(where))
@@ -158,19 +158,19 @@ class Run:
             self.start()
         else:
             os.kill(raylet(second[0]), signal.SIGKILL)
-            self.wait(lambda: False, 1.0)  # its workers have to notice
+            self.wait(lambda: False, 1.0)  # its workers must notice it
             self.cluster.remove_node(second[0], allow_graceful=False)
             node(self.cluster)
         self.kills[target] += 1
 
     @property
     def counted(self) -> list[str]:
-        """Signatures of the trials that count, one a row of the table: jobs may be the same trial."""
+        """Signatures in the table of splits; two rows may be of the same trial."""
         table = pd.read_csv(self.storage / f"tables/{self.study}-smoke-manifest-splits.csv", dtype=str)
         return sorted(table["signature"])
 
     def numbers(self) -> dict[str, bytes]:
-        """Everything that two runs must have in common, to the last bit."""
+        """Everything that must be equal in two runs, to the last bit."""
         name = f"tables/{self.study}-smoke-manifest.csv"
         table = pd.read_csv(self.storage / name, dtype=str).drop(columns="device_hours")
         parts = {name: table.to_csv().encode()}
@@ -197,14 +197,14 @@ def cluster_of(nodes: int) -> Iterator[Any]:
     try:
         for _ in range(nodes):
             node(cluster)
-        reset_ray_address()  # or every ray.init on this machine would join
+        reset_ray_address()  # else every ray.init on this machine would join
         yield cluster
     finally:
         cluster.shutdown()
 
 
 def differences(one: Run, other: Run) -> list[str]:
-    """The first line of every file that two runs do not have in common."""
+    """The first line that differs, for every file of two runs."""
     ours, theirs = one.numbers(), other.numbers()
     found = []
     for name in sorted(ours.keys() | theirs.keys()):
@@ -214,7 +214,7 @@ def differences(one: Run, other: Run) -> list[str]:
 
 
 def checks(quiet: Run, hit: Run, kills: int) -> dict[str, bool]:
-    """What has to hold, and whether it does."""
+    """The rules, and whether each holds."""
     configurations, splits = hit.runs()
     folders = [hit.storage / "trials" / signature for signature in set(hit.counted)]
     return {
@@ -223,7 +223,7 @@ def checks(quiet: Run, hit: Run, kills: int) -> dict[str, bool]:
         "table, predictions and curves are those of the undisturbed run, to the last bit": not differences(quiet, hit),
         "no trial finished twice": not hit.rewritten,
         "exactly one MLflow run for each trial": (sorted(run.data.tags["signature"] for run in splits) == hit.counted),
-        "one MLflow run for each configuration": len(configurations) == LEVELS[hit.study],
+        "one MLflow run for each configuration": len(configurations) == TRIALS_PER_SPLIT[hit.study],
         "every MLflow run is FINISHED": {run.info.status for run in configurations + splits} == {"FINISHED"},
         "no lock and no half-written file is left": not (
             [
@@ -240,7 +240,7 @@ def main(
     kills: Annotated[int, typer.Option(min=1)] = 20,
     trials: Annotated[int, typer.Option(min=4, help="A multiple of 4, the study's trainings on a split.")] = 24,
     steps: Annotated[int, typer.Option(help="Of each trial.")] = 240,
-    study: Annotated[str, typer.Option(help=f"One of {', '.join(LEVELS)}.")] = "phase_lengths",
+    study: Annotated[str, typer.Option(help=f"One of {', '.join(TRIALS_PER_SPLIT)}.")] = "phase_lengths",
 ) -> None:
     """Compare a study under kills with an undisturbed one."""
     chance = random.Random(seed)
@@ -249,7 +249,7 @@ def main(
     with tempfile.TemporaryDirectory(prefix="gada-faults-") as folder, cluster_of(2) as cluster:
         root = Path(folder)
         make_manifest(root / "data", references=8)
-        splits = trials // LEVELS[study]
+        splits = trials // TRIALS_PER_SPLIT[study]
         quiet, hit = (Run(cluster, study, root / "data", root / name, splits, steps) for name in ("quiet", "hit"))
         seconds = []
         for run in (quiet, hit):

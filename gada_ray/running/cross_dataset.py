@@ -1,4 +1,4 @@
-"""Finished trials' weights on other databases, as tasks of the cluster. Nothing is trained or chosen there."""
+"""Tests the weights of finished trials on other databases, as tasks of the cluster. Nothing is trained there."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class Test:
-    """One trial to be tested on one other database."""
+    """The test of one trial on one other database."""
 
     job: Job
     result: Result
     other: str
     """Name of the database on the command line."""
     shared: Mapping[str, str]
-    """Its scenes that the trial was trained on, with training's names."""
+    """Scenes of that database on which the trial was trained, each with its name in the training data."""
 
 
 def plan_tests(
@@ -39,7 +39,7 @@ def plan_tests(
     others: Mapping[str, IqaDataset],
     trained_on: Callable[[Result], IqaDataset],
 ) -> Iterator[Test]:
-    """The tests of finished trials on other databases, with the scenes that each one's training shared with them."""
+    """The tests of finished trials on other databases, with the scenes that each shares with the training data."""
     known: dict[tuple[str, str, bool], dict[str, str]] = {}
     for name, other in others.items():
         present = scenes.scenes(other, other.references)
@@ -61,7 +61,7 @@ def run_tests(
     resources: Resources,
     on_done: Callable[[int], None] = lambda number: None,
 ) -> pd.DataFrame:
-    """Carry out tests on the cluster that `runner.connect` joined; what the store holds is read back.
+    """Carry out tests on the cluster that `runner.connect` joined; tests that the store holds are read back.
 
     Columns: variant, stage, split, signature, trained_on, tested_on, images (all, all without shared scenes, or a
     distortion), n and the measures; a row each. The store's folder of a trial gets `elsewhere-*.json` and `.csv`
@@ -117,7 +117,7 @@ def _carry_out(
     shared: Mapping[str, str],
     device: str,
 ) -> None:
-    """One test in a worker."""
+    """Carry out one test in a worker."""
     store = Store(storage)
     result = store.result(signature)
     assert result is not None

@@ -1,9 +1,8 @@
-"""One driver a study and storage: two would train the same trials twice and undo each other's runs in MLflow.
+"""A lock for each study and storage. Two drivers would train the same trials twice and delete each other's MLflow runs.
 
-`<storage>/locks/<study>.json` names the driver, which writes the file anew every few seconds. The lock of a process
-that has ended is taken over: at once on its own host, elsewhere after it was watched for a while and nothing was
-written. No clocks of two machines are compared. A driver that was taken for dead, as after a machine's sleep, notices
-and ends.
+`<storage>/locks/<study>.json` names the driver, which rewrites the file every few seconds. The lock of a process that
+has ended is taken over: at once on its own host, on another host after the file has not changed for a while. No clocks
+of two machines are compared. A driver whose lock was taken over, as after a machine's sleep, notices it and ends.
 """
 
 from __future__ import annotations
@@ -25,9 +24,9 @@ from gada_ray.errors import UserError
 from gada_ray.trials.store import Folder, read_whole, unusable, write_whole
 
 BEAT_S = 10.0
-"""Between two writings of a lock."""
+"""Seconds between two writes of a lock."""
 STALE_S = 90.0
-"""For how long a lock is watched before it counts as left behind; NFS may hide a beat for a minute."""
+"""Seconds without a write after which a lock counts as abandoned; NFS may hide a write for a minute."""
 
 
 class LockedError(UserError, RuntimeError):
@@ -40,11 +39,11 @@ class Holder(Frozen):
     pid: int
     host: str
     processes: str
-    """Of the host, or of the container, among which `pid` is one."""
+    """Name of the process namespace of `pid`: the host's or a container's."""
     since: float
     """Seconds since 1970."""
     token: str
-    """No other driver's."""
+    """Unique to this driver."""
     beats: int = 0
 
     @classmethod
@@ -59,14 +58,14 @@ class Holder(Frozen):
         )
 
     def runs(self) -> bool | None:
-        """Whether the process runs, or None if it cannot be told from here."""
+        """Whether the process runs; None if this process cannot know."""
         if (self.host, self.processes) != (socket.gethostname(), _processes()):
             return None
         try:
             process = psutil.Process(self.pid)
             if process.status() == psutil.STATUS_ZOMBIE:
                 return False
-            # A later process of the same number; but clocks are set.
+            # A later process may have the same number, and clocks are adjusted.
             return True if process.create_time() <= self.since + 1 else None
         except psutil.NoSuchProcess:
             return False
@@ -88,23 +87,23 @@ class Lock:
 
     @property
     def lost(self) -> bool:
-        """Whether another driver took it."""
+        """Whether another driver has taken it over."""
         return self._thief is not None
 
     def check(self) -> None:
         """Do nothing while the lock is held.
 
         Raises:
-            LockedError: if another driver took it; names that one.
+            LockedError: if another driver has taken it over; names that one.
         """
         if self._thief is not None:
             raise LockedError(
                 f"the study '{self._study}' was taken over by {self._thief}, because this process had not written to "
-                f"{self._path} for {STALE_S:.0f} s; nothing is lost, leave it to that one"
+                f"{self._path} for {STALE_S:.0f} s; nothing is lost, and that process goes on"
             )
 
     def release(self) -> None:
-        """Let others have it."""
+        """Release the lock."""
         self._released.set()
         self._thread.join()
         if not self.lost:
@@ -113,7 +112,7 @@ class Lock:
 
     def _beat(self) -> None:
         while not self._released.wait(BEAT_S):
-            with suppress(Exception):  # trials tell of a storage that does not answer
+            with suppress(Exception):  # trials report a storage that does not answer
                 now = _read(self._path)
                 if now is not None and now.token != self._holder.token:
                     self._thief = now
@@ -160,7 +159,7 @@ def only_driver(root: Folder, study: str, tell: Callable[[str], None] = lambda m
 
 
 def _processes() -> str:
-    """What tells apart containers that share the name of their host."""
+    """The process namespace, which differs between containers that have the same host name."""
     try:
         return os.readlink("/proc/self/ns/pid")
     except OSError:
@@ -168,7 +167,7 @@ def _processes() -> str:
 
 
 def _beats(path: Folder, seen: Holder) -> bool:
-    """Whether a lock is written anew within the time after which it counts as left behind."""
+    """Whether a lock is rewritten before it counts as abandoned."""
     end = time.monotonic() + STALE_S
     while time.monotonic() < end:
         time.sleep(BEAT_S / 4)
@@ -179,19 +178,19 @@ def _beats(path: Folder, seen: Holder) -> bool:
 
 
 def _read(path: Folder) -> Holder | None:
-    """Who holds a lock; None for nobody, and for a file that a driver was killed in writing."""
+    """The holder of a lock; None if there is none, or if its driver was killed while it wrote the file."""
     for _ in range(2):
         try:
             return Holder.model_validate_json(read_whole(path))
         except FileNotFoundError:
             return None
         except ValueError:
-            time.sleep(0.5)  # it may just be written
+            time.sleep(0.5)  # it may be being written
     return None
 
 
 def _create(path: Folder, data: bytes) -> bool:
-    """Write a file if there is none; of two that try at once, one can."""
+    """Write a file if there is none; of two processes that try at once, one succeeds."""
     if not isinstance(path, Path):
         try:
             path.fs.pipe_file(path.path, data, mode="create")

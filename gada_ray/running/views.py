@@ -59,12 +59,10 @@ def announce(plan: Plan, cost: str | None, requested: str | None, storage: str) 
     if requested == "published":
         splits = "the published splits"
     say(plan.question, style="bold")
-    say(
-        f"study {plan.study}, preset {plan.preset}: {variants} on {splits}\n"
-        + (f"{cost}\n" if cost else "")
-        + f"results "
-        f"go to {storage}; what it holds already is not trained again, and Ctrl-C leaves checkpoints"
-    )
+    say(f"study {plan.study}, preset {plan.preset}, recipe {plan.recipe}: {variants} on {splits}")
+    if cost:
+        say(cost)
+    say(f"results go to {storage}; what it holds already is not trained again, and Ctrl-C leaves checkpoints")
 
 
 def describe(plan: Plan, data: Data, resources: Resources, slots: int, found: Reuse, made: Estimate | None) -> None:

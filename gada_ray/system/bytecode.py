@@ -1,4 +1,4 @@
-"""Compiled modules, kept for the next process: to compile torch, Ray and MLflow takes longer than to load them."""
+"""Keeps compiled modules for the next process: compiling torch, Ray and MLflow takes longer than loading them."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from importlib.util import find_spec
 from pathlib import Path
 
 WORKER = "import gada_ray.running.worker, gada_ray.trials.run"
-"""What every worker of a study loads."""
+"""What every worker of a study imports."""
 
 
 def enable_cache() -> None:
-    """Have this process and those that it starts keep what they compile, even where PYTHONDONTWRITEBYTECODE is set.
+    """Let this process and those that it starts keep compiled modules, even where PYTHONDONTWRITEBYTECODE is set.
 
-    Images of containers commonly set it, and then every process compiles everything anew. Where the packages lie in a
-    folder that may not be written to, bytecode goes to this program's cache.
+    Container images often set it, and then every process compiles all modules again. Where the folder of the packages
+    cannot be written to, bytecode goes to this program's cache.
     """
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     sys.dont_write_bytecode = False
@@ -28,13 +28,13 @@ def enable_cache() -> None:
 
 
 def compiled() -> bool:
-    """Whether torch, the largest of what workers load, was compiled before."""
+    """Whether torch, the largest package that workers import, has been compiled."""
     found = find_spec("torch")
     return bool(found and found.cached and os.path.exists(found.cached))
 
 
 def compile_for_workers() -> None:
-    """Compile what workers load beside other work, if nothing did before: workers that start together all would."""
+    """Compile what workers import in the background, unless it is compiled: else all workers would at once."""
     if not compiled():
         command = [sys.executable, "-c", WORKER]
         threading.Thread(target=subprocess.run, args=[command], kwargs={"capture_output": True}, daemon=True).start()

@@ -1,4 +1,4 @@
-"""Clocks and sentences of the status line, by a clock of the test's own."""
+"""Times and messages of the status line, with a clock that the test sets."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def watched(variants=1, splits=5, cost=work):
     return searching, status, shown
 
 
-def test_a_trial_costs_nothing_while_it_waits_for_a_worker_and_says_so(clock):
+def test_a_trial_that_waits_for_a_worker_costs_nothing_and_is_shown_as_waiting(clock):
     searching, status, shown = watched()
     job = searching.next()
     status.waits(job)
@@ -72,7 +72,7 @@ def test_a_trial_that_takes_many_times_as_long_as_others_of_its_size_is_named_on
     assert jobs[4].run.name in shown.getvalue()
 
 
-def test_the_time_to_go_counts_trials_by_their_price(clock):
+def test_the_remaining_time_counts_trials_by_their_cost(clock):
     # Trainings of 100, 20 and 20 seconds, as many steps each; the first one is through after 200.
     searching, status, _ = watched(3, 1, lambda config, skipped: 100.0 if config.losses.l1_weight == 1.0 else 20.0)
     jobs = [searching.next() for _ in range(3)]
@@ -87,7 +87,7 @@ def test_the_time_to_go_counts_trials_by_their_price(clock):
     assert status.eta() == "80 s"
 
 
-def test_nothing_is_to_go_after_the_last_trial_whatever_rounding_makes_of_prices(clock):
+def test_no_time_remains_after_the_last_trial_whatever_the_rounding_of_costs(clock):
     prices: dict[float, float] = {}
     searching, status, _ = watched(
         3, 1, lambda config, skipped: prices.setdefault(config.losses.l1_weight, (0.3, 0.2, 0.1)[len(prices) % 3])
@@ -103,9 +103,40 @@ def test_nothing_is_to_go_after_the_last_trial_whatever_rounding_makes_of_prices
     assert status.fraction == 1.0 and status.eta() == "0 s"
 
 
-def test_nodes_that_join_or_leave_are_told(clock):
+def test_nodes_that_join_or_leave_are_shown(clock):
     _, status, shown = watched()
     status.counted(2)
     assert not shown.getvalue()
     status.counted(6)
     assert "the nodes have room for 6 trials at a time now, 2 before" in shown.getvalue()
+
+
+def test_no_remaining_time_is_shown_before_a_trial_has_ended(clock):
+    searching, status, shown = watched()
+    job = searching.next()
+    status.waits(job)
+    status.started(job)
+    clock.now += 40
+    status.progress(job, {"steps_done": 5, "steps": 10})
+    status.tick()
+    assert "remaining" not in shown.getvalue() and "40 s elapsed" in shown.getvalue()
+    status.released(job)
+    status.ended(job, result(job, 0.5), known=False)
+    assert "160 s remaining" in shown.getvalue() or "3 min remaining" in shown.getvalue()
+
+
+def test_trials_that_wait_for_minutes_although_there_is_room_are_said_once_with_the_place_of_the_logs(clock):
+    searching, status, shown = watched()
+    status._logs = lambda: "/tmp/ray/session_1/logs"
+    jobs = [searching.next() for _ in range(2)]
+    status.counted(1)
+    for job in jobs:
+        status.waits(job)
+    status.started(jobs[0])
+    clock.now += 200
+    status.tick()
+    assert "does not start a worker" not in shown.getvalue(), "the only slot is in use"
+    status.counted(4)
+    status.tick()
+    status.tick()
+    assert shown.getvalue().count("room for 3 more trials: Ray does not start a worker. Its logs, in /tmp/ray/s") == 1
