@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # A study as a job of Slurm, on one node or on many:
+#     export MLFLOW_TRACKING_URI=http://mlflow.lab:5000
 #     sbatch deploy/slurm.sh --study phases --dataset live --data-root /data/live --storage /shared/gada
 #     sbatch --nodes 4 --gpus-per-node 2 --cpus-per-task 8 --time 8:00:00 deploy/slurm.sh --study phases ... --gpus-per-trial 1
 # To be submitted from the repository, whose folder and storage all nodes see. Two minutes before the time limit the study
-# ends with checkpoints and a table, and the job puts itself back in the queue; it goes on until the study is done.
+# ends with checkpoints and a table, and the job is requeued, until the study is done.
 #SBATCH --job-name=gada
 #SBATCH --output=gada-%j.log
 #SBATCH --open-mode=append
@@ -13,15 +14,15 @@
 set -euo pipefail
 cd "$SLURM_SUBMIT_DIR"
 PATH=$(realpath "${GADA_BIN:-.venv/bin}"):$PATH
-# Ports, folder and password of Ray are the job's own: other jobs, and other people's, may share its nodes. Ray's own
-# symmetric-run starts only where no other Ray runs, and when it ends it stops those of all of one's jobs on the node.
+# Every job has its own ports, folder and password of Ray, since other jobs and users may share its nodes. Ray's own
+# symmetric-run starts only where no other Ray runs, and at its end stops the Ray of all jobs of the user on the node.
 HEAD=$(hostname -I | cut -d ' ' -f 1)
 PORT=$(python -c 'import socket; s = socket.socket(); s.bind(("", 0)); print(s.getsockname()[1])')
 PLACE=$(mktemp -d "/tmp/gada-$SLURM_JOB_ID-XXXXXX")  # short: it is part of the paths of sockets
 RAY_AUTH_TOKEN=$(python -c 'import secrets; print(secrets.token_hex(32))')
 export PATH HEAD PORT PLACE RAY_AUTH_TOKEN RAY_AUTH_MODE=token RAY_USAGE_STATS_ENABLED=0
 
-# CPUs are those that Slurm binds a task to, GPUs those that it was given; a third of the memory holds the images.
+# A node has the CPUs to which Slurm binds the task and the GPUs of the job; a third of its memory holds the images.
 start_node() {
   options=(--num-cpus "$(nproc)" --num-gpus "${SLURM_GPUS_ON_NODE:-0}" --block)
   if [ -n "${SLURM_MEM_PER_NODE:-}" ]; then options+=(--object-store-memory "$((SLURM_MEM_PER_NODE * 350000))"); fi
@@ -49,7 +50,7 @@ until (: <"/dev/tcp/$HEAD/$PORT") 2>/dev/null; do
   sleep 1
 done
 
-# Nodes that are up later are filled when they are.
+# Nodes that join later get trials when they do.
 python tune.py --address "$HEAD:$PORT" "$@" &
 STUDY=$!
 TIME_IS_UP=
