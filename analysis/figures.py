@@ -25,7 +25,7 @@ MAX_UPRIGHT = 6
 
 
 def forest(rows: pd.DataFrame) -> Figure:
-    """Differences between variants with their 95% confidence intervals; filled where the adjusted p is below .05.
+    """Differences between variants with their 95% confidence intervals; filled where the adjusted p is below 0.05.
 
     `rows` are comparisons of `analysis.statistics`. They are of SROCC, except for contrasts by another measure, which
     is named. The shaded band holds differences below the smallest relevant one.
@@ -72,10 +72,10 @@ def splits(frame: pd.DataFrame, baselines: Mapping[str, pd.Series[float]]) -> Fi
 
 
 def learning(curve: pd.DataFrame, ends: Mapping[str, Mapping[str, int]]) -> Figure:
-    """SROCC over optimiser steps, a panel a variant: every split thin, the median thick, the phases shaded in turn.
+    """SROCC over optimiser steps, one panel for each variant: every split thin, the median thick.
 
-    `ends` gives the last step of every phase of a variant. Phases are numbered in the panels where their names do not
-    fit; `phase_key` names them.
+    `ends` gives the last step of every phase of a variant. Phases are shaded in turn and numbered; `phase_key` names
+    them.
     """
     variants = list(curve["variant"].drop_duplicates())
     figure, panels = panels_of(len(variants), 2.1)
@@ -119,9 +119,9 @@ def phase_key(ends: Mapping[str, Mapping[str, int]]) -> str:
 
 
 def predictions(frame: pd.DataFrame) -> tuple[Figure, dict[str, Sequence[str]]]:
-    """Predicted against true quality of every test image of every split, a panel a variant, coloured by distortion.
+    """Predicted against true quality of every test image of every split, and the text of every point by its group.
 
-    Also the text of every point, by the group of points. Predictions outside the panel are drawn at its border.
+    One panel for each variant; colours are distortions. Predictions outside the panel are drawn at its border.
     """
     variants = list(frame["variant"].drop_duplicates())
     figure, panels = panels_of(len(variants), 2.4)

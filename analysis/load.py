@@ -180,9 +180,9 @@ def read(
         finished = splits[splits["status"] == "finished"] if len(splits) else splits
         if not len(finished) or not (finished["stage"] == "test").any():
             chosen = {"dataset": dataset, "preset": preset}
-            asked = "".join(f", {name} '{value}'" for name, value in chosen.items() if value)
+            which = "".join(f", {name} '{value}'" for name, value in chosen.items() if value)
             raise LoadError(
-                f"MLflow at {uri} has no finished test runs of study '{study}'{asked}; other runs of splits: "
+                f"MLflow at {uri} has no finished test runs of study '{study}'{which}; other runs of splits: "
                 f"{len(splits)}"
             )
         configs = _configs(client, configurations, progress)

@@ -111,7 +111,7 @@ def _budget(config: Mapping[str, Any]) -> str:
 
 def _rates(config: Mapping[str, Any]) -> str:
     rates = {path.removeprefix("rates."): value for path, value in config.items() if path.startswith("rates.")}
-    named = [f"{name} {value:.2g}" for name, value in rates.items() if not name.startswith("beta")]
+    named = [f"{name} {value:.2g}" for name, value in rates.items() if "beta" not in name]
     return ", ".join(named) or UNKNOWN
 
 

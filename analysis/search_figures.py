@@ -23,7 +23,7 @@ LEGEND_COLUMN_IN = 1.45
 
 
 def history(table: pd.DataFrame) -> Figure:
-    """Validation SROCC of every candidate in turn, and the best complete one so far, a panel a searched variant."""
+    """Validation SROCC of every candidate in order, and the best complete one so far, one panel for each variant."""
     variants = list(table["variant"].drop_duplicates())
     figure, panels = panels_of(len(variants), 2.6)
     for variant, axes in zip(variants, panels, strict=True):

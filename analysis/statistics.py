@@ -146,7 +146,7 @@ def contrasts(frame: pd.DataFrame, named: Sequence[Contrast]) -> pd.DataFrame:
     """The pre-specified comparisons, each by its measure, with Holm over all of them; question, and as `comparisons`.
 
     The family is all of `named`, also those that have not been run: a part of a study adjusts as the whole study does.
-    p_gain and p_loss are adjusted too, p_gain_holm and p_loss_holm. Powers are those of tests at .05 over the number
+    p_gain and p_loss are adjusted too, p_gain_holm and p_loss_holm. Powers are those of tests at 0.05 over the number
     of contrasts, which is what Holm asks of the first of them.
     """
     table = _compared(frame, named, ALPHA / max(1, len(named)), len(named))

@@ -74,7 +74,7 @@ def _distinct(splits: pd.DataFrame, column: str) -> dict[str, pd.Series[float]]:
 
 
 def by_split(splits: pd.DataFrame, metric: str = "srocc") -> pd.DataFrame:
-    """One row a variant or baseline, one column a split: for anyone who wants to pair them with other results."""
+    """One row for each variant or baseline, one column for each split, so that others can be paired with them."""
     variants = splits["variant"].drop_duplicates()
     own = splits.pivot(index="variant", columns="split", values=metric).loc[variants]
     frame = pd.concat([own, pd.DataFrame(baselines(splits, metric)).T.reindex(columns=own.columns)])

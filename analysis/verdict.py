@@ -96,7 +96,7 @@ def answer(row: pd.Series[Any], family: int) -> Statement:
     if found == SAME:
         text = f"{row['first']} and {row['second']} have equal signatures on all {row['n']} splits; nothing to test."
         return Statement(row["question"], words, text)
-    if found == BETTER and row["high"] < SMALLEST_EFFECT:
+    if found in (BETTER, WORSE) and max(-row["low"], row["high"]) < SMALLEST_EFFECT:
         words += f", by less than {SMALLEST_EFFECT:.2f}"
     if found == EQUIVALENT:
         words += f" ({RULED_OUT})"

@@ -46,6 +46,7 @@ def said(splits, named=NAMED, brisque=None):
     [
         (0.03, 0.004, ["Better: GADA − baseline, Δ SROCC +0.030, 95% CI [0.0", "p < 0.001 (not adjusted), 10 splits."]),
         (0.004, 0.0005, ["Better, by less than 0.01: "]),
+        (-0.004, 0.0005, ["Worse, by less than 0.01: "]),
         (-0.03, 0.004, ["Worse: GADA − baseline, Δ SROCC −0.030, 95% CI [−0.0"]),
         (-0.009, 0.012, ["Gain of 0.01 or more ruled out: "]),
         (
