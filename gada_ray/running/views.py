@@ -58,6 +58,9 @@ def announce(plan: Plan, cost: str | None, requested: str | None, storage: str) 
     splits = count(plan.splits, "split") if requested is None else f"the splits of {requested}"
     if requested == "published":
         splits = "the published splits"
+    if cost is None and requested is None:
+        race = plan.racing is not None and any(variant.candidates for variant in plan.variants)
+        cost = f"{'at most ' * race}{count(plan.trials, 'trial')}"
     say(plan.question, style="bold")
     say(f"study {plan.study}, preset {plan.preset}, recipe {plan.recipe}: {variants} on {splits}")
     if cost:
@@ -129,7 +132,7 @@ def show_plan(plan: Plan, made: Estimate, found: Reuse, data: Data, line: Timeli
     columns = ("variant", "steps", "trainings", "done", "shared start", "each", "device time", "time known from")
     view = Table(*columns, title=plan.question)
     for variant, cost in zip(plan.variants, made.variants, strict=True):
-        left = cost.planned - cost.done
+        left = cost.planned - cost.done - cost.alike
         view.add_row(
             variant.name,
             f"{variant.config.steps}",
@@ -154,6 +157,8 @@ def show_plan(plan: Plan, made: Estimate, found: Reuse, data: Data, line: Timeli
             f"slots' time\ntimes are of the {made.device}{'' if devices.count() else ', which has no GPU'}: from past "
             "trials in the storage, or from a probe, which times a few steps of every kind"
         )
+        if made.slowdown > 1:
+            say(f"trials that share a GPU are priced at {made.slowdown:.2f} times their steps' time alone")
     else:
         say("0 trainings to do")
     say(f"nothing was trained; the end of the study compares with this estimate, {path}")

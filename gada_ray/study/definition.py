@@ -1,4 +1,4 @@
-"""A study as a researcher states it, and the plan that it becomes with a preset, data and settings."""
+"""The definition of a study, and the plan that a preset, data and settings make of it."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ class Preset:
     """One size of a study."""
 
     cost: str
-    """What it costs, for people: time, machine, data."""
+    """Its cost, for people: trainings; time on which machine."""
     splits: int
     """Splits that every variant is trained and tested on."""
     values: Values = field(default_factory=dict)
     """Changes of the study's base."""
     variants: tuple[str, ...] | None = None
-    """The variants that take part; all by default."""
+    """Variants that take part; all by default."""
     space: Mapping[str, Dimension] = field(default_factory=dict)
-    """What Optuna searches, separately for every variant, on validation references inside the training part."""
+    """Space that Optuna searches for every variant by itself, on validation references inside the training part."""
     candidates: int = 0
     """Configurations that are searched for a variant, or all of its space where that has fewer; the first one is the
     variant's own."""
@@ -57,24 +57,24 @@ class Study:
 
     question: str
     base: TrainingConfig
-    """By the defaults of the configuration; `recipe` changes it."""
+    """Configuration that all variants change, before the values of `recipe`."""
     variants: Mapping[str, Values] | Callable[[TrainingConfig], Mapping[str, Values]]
     """Values of every variant, by its name; as a function where they depend on the base, such as its phase lengths."""
     presets: Mapping[str, Preset]
     """"smoke", "small" and "paper"."""
     recipe: str = "gada"
-    """Whose values the base gets before those of a preset, unless the command names another; see `gada_ray.recipes`."""
+    """Recipe of the base, unless the command names another; a preset's values come after it. See `gada_ray.recipes`."""
     contrasts: tuple[Contrast, ...] = ()
-    """The comparisons that answer the question, few; the verdict is about them, and all others are explored."""
+    """The few comparisons that answer the question. The verdict is about them; all others are exploratory."""
     searched: tuple[str, ...] | None = None
-    """The variants that a preset's space is searched for; all by default."""
+    """Variants for which a preset's space is searched; all by default."""
     racing: Racing = field(default_factory=Racing)
     """When a candidate of the search is pruned before it is trained on every split."""
 
 
 @dataclass(frozen=True)
 class VariantPlan:
-    """One variant: its configuration, and what is searched around it."""
+    """One variant: its configuration and its search."""
 
     name: str
     values: Values
@@ -84,7 +84,7 @@ class VariantPlan:
     generation: int = 4
     """Candidates made at once."""
     place: int = 0
-    """Where the variant stands among all of the study."""
+    """Position of the variant among all of the study."""
 
     @property
     def possible(self) -> tuple[TrainingConfig, ...]:
@@ -120,13 +120,13 @@ class VariantPlan:
 
 
 def _size(value: Any) -> float:
-    """By which lists of widths are compared; a number is its own."""
+    """Size of a number, or of a list of widths: their sum."""
     return float(sum(value)) if isinstance(value, tuple) else float(value)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A study with everything decided but the results."""
+    """A study before it runs: everything is decided but the results."""
 
     study: str
     preset: str
@@ -139,36 +139,20 @@ class Plan:
     racing: Racing | None
     """None trains every candidate on every split."""
     recipe: str = "gada"
-    """By which the base of all variants is made."""
+    """Recipe of the base of all variants."""
     contrasts: tuple[Contrast, ...] = ()
     """Those of the study's preset, including those whose variants `only` leaves out."""
     source: tuple[str, ...] = ()
-    """What else the command says of data and splits: the database's folder, and a file of splits or "published"."""
+    """Where data and splits come from: the database's folder, and a file of splits or "published"."""
 
     @property
-    def workload(self) -> str:
-        """What will run, for people: the numbers of variants, candidates and splits."""
-        searched = [variant for variant in self.variants if variant.candidates]
-        parts = [counted(len(self.variants), "variant")]
-        for candidates in sorted({variant.candidates for variant in searched}):
-            count = sum(variant.candidates == candidates for variant in searched)
-            parts.append(f"a search of {counted(candidates, 'candidate')} for {count} of them")
-        file = self.source[1] if len(self.source) > 1 else ""
-        if file:
-            which = "the published splits" if file == "published" else f"the splits of {file}"
-            return f"{', '.join(parts)}, on {which}"
-        trials = self.splits * sum(variant.candidates + 1 for variant in self.variants)
-        most = "at most " if searched and self.racing else ""
-        return f"{', '.join(parts)}, on {counted(self.splits, 'split')}: {most}{counted(trials, 'trial')}"
-
-
-def counted(number: int, noun: str) -> str:
-    """A number with its noun, such as "1 split" or "3 splits"."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+    def trials(self) -> int:
+        """Trials of all variants and candidates, at most: a race may leave some out."""
+        return self.splits * sum(variant.candidates + 1 for variant in self.variants)
 
 
 class StudyError(UserError, ValueError):
-    """A study, preset or setting that does not exist or cannot be; names what there is."""
+    """A study, preset or setting that does not exist or is not possible; names what is available."""
 
 
 def make_plan(
@@ -186,17 +170,15 @@ def make_plan(
 ) -> Plan:
     """Decide everything but the results.
 
-    The base gets the values of the recipe, of the preset and of `settings`, in this order. `recipe` is the study's own
-    where it is None.
-    `settings` change the base after the preset has. They cannot change what the study compares or searches. Of
-    `phases`, "direct" is the baseline with all steps of the base, which needs no references. `only` names the variants
-    that take part, where not all shall. `extra` is the fingerprint of unlabelled photographs; without it, variants
-    that distort such are left out.
+    The base gets the values of the recipe (the study's own, where `recipe` is None), of the preset and of `settings`,
+    in this order. Settings cannot change what the study compares or searches; phases="direct" is the baseline with all
+    steps of the base, which needs no references. `only` names the variants that take part, where not all shall.
+    `extra` is the fingerprint of unlabelled photographs; without it, variants that distort them are left out.
 
     Raises:
         StudyError: for an unknown preset or variant, a setting that the study varies itself, a space that cannot be
-            searched, a contrast of variants that are not there, or photographs that are missing or not wanted.
-        ConfigError: for a field or value that cannot be, and for an unknown recipe.
+            searched, a contrast of unknown variants, or photographs that are missing or of no use.
+        ConfigError: for an unknown field or recipe, or an invalid value.
     """
     if preset not in study.presets:
         near = did_you_mean(preset, study.presets)
@@ -283,7 +265,7 @@ def _overwritten(
     settings: Values,
     variants: Mapping[str, Values],
 ) -> bool:
-    """Whether a variant that is a function of the base has a value of its own whatever is set."""
+    """Whether a variant that is a function of the base ignores a setting."""
     assert callable(study.variants)
     left_out = study.variants(base_of({other: settings[other] for other in settings if other != path}))
     own = [(values[path], left_out[variant].get(path)) for variant, values in variants.items() if path in values]
@@ -291,7 +273,7 @@ def _overwritten(
 
 
 def _base(name: str, study: Study, size: Preset, settings: Values) -> TrainingConfig:
-    """The study's base as preset and settings change it."""
+    """The study's base with the values of preset and settings."""
     if settings.get("phases") != "direct":
         return with_values(study.base, {**size.values, **settings})
     if callable(study.variants):
@@ -301,7 +283,7 @@ def _base(name: str, study: Study, size: Preset, settings: Values) -> TrainingCo
 
 
 def _with_photographs(variant: str, config: TrainingConfig, extra: str | None) -> TrainingConfig:
-    """A configuration that names the photographs which it distorts."""
+    """The configuration with the fingerprint of the photographs that it distorts."""
     if extra is None:
         raise StudyError(f"{variant} distorts unlabelled photographs; give a folder of them, --extra-references DIR")
     phases = [phase.name for phase in config.phases if phase.uses_extra]
@@ -309,7 +291,7 @@ def _with_photographs(variant: str, config: TrainingConfig, extra: str | None) -
 
 
 def _check_photographs(name: str, variants: Sequence[VariantPlan], extra: str | None) -> None:
-    """Make sure that photographs are given where all variants distort them, and distorted where they are given."""
+    """Make sure that photographs are given where all variants distort them, and of use where they are given."""
     if not variants:
         raise StudyError(
             f"all variants of study '{name}' distort unlabelled photographs; give a folder of them, "
@@ -323,7 +305,7 @@ def _check_photographs(name: str, variants: Sequence[VariantPlan], extra: str | 
 
 
 def _check_contrasts(name: str, contrasts: Sequence[Contrast], variants: Collection[str]) -> None:
-    """Make sure that contrasts are of two variants that there are, each pair once by a measure."""
+    """Make sure that contrasts are of two different, known variants, each pair once for a measure."""
     pairs = set()
     for one in contrasts:
         what = f"contrast '{one.question}' of study '{name}'"
@@ -379,10 +361,10 @@ def _check_space(variant: str, space: Mapping[str, Dimension], values: Values, c
 
 
 def data_selections(variants: Sequence[VariantPlan]) -> dict[Selection, TrainingConfig]:
-    """The different selections of the database that variants train on, each with one of its configurations."""
+    """The selections of the database that variants train on, each with one of their configurations."""
     return {selection(variant.config): variant.config for variant in variants}
 
 
 def selection(config: TrainingConfig) -> Selection:
-    """What of a configuration decides which images and scores are loaded."""
+    """The fields of a configuration that determine which images and scores are loaded."""
     return tuple(getattr(config.data, name) for name in LOADED)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -167,7 +168,7 @@ def test_nothing_is_probed_where_nothing_waits_and_only_what_waits_else(monkeypa
 
 def test_a_training_that_several_variants_need_is_counted_once(monkeypatch):
     size = Preset(cost="-", splits=2, values=TINY)
-    variants = {"a": {}, "the same": {"data.batch": TINY["data.batch"]}, "b": {"data.batch": 8}}
+    variants: dict[str, dict[str, Any]] = {"a": {}, "the same": {"data.batch": 4}, "b": {"data.batch": 8}}
     of = make_plan(
         "toy", Study(question="?", base=gada(3, 2, 1), variants=variants, presets={"p": size}), "p", "toy", {}
     )
