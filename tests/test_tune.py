@@ -1,4 +1,4 @@
-"""The command: bad input is one message and exit code 2, before anything is trained."""
+"""The command `tune.py`: its options, messages and exit codes."""
 
 from __future__ import annotations
 
@@ -244,7 +244,7 @@ def test_a_plan_prices_what_is_left_where_variants_are_done_by_another_study_and
     assert {variant["variant"] for variant in variants if variant["source"]} == {
         *("reference itself", "procedural distortions", "real crops again")
     }
-    # On one slot it is over when the trainings are, less the phases that they take over.
+    # On one slot a study takes as long as its trainings without the phases that they share.
     (line,) = lines
     assert line.makespan == pytest.approx(3600 * sum(variant["device_hours"] for variant in variants))
 
@@ -321,7 +321,7 @@ def test_the_list_shows_every_study_with_question_and_cost(monkeypatch, capsys):
     assert {"paper_live", "paper_tid2013"} <= set(tune.study_names())
 
 
-def test_a_signal_before_any_trial_says_how_to_go_on(monkeypatch, capsys):
+def test_a_signal_before_any_trial_says_how_to_resume(monkeypatch, capsys):
     monkeypatch.setattr(tune, "load_study", lambda name: os.kill(os.getpid(), signal.SIGTERM))
     code, text = command(monkeypatch, capsys, "--study", "patch_size")
     assert code == 75
@@ -433,7 +433,7 @@ def test_a_study_without_a_score_has_no_report_and_says_so(monkeypatch, capsys, 
 
 
 @pytest.mark.slow
-def test_the_page_of_a_run_with_other_variants_is_not_taken_for_this_ones(monkeypatch, capsys, tmp_path):
+def test_the_report_of_a_run_with_other_variants_is_not_reused(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(runner, "run", inline.train)
     monkeypatch.setattr(timing, "probe", inline.constant)
     arguments = ("--study", "phases", "--preset", "smoke", "--storage", tmp_path, "--variant", "baseline")

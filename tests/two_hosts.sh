@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# A study on two hosts that this machine plays: network namespaces with addresses of their own, joined by `ray start`.
+# A study on two simulated hosts: network namespaces of this machine, joined by `ray start`.
 #     sudo tests/two_hosts.sh [PYTHON]        (needs iproute2, nftables and the packages of the lock)
-# The near one has the driver, the photographs, MLflow and an S3 server (moto's), and trains nothing. The far one has
-# another name, sees no folder of the near one but the shared one, and its firewall lets nothing out but Ray and S3.
-# The same study runs with its storage in the shared folder, and on S3. Afterwards nothing is left behind.
+# The near host has the driver, the photographs, MLflow and an S3 server (moto), and trains nothing. The far host has
+# another name and sees only the shared folder; its firewall lets out only traffic to Ray and S3.
+# The same study runs once with its storage in the shared folder and once on S3. Everything is removed afterwards.
 set -euo pipefail
-if [ -z "${ON_ITS_OWN:-}" ]; then exec env ON_ITS_OWN=1 unshare --mount --propagation private "$0" "$@"; fi
+if [ -z "${IN_NAMESPACE:-}" ]; then exec env IN_NAMESPACE=1 unshare --mount --propagation private "$0" "$@"; fi
 cd "$(dirname "$0")/.."
 PYTHON=$(realpath --no-symlinks "${1:-.venv/bin/python}")
 NEAR=10.77.0.1 FAR=10.77.0.2 RAY=6399 S3=5555 MLFLOW=5000

@@ -17,7 +17,7 @@ FILE = "cross-dataset.csv"
 def summary(frame: pd.DataFrame) -> pd.DataFrame:
     """Mean and standard deviation over splits: tested_on, variant, images, splits, and `srocc_mean`, `srocc_sd`, ...
 
-    `frame` has a row a trial, database and part of its images: `running.elsewhere.run_tests`.
+    `frame` has a row a trial, database and part of its images: `running.cross_dataset.run_tests`.
     """
     whole = frame[(frame["stage"] == "test") & frame["images"].isin([ALL, WITHOUT])]
     groups = whole.groupby(["tested_on", "variant", "images"], sort=False)

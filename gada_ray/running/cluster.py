@@ -124,7 +124,7 @@ def _leave_session() -> None:
         os.setsid()
 
 
-# Python calls it for Ray's processes, which Ray starts with a function of its own to be run before their program.
+# Python calls it in Ray's processes, because Ray starts them with a `preexec_fn`.
 os.register_at_fork(after_in_child=_leave_session)
 
 

@@ -64,7 +64,7 @@ def run_tests(
     """Carry out tests on the cluster that `runner.connect` joined; tests that the store holds are read back.
 
     Columns: variant, stage, split, signature, trained_on, tested_on, images (all, all without shared scenes, or a
-    distortion), n and the measures; a row each. The store's folder of a trial gets `elsewhere-*.json` and `.csv`
+    distortion), n and the measures; a row each. The store's folder of a trial gets `cross-dataset-*.json` and `.csv`
     (predictions).
     """
     missing = [test for test in tests if _kept(store, test, others[test.other]) is None]
@@ -98,7 +98,7 @@ def run_tests(
 
 
 def _name(dataset: IqaDataset) -> str:
-    return f"elsewhere-{VERSION}-{dataset.fingerprint[:16]}"
+    return f"cross-dataset-{VERSION}-{dataset.fingerprint[:16]}"
 
 
 def _kept(store: Store, test: Test, dataset: IqaDataset) -> list[dict[str, Any]] | None:

@@ -408,7 +408,7 @@ class Session:
                 )
             finally:
                 cluster.disconnect()
-        name = f"{self.plan.study}-{self.plan.preset}-{self.plan.dataset}-cross_dataset.csv"
+        name = f"{self.plan.study}-{self.plan.preset}-{self.plan.dataset}-cross-dataset.csv"
         write_whole(self.store.root / "tables" / name, self._cross_dataset.to_csv(index=False).encode())
 
     def _make_report(self, again: bool = True) -> None:

@@ -1,4 +1,4 @@
-"""Tells workers that trials shall stop. Workers wait for it; nobody polls."""
+"""A signal by which the driver requests that trials stop, and on which workers wait without polling."""
 
 from __future__ import annotations
 

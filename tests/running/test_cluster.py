@@ -1,4 +1,4 @@
-"""A study on three nodes, one of which is lost."""
+"""A study on a cluster of three nodes, of which one is lost, one joins and one fails."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
-NODES, LEVELS, SPLITS = 3, 3, 5
+NODES, VARIANTS, SPLITS = 3, 3, 5
 RESOURCES = runner.Resources(cpus=1)
 PIXELS = 32 * 2**20
 
@@ -75,13 +75,13 @@ def together(
 
 
 def wait_then_train(trial: Trial, dataset: IqaDataset, store: Store, execution: Execution, report: Report) -> Result:
-    """A trial that is over long before a worker could start."""
+    """Train for less time than a worker takes to start."""
     time.sleep(0.5)
     return run_trial(trial, dataset, store, execution, report)
 
 
-def gone(node_id: str) -> bool:
-    """Whether the cluster knows a node for dead, which may take it some seconds."""
+def noticed_dead(node_id: str) -> bool:
+    """Whether the cluster notices within a minute that a node is dead."""
     end = time.monotonic() + 60
     while time.monotonic() < end:
         if not {node["NodeID"]: node["Alive"] for node in ray.nodes()}[node_id]:
@@ -129,15 +129,15 @@ def test_a_study_uses_all_nodes_outlives_one_and_sends_the_pixels_to_each_once(c
             cluster.remove_node(victim, allow_graceful=False)
             lost.append(victim.node_id)
 
-    search = study(LEVELS, dataset, store, on_done)
+    search = study(VARIANTS, dataset, store, on_done)
     runner.run(
         search, {dataset.fingerprint: dataset}, store, RESOURCES, train=partial(together, place=tmp_path / "arrived")
     )
 
-    assert search.finished and sum(nodes.values()) == LEVELS * SPLITS
-    assert len(list(tmp_path.glob("trials/*/result.json"))) == LEVELS * SPLITS
+    assert search.finished and sum(nodes.values()) == VARIANTS * SPLITS
+    assert len(list(tmp_path.glob("trials/*/result.json"))) == VARIANTS * SPLITS
     assert lost[0] in nodes and nodes.total() - nodes[lost[0]] >= NODES - 1
-    assert gone(lost[0])
+    assert noticed_dead(lost[0])
     # The pixels were put into Ray's memory once, and had one copy on each of the three nodes.
     assert len(large) == 1
     assert len(copies) == 1 and lost[0] in copies[0] and len(copies[0]) == NODES
@@ -167,10 +167,10 @@ def test_a_node_that_joins_gets_trials_although_they_end_before_a_worker_starts(
     assert joined[0] not in before and nodes[joined[0]] >= 2
 
 
-def breaks_on(
+def fails_on(
     trial: Trial, dataset: IqaDataset, store: Store, execution: Execution, report: Report, place: Path
 ) -> Result:
-    """Train, but for the node that is named in a file, where every trial breaks off."""
+    """Train, but for the node that is named in a file, where every trial fails."""
     if execution.node == place.read_text():
         time.sleep(0.5)
         raise OSError("this device is broken")
@@ -178,7 +178,7 @@ def breaks_on(
 
 
 class Notes(runner.Watcher):
-    """Keeps what people are told."""
+    """Keeps messages and counts."""
 
     def __init__(self) -> None:
         self.messages: list[str] = []
@@ -191,7 +191,7 @@ class Notes(runner.Watcher):
         self.counts.append(count)
 
 
-def test_a_node_on_which_one_trial_after_the_other_breaks_off_is_left_out_and_named(cluster, tmp_path):
+def test_a_node_on_which_trials_keep_failing_is_excluded_and_named(cluster, tmp_path):
     dataset, store, notes = toy_dataset(), Store(tmp_path), Notes()
     nodes: Counter[str] = Counter()
     sick = next(node for node in cluster.list_all_nodes() if node != cluster.head_node).node_id
@@ -201,12 +201,12 @@ def test_a_node_on_which_one_trial_after_the_other_breaks_off_is_left_out_and_na
         assert result is not None and result.status == "finished"
         nodes[result.run.node] += 1
 
-    search = study(LEVELS, dataset, store, on_done)
+    search = study(VARIANTS, dataset, store, on_done)
     runner.run(
         *(search, {dataset.fingerprint: dataset}, store, RESOURCES, notes),
-        train=partial(breaks_on, place=tmp_path / "sick"),
+        train=partial(fails_on, place=tmp_path / "sick"),
     )
-    assert search.finished and nodes.total() == LEVELS * SPLITS and sick not in nodes
+    assert search.finished and nodes.total() == VARIANTS * SPLITS and sick not in nodes
     (named,) = [message for message in notes.messages if "gets no more" in message]
     assert sick[:12] in named
     assert len([message for message in notes.messages if "this device is broken" in message]) < 8
@@ -224,7 +224,7 @@ def test_trials_that_no_node_can_hold_are_refused_and_shares_of_gpus_are_counted
     node = cluster.add_node(**{**EACH, "num_cpus": 2}, num_gpus=2)
     try:
         assert runner.connect(None, requested) == 12, (
-            "6 on each of two GPUs, though 13 shares of .15 add up to less than 2"
+            "6 on each of two GPUs, though 13 shares of 0.15 add up to less than 2"
         )
         with pytest.raises(runner.ResourceError, match=r"requests 0\.1 CPUs and 3 GPUs"):
             runner.connect(None, runner.Resources(cpus=0.1, gpus=3))

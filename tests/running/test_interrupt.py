@@ -62,9 +62,9 @@ STEPS = [item for phase in ("gan", "augmentation", "finetuning") for item in ("-
 
 
 def study(data: Path, storage: Path) -> list[str]:
-    """Arguments of a study that takes long enough to be met in the middle."""
-    asked = ["--study", "normalisation", "--preset", "smoke", *STEPS, "--dataset", "manifest"]
-    return [*asked, "--data-root", str(data), "--storage", str(storage)]
+    """Arguments of a study that is long enough to be interrupted."""
+    options = ["--study", "normalisation", "--preset", "smoke", *STEPS, "--dataset", "manifest"]
+    return [*options, "--data-root", str(data), "--storage", str(storage)]
 
 
 def start(
@@ -75,7 +75,7 @@ def start(
     python: Path = Path(sys.executable),
     **environment: str,
 ):
-    """The command, on Ray of its own; output goes to a file beside the storage."""
+    """Start the command, which starts a Ray; its output goes to a file beside the storage."""
     command = [*before, str(python), "tune.py", *study(data, storage), *options]
     with storage.with_suffix(".log").open("ab") as log:
         return subprocess.Popen(
@@ -99,7 +99,7 @@ def finish(process: subprocess.Popen[bytes], storage: Path) -> tuple[int, str]:
 
 
 def numbers(storage: Path) -> str:
-    """Everything of a table that two runs must have in common, to the last bit."""
+    """Everything in a table that must be equal in two runs, to the last bit."""
     return str(pd.read_csv(storage / TABLE, dtype=str).drop(columns="device_hours").to_csv())
 
 

@@ -72,7 +72,7 @@ def test_the_lock_of_a_driver_that_was_killed_is_taken_over_at_once(tmp_path):
     [{"host": "elsewhere"}, {"processes": "of another container"}, {"since": 1.0}],
     ids=["another host", "another container", "a number that was given away again"],
 )
-def test_a_lock_whose_process_cannot_be_looked_for_is_taken_over_once_it_is_no_longer_written(tmp_path, fast, values):
+def test_a_lock_of_another_host_is_taken_over_once_it_is_no_longer_written(tmp_path, fast, values):
     path = left_by(tmp_path, **values)
     end = threading.Event()
 
@@ -98,13 +98,13 @@ def test_a_lock_whose_process_cannot_be_looked_for_is_taken_over_once_it_is_no_l
 
 
 @pytest.mark.parametrize("text", ["", '{"pid": 3'])
-def test_a_lock_that_was_cut_off_in_being_written_is_nobodys(tmp_path, text):
+def test_a_lock_file_that_was_cut_off_has_no_holder(tmp_path, text):
     left_by(tmp_path).write_text(text)
     with only_driver(tmp_path, "phases"):
         refused(tmp_path, f"process {os.getpid()} ")
 
 
-def test_a_driver_that_was_taken_for_dead_notices_and_leaves_the_lock_to_the_other(tmp_path, fast):
+def test_a_driver_whose_lock_was_taken_over_notices_it_and_leaves_the_lock_alone(tmp_path, fast):
     with only_driver(tmp_path, "phases") as held:
         time.sleep(4 * lock.BEAT_S)
         held.check()

@@ -1,4 +1,4 @@
-"""Studies under Ray, on a cluster that is started once for all tests here."""
+"""Studies on Ray, which is started once for all tests of this file."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_a_study_trains_every_variant_on_every_split_once_and_its_second_run_tra
 
 
 @pytest.mark.ray
-def test_a_search_proposes_on_validation_references_and_tests_its_winner_once(command, database, tmp_path):
+def test_a_search_proposes_on_validation_references_and_tests_the_best_candidate_once(command, database, tmp_path):
     storage = tmp_path / "runs"
     make_manifest(tmp_path / "data", references=8)
     text = command(
@@ -115,13 +115,13 @@ def test_a_search_proposes_on_validation_references_and_tests_its_winner_once(co
     results = [Store(storage).result(folder.name) for folder in (storage / "trials").iterdir()]
     by_part = {part: [r for r in results if r and r.fold.scored_on == part] for part in ("validation", "test")}
     assert len(by_part["validation"]) == 2
-    assert len(by_part["test"]) in (1, 2), "the paper's rates, and the winner unless it is the same"
+    assert len(by_part["test"]) in (1, 2), "the paper's rates, and the best candidate unless it is the same"
     tested = set(by_part["test"][0].fold.held_out)
     for result in by_part["validation"]:
         assert not tested & set(result.fold.train + result.fold.held_out)
     best = max(r.metrics["srocc"] for r in by_part["validation"])
-    winners = [r.config.rates for r in by_part["validation"] if r.metrics["srocc"] == best]
-    assert any(r.config.rates in winners for r in by_part["test"])
+    best_rates = [r.config.rates for r in by_part["validation"] if r.metrics["srocc"] == best]
+    assert any(r.config.rates in best_rates for r in by_part["test"])
     assert "searched rates: rates.discriminator=" in text
     assert not (storage / "mlflow.db").exists()
 
@@ -197,7 +197,7 @@ def test_a_broken_checkpoint_is_named_and_a_trial_that_always_fails_is_given_up_
     assert (whole / "result.json").read_bytes() == before
 
 
-def test_a_trial_is_started_again_while_it_gets_further_and_preemption_is_not_held_against_it(tmp_path):
+def test_a_trial_is_retried_while_it_makes_progress_and_preemption_does_not_count_as_a_failure(tmp_path):
     search, job, messages = MagicMock(), MagicMock(), []
     nothing = MagicMock()
     nothing.warn = lambda _, message: messages.append(message)
@@ -366,7 +366,7 @@ def test_finished_trials_are_tested_on_other_databases_without_training_and_with
     monkeypatch.setattr(runner, "run", inline.train)
     text = command(*arguments, "--splits", 2, "--also-test", f"manifest={there}").out
     assert "Cross-dataset test" in text
-    path = tmp_path / "runs/tables/normalisation-smoke-manifest-elsewhere.csv"
+    path = tmp_path / "runs/tables/normalisation-smoke-manifest-cross-dataset.csv"
     frame = pd.read_csv(path)
     assert set(frame["variant"]) == {"none", "mscn", "both"} and set(frame["split"]) == {0, 1}
     assert set(frame["images"]) == {"all", "all without shared scenes", "dark", "noise"}
@@ -374,11 +374,11 @@ def test_finished_trials_are_tested_on_other_databases_without_training_and_with
     results = [Store(tmp_path / "runs").result(folder.name) for folder in (tmp_path / "runs/trials").iterdir()]
     for result in results:
         assert result is not None
-        (record,) = (tmp_path / "runs/trials" / result.signature).glob("elsewhere-*.json")
+        (record,) = (tmp_path / "runs/trials" / result.signature).glob("cross-dataset-*.json")
         shared = json.loads(record.read_text())["shared"]
         assert set(shared) == set(result.fold.train) - {"a"}
     written = path.stat().st_mtime_ns
-    done = {record: record.stat().st_mtime_ns for record in (tmp_path / "runs/trials").glob("*/elsewhere-*")}
+    done = {record: record.stat().st_mtime_ns for record in (tmp_path / "runs/trials").glob("*/cross-dataset-*")}
     command(*arguments, "--splits", 2, "--also-test", f"manifest={there}")
     assert path.stat().st_mtime_ns > written and pd.read_csv(path).equals(frame)
     assert {record: record.stat().st_mtime_ns for record in done} == done  # read back, not done again
@@ -386,7 +386,7 @@ def test_finished_trials_are_tested_on_other_databases_without_training_and_with
     uri = runs.default_uri(Store(tmp_path / "runs").root)
     client = MlflowClient(tracking_uri=uri)
     names = {file.path for file in client.list_artifacts(study.info.run_id)}
-    assert {"splits.json", "elsewhere.csv"} <= names
+    assert {"splits.json", "cross-dataset.csv"} <= names
     later = study_report(uri, "normalisation", tmp_path / "later")  # knows it from MLflow alone
-    table = next(file for file in later if file.name == "elsewhere.csv")
+    table = next(file for file in later if file.name == "cross-dataset.csv")
     assert set(pd.read_csv(table)["variant"]) == {"none", "mscn", "both"}
