@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import difflib
 import itertools
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -26,6 +27,8 @@ LOADED = ("include_reference_copies", "dmos", "drop_artificial_reference", "shor
 """Fields of `data` that decide which images and scores of a database are loaded."""
 NOT_SEARCHED = (*LOADED, "labelled_images", "labelled_by", "pristine_from")
 """Fields of `data` that choose the images and scores of a training; candidates on others cannot be compared."""
+MAX_COMBINATIONS = 16
+"""Combinations of searched choices that are no numbers whose memory is measured; of more, one choice at a time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +100,8 @@ class VariantPlan:
     def largest(self) -> tuple[TrainingConfig, ...]:
         """Configurations of which one takes as much of a GPU's memory as any that the search may propose.
 
-        Every number and every list of widths has its largest value, in all combinations with choices of another kind.
+        Every number and every list of widths has its largest value, in all combinations with choices of another kind
+        or, where these are many, with one of them at a time.
         """
         numbers: dict[str, Any] = {}
         kinds: dict[str, tuple[Any, ...]] = {}
@@ -107,10 +111,14 @@ class VariantPlan:
                     kinds[path] = dimension.values
                 else:
                     numbers[path] = max(dimension.values, key=_size)
+        if math.prod(map(len, kinds.values())) <= MAX_COMBINATIONS:
+            chosen = [dict(zip(kinds, values, strict=True)) for values in itertools.product(*kinds.values())]
+        else:
+            chosen = [{path: value} for path, values in kinds.items() for value in values]
         found = []
-        for values in itertools.product(*kinds.values()):
+        for values in chosen:
             with contextlib.suppress(ConfigError):  # a combination that no candidate can have
-                found.append(with_values(self.config, numbers | dict(zip(kinds, values, strict=True))))
+                found.append(with_values(self.config, numbers | values))
         return tuple(found) or (self.config,)
 
     @property

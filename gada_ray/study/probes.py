@@ -14,7 +14,7 @@ from gada_ray.config import TrainingConfig
 from gada_ray.errors import UserError, first_line
 from gada_ray.study.definition import VariantPlan, selection
 from gada_ray.study.inputs import Data
-from gada_ray.study.price import Seconds, rest_kind
+from gada_ray.study.price import Seconds, rest_kind, step_kind
 from gada_ray.system import devices
 from gada_ray.trials.identity import Execution, Trial
 
@@ -65,9 +65,13 @@ class Probes:
         """The fraction of a GPU that a trial asks for, so that as many trials share one as its memory allows."""
         from gada_ray.study import timing
 
-        peak = 0.0
+        peak, seen = 0.0, set[str]()
         for variant in variants:
             for config in variant.largest:
+                kinds = {rest_kind(config), *(step_kind(config, number) for number in range(len(config.phases)))}
+                if kinds <= seen:
+                    continue
+                seen |= kinds
                 place = selection(config)
                 dataset = self._data.datasets[place]
                 few = timing.sample(dataset, self._data.splits[place][0].for_test())

@@ -253,6 +253,10 @@ def test_the_largest_configurations_have_the_largest_of_every_number_and_all_kin
     assert sizes == {(12, 32, 64, (16, 16, 16), variant.config.rates.evaluator)}
     assert len({(c.model.norm, c.model.skips) for c in variant.largest}) == 4
     assert variant.largest_crop_px == 32
+    kinds = {"model.norm": Choice("batch", "instance", "none", "spectral"), "model.output": Choice("image", "residual")}
+    many = {**kinds, "model.upsampling": Choice("transpose", "resize"), "model.skips": Choice(True, False)}
+    (variant,) = plan(variants={"a": {}}, space=many, candidates=2).variants
+    assert len(variant.largest) == 4 + 2 + 2 + 2, "of 32 combinations"
 
 
 def test_what_will_run_is_counted_for_the_splits_and_variants_of_the_command():
