@@ -38,7 +38,7 @@ from gada_ray.study.summary import ConfigurationRun, Trial, configuration_key
 from gada_ray.study.virtual import play
 from gada_ray.system import bytecode
 from gada_ray.tracking import lookup
-from gada_ray.tracking.uri import TrackingError, option, tracking_uri
+from gada_ray.tracking.uri import TrackingError, option, shown, tracking_uri
 from gada_ray.trials.store import Folder, Result, Store, write_whole
 
 if TYPE_CHECKING:
@@ -191,7 +191,7 @@ class Session:
         with only_driver(self.store.root, self.plan.study, views.warn):
             done = runs.sync(uri, self.plan.study, self._entries, views.warn)
             console.print(
-                f"MLflow at {uri}: {done.present + done.written} split runs, {done.written} written now, "
+                f"MLflow at {shown(uri)}: {done.present + done.written} split runs, {done.written} written now, "
                 f"{done.deleted} duplicates or unfinished ones removed",
                 highlight=False,
                 soft_wrap=True,
