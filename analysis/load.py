@@ -26,6 +26,7 @@ from gada_ray.evaluation import cross_dataset as cross_dataset_table
 from gada_ray.study import baselines
 from gada_ray.study.contrasts import Contrast, from_text
 from gada_ray.tracking import links
+from gada_ray.tracking.client import KEY, hash_tag
 from gada_ray.tracking.database import relocate
 from gada_ray.tracking.uri import PAGE, shown, sqlite_path
 
@@ -174,7 +175,7 @@ def read(
         client = MlflowClient(tracking_uri=uri)
         found = _runs(client, uri, study, {"dataset_name": dataset, "preset": preset}, progress)
         if keys is not None:
-            found = [run for run in found if run.data.tags["gada.key"] in keys]
+            found = [run for run in found if hash_tag(run, KEY) in keys]
         splits = pd.DataFrame([_split(run) for run in found if run.data.tags["kind"] == "split"])
         configurations = pd.DataFrame([_configuration(run) for run in found if run.data.tags["kind"] != "split"])
         finished = splits[splits["status"] == "finished"] if len(splits) else splits
@@ -209,9 +210,7 @@ def _origin(client: MlflowClient, uri: str, study: str, found: Iterable[Run], te
         if "best_of" in one.tags and one.tags.get("signature") in signatures
     ]
     newest = max(models, key=lambda one: one.creation_timestamp, default=None)
-    commits = {
-        run.data.tags[COMMIT] for run in found if run.data.tags["gada.key"] in tested and COMMIT in run.data.tags
-    }
+    commits = {run.data.tags[COMMIT] for run in found if hash_tag(run, KEY) in tested and COMMIT in run.data.tags}
     model = f"models:/{newest.model_id}" if newest else ""
     return Origin(uri, experiment.experiment_id, model, ", ".join(sorted(commits)))
 
@@ -270,7 +269,7 @@ def _split(run: Run) -> dict[str, Any]:
             fingerprint = json.loads(one.dataset.source)["fingerprint"]
     facts = {
         "run_id": run.info.run_id,
-        "key": tags["gada.key"],
+        "key": hash_tag(run, KEY),
         "signature": tags["signature"],
         "variant": tags["variant"],
         "place": int(tags.get("variant_place", 0)),
@@ -299,7 +298,7 @@ def _configuration(run: Run) -> dict[str, Any]:
     tags, metrics = run.data.tags, run.data.metrics
     number = re.search(r"#(\d+)$", run.info.run_name or "")
     return {
-        "key": tags["gada.key"],
+        "key": hash_tag(run, KEY),
         "run_id": run.info.run_id,
         "name": run.info.run_name,
         "variant": tags["variant"],

@@ -1,9 +1,10 @@
 """A study while MLflow is down: `python -m benchmarks outage postgresql+psycopg://mlflow:PASSWORD@127.0.0.1/mlflow`.
 
-Studies whose trials only wait run in turn with an MLflow server that answers all the time, and with one that is killed
-after the first third of the trials and started again after the second. The server is deploy/mlflow-server.sh on the
-database that is given. A study's time is that from the end of its first trial to that of its last, so that the start of
-workers is not in it. Then what MLflow missed is made up for, as `tune.py --sync` does, and compared with the storage.
+The trials of these studies only wait. Studies run in turn with an MLflow server that answers all the time and with one
+that is killed after a third of the trials and started again after two thirds. The server is deploy/mlflow-server.sh on
+the given database. A study's time is measured from the end of its first trial to the end of its last one, so that the
+start of workers does not count. Then `runs.sync` writes what MLflow lacks, as `tune.py --sync` does, and MLflow is
+compared with the storage.
 """
 
 from __future__ import annotations
@@ -42,13 +43,13 @@ console = Console(width=140)
 def waiting(
     trial: Trial, dataset: IqaDataset, store: Store, execution: Execution, report: Report, like: Result, seconds: float
 ) -> Result:
-    """Wait, and leave a result like a trained one."""
+    """Wait, and write a result like that of a training."""
     time.sleep(seconds)
     return surrogate(trial, dataset, store, execution, report, like)
 
 
 class Server:
-    """MLflow on a database; can be killed and started again."""
+    """A server of MLflow on a database, which can be killed and started again."""
 
     def __init__(self, database: str, folder: Path) -> None:
         with socket.socket() as free:
@@ -70,7 +71,7 @@ class Server:
         os.environ.setdefault("MLFLOW_TRACKING_USERNAME", "admin")
 
     def start(self) -> None:
-        """Start it, and do not wait."""
+        """Start the server without waiting for it."""
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 ["bash", str(SCRIPT)], cwd=self._folder, env=self._environment, stdout=log, stderr=log,
@@ -95,7 +96,7 @@ class Server:
 
 
 def study(what: MadeUp, seconds: float, server: Server, name: str, outage: bool) -> float:
-    """Seconds of one study, after which MLflow is compared with the storage."""
+    """Run one study, compare MLflow with the storage, and return the study's seconds."""
     times: list[float] = []
     entries = []
     trials = len(what.plan.variants) * SPLITS
@@ -131,7 +132,7 @@ def study(what: MadeUp, seconds: float, server: Server, name: str, outage: bool)
 
 
 def agree(uri: str, name: str, store: Store, trials: int) -> None:
-    """Make sure that MLflow has every trial of the storage once, and nothing else."""
+    """Check that MLflow has every trial of the storage once, and nothing else."""
     client = MlflowClient(tracking_uri=uri)
     experiment = client.get_experiment_by_name(name)
     assert experiment is not None
@@ -145,11 +146,9 @@ def agree(uri: str, name: str, store: Store, trials: int) -> None:
 
 
 def main(
-    database: Annotated[
-        str, typer.Argument(help="An empty PostgreSQL database, by the address that SQLAlchemy takes.")
-    ],
+    database: Annotated[str, typer.Argument(help="URL of an empty PostgreSQL database, as SQLAlchemy takes it.")],
     variants: Annotated[int, typer.Option(min=1, help="Variants, of ten trials each.")] = 6,
-    seconds: Annotated[float, typer.Option(min=0, help="That a trial takes.")] = 2.0,
+    seconds: Annotated[float, typer.Option(min=0, help="Seconds that a trial takes.")] = 2.0,
     rounds: Annotated[int, typer.Option(min=1, help="Studies of each kind.")] = 3,
 ) -> None:
     """Compare the time of studies with and without an outage of MLflow in their middle third."""

@@ -22,7 +22,9 @@ from gada_ray.errors import first_line
 from gada_ray.tracking import database
 from gada_ray.tracking.uri import TrackingError, artifacts, proxy_advice, shown, sqlite_path
 
-KEY, PARENT, NOTE = "gada.key", "mlflow.parentRunId", "mlflow.note.content"
+KEY, RESULT, MADE_OF = "mlflow.gada.key", "mlflow.gada.result", "mlflow.gada.made_of"
+"""Tags with hashes. MLflow does not show those that begin with mlflow; see `hash_tag` for runs of older versions."""
+PARENT, NOTE = "mlflow.parentRunId", "mlflow.note.content"
 MAX_NOTE = 8000
 """Characters of a tag's value, MLflow's limit; it cuts longer ones."""
 
@@ -92,6 +94,19 @@ def search(client: MlflowClient, place: str, rule: str) -> list[Run]:
         token = page.token
         if not token:
             return runs
+
+
+def search_key(client: MlflowClient, place: str, key: str) -> list[Run]:
+    """All runs with a key, those of older versions included, oldest first."""
+    names = (KEY, KEY.removeprefix("mlflow."))
+    found = [one for name in names for one in search(client, place, f"tags.`{name}` = '{key}'")]
+    return sorted(found, key=lambda one: one.info.start_time)
+
+
+def hash_tag(run: Run, name: str) -> str:
+    """A hash among a run's tags, under its present name or that of older versions; empty if there is none."""
+    tags = run.data.tags
+    return str(tags.get(name) or tags.get(name.removeprefix("mlflow."), ""))
 
 
 def unreachable(uri: str, experiment: str, error: Exception) -> str:

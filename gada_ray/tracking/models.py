@@ -126,6 +126,8 @@ def _log(
     """The model's URI. Weights and scenes are read only if it is not there yet."""
     from mlflow.entities import LoggedModelOutput, LoggedModelStatus
 
+    from gada_ray.tracking.client import search_key
+
     experiment = client.get_experiment_by_name(card.study)
     if experiment is None:
         raise ModelError(f"MLflow has no experiment {card.study}")
@@ -138,7 +140,7 @@ def _log(
     model = next((model for model in same if model.status == LoggedModelStatus.READY), None)
     if model is None:
         state = weights()
-        runs = client.search_runs([place], f"tags.`gada.key` = '{key}' AND tags.kind = 'configuration'")
+        runs = [run for run in search_key(client, place, key) if run.data.tags["kind"] == "configuration"]
         run_id = runs[0].info.run_id if runs else None
         tags = {"card": identity, "variant": card.variant, "preset": card.preset, "signature": card.signature}
         tags |= {"code_version": str(card.code_version), "mlflow.note.content": description(card)}

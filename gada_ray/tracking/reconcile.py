@@ -33,13 +33,12 @@ from gada_ray.study.summary import (
     varied,
 )
 from gada_ray.tracking import links
-from gada_ray.tracking.client import KEY, MAX_NOTE, NOTE, PARENT, search, source_tags
+from gada_ray.tracking.client import KEY, MAX_NOTE, NOTE, PARENT, RESULT, hash_tag, search_key, source_tags
 from gada_ray.tracking.study_run import mean_and_sd
 from gada_ray.trials.store import DatasetRecord, Result
 
 MAX_METRICS = 1000
 """Metrics in a request, MLflow's limit."""
-RESULT = "gada.result"
 CURVES_NOTE = "Curves are measured on fewer crops of an image than the final scores, so that their last points differ."
 
 
@@ -62,7 +61,7 @@ def reconcile(
     `over` says that no driver is going to add splits.
     """
     key = configuration_key(run, trials[0])
-    found = sorted(search(client, place, f"tags.`{KEY}` = '{key}'"), key=lambda one: one.info.start_time)
+    found = search_key(client, place, key)
     parents = [one for one in found if one.data.tags["kind"] == "configuration"]
     parent = parents[0] if parents else _create_configuration(client, place, run, key, trials)
     parent_id = parent.info.run_id
@@ -80,7 +79,7 @@ def reconcile(
     for one in found:
         if one.data.tags["kind"] == "split":
             signature = one.data.tags["signature"]
-            current = signature not in wanted or one.data.tags[RESULT] == wanted[signature].digest
+            current = signature not in wanted or hash_tag(one, RESULT) == wanted[signature].digest
             if one.info.status == "RUNNING" or signature in splits or not current:
                 surplus.append(one)
             else:

@@ -18,9 +18,11 @@ from gada_ray.study.summary import ConfigurationRun, Trial, configuration_key, r
 from gada_ray.tracking import database
 from gada_ray.tracking.client import (
     KEY,
+    RESULT,
     Tell,
     connect,
     experiment_id,
+    hash_tag,
     line,
     opened,
     remedy,
@@ -28,7 +30,7 @@ from gada_ray.tracking.client import (
     silence,
     unreachable,
 )
-from gada_ray.tracking.reconcile import RESULT, reconcile
+from gada_ray.tracking.reconcile import reconcile
 from gada_ray.tracking.study_run import is_logged as is_logged
 from gada_ray.tracking.study_run import log_study as log_study
 from gada_ray.tracking.uri import TrackingError as TrackingError
@@ -102,7 +104,7 @@ def missing(uri: str, experiment: str, trials: Iterable[tuple[ConfigurationRun, 
         found = search(client, experiment_id(client, uri, experiment), "tags.kind = 'split'")
     except (MlflowException, OSError) as error:
         raise TrackingError(unreachable(uri, experiment, error)) from error
-    there = {(one.data.tags[KEY], one.data.tags.get(RESULT)) for one in found if one.info.status != "RUNNING"}
+    there = {(hash_tag(one, KEY), hash_tag(one, RESULT)) for one in found if one.info.status != "RUNNING"}
     return sum((configuration_key(run, trial), trial.digest) not in there for run, trial in trials)
 
 

@@ -15,10 +15,21 @@ from gada_ray.config import CODE_VERSION, digest
 from gada_ray.study.definition import Plan
 from gada_ray.study.summary import metric_name
 from gada_ray.tracking import links
-from gada_ray.tracking.client import KEY, MAX_NOTE, NOTE, connect, experiment_id, search, source_tags, unreachable
+from gada_ray.tracking.client import (
+    KEY,
+    MADE_OF,
+    MAX_NOTE,
+    NOTE,
+    connect,
+    experiment_id,
+    hash_tag,
+    search,
+    search_key,
+    source_tags,
+    unreachable,
+)
 from gada_ray.tracking.uri import TrackingError
 
-MADE_OF = "gada.made_of"
 REPORT = "report.html"
 BANNER = "mlflow.gada.banner"
 """Tag of an experiment: the digest of the description that was written here. One that a person wrote is kept."""
@@ -52,7 +63,7 @@ def log_study(
         place = experiment_id(client, uri, plan.study)
         configurations = _configurations(client, place, plan, keys)
         of_plan = [*configurations.tested.values(), *chain.from_iterable(configurations.candidates.values())]
-        found = sorted(search(client, place, f"tags.`{KEY}` = '{tags[KEY]}'"), key=lambda one: one.info.start_time)
+        found = search_key(client, place, tags[KEY])
         start = min((one.info.start_time for one in of_plan), default=None)
         name = f"study {plan.study}, {plan.preset}"
         run = found[0] if found else client.create_run(place, start, tags | source_tags(), name)
@@ -90,8 +101,8 @@ def is_logged(uri: str, plan: Plan, scheme: str, fingerprints: Sequence[str], ma
     """Whether `log_study` has kept files that were made of the same."""
     client = connect(uri)
     key = _tags(plan, scheme, fingerprints)[KEY]
-    found = search(client, experiment_id(client, uri, plan.study), f"tags.`{KEY}` = '{key}'")
-    return [run.data.tags.get(MADE_OF) for run in found] == [made_of]
+    found = search_key(client, experiment_id(client, uri, plan.study), key)
+    return [hash_tag(run, MADE_OF) for run in found] == [made_of]
 
 
 @dataclass(frozen=True)
@@ -128,7 +139,7 @@ def _tags(plan: Plan, scheme: str, fingerprints: Sequence[str]) -> dict[str, str
 
 
 def _configurations(client: MlflowClient, place: str, plan: Plan, keys: Collection[str]) -> _Configurations:
-    found = [one for one in search(client, place, "tags.kind = 'configuration'") if one.data.tags[KEY] in keys]
+    found = [one for one in search(client, place, "tags.kind = 'configuration'") if hash_tag(one, KEY) in keys]
     tested: dict[str, Run] = {}
     candidates: dict[str, list[Run]] = {}
     for one in sorted(found, key=lambda one: one.info.start_time):

@@ -22,6 +22,7 @@ from gada_ray.data.dataset import DataError
 from gada_ray.study.definition import Preset, Study, make_plan
 from gada_ray.study.summary import ConfigurationRun, configuration_key, read_trial
 from gada_ray.tracking import runs, study_run
+from gada_ray.tracking.client import KEY, RESULT, source_tags
 from gada_ray.tracking.runs import Tracker, TrackingError, default_uri, sync, where_to_look
 from gada_ray.trials.store import Result, Store, StoreError
 
@@ -204,7 +205,7 @@ def test_a_finished_trial_becomes_a_nested_run_with_metrics_by_phase_curves_data
     assert min(files.values()) > 100
 
 
-def test_only_what_is_worth_comparing_becomes_a_parameter(store, client, study, tmp_path):
+def test_parameters_are_what_varies_learning_rates_phase_lengths_and_cost(store, client, study, tmp_path):
     sync(store, study, [(configuration(study), write_trial(tmp_path))])
     runs = runs_of(client, study)
     varied = {"variant": "64 px", "crop_px": "64", "rates.generator": "0.0005", "phases": "gan", "seed": "7"}
@@ -255,7 +256,7 @@ def test_a_second_sync_changes_nothing(store, client, study, tmp_path):
     assert everything(client, study) == before
 
 
-def test_sync_after_a_tracker_writes_only_what_is_missing_and_numbers_and_proposals_make_no_new_run(
+def test_sync_after_a_tracker_writes_only_what_is_missing_and_another_candidate_number_makes_no_new_run(
     store, client, study, tmp_path
 ):
     folders = [write_trial(tmp_path, split) for split in range(3)]
@@ -281,7 +282,7 @@ def test_seed_stage_variant_preset_and_split_scheme_make_a_configuration_of_its_
     assert len({split.data.tags["mlflow.parentRunId"] for split in runs.splits}) == 2
 
 
-def test_a_proposal_of_a_search_is_named_with_its_number(study):
+def test_a_candidate_of_a_search_is_named_with_its_number(study):
     assert configuration(study, stage="search").name == "64 px #3"
     assert configuration(study, stage="test").name == "64 px"
 
@@ -364,7 +365,7 @@ def test_values_that_are_not_finite_are_counted_and_never_logged(store, client, 
     database.close()
 
 
-def test_curves_longer_than_a_request_arrive_whole(store, client, study, tmp_path):
+def test_curves_longer_than_a_request_are_logged_whole(store, client, study, tmp_path):
     curves = [("gan", step, step, "loss/l1", step / 7) for step in range(1, 2502)]
     sync(store, study, [(configuration(study), write_trial(tmp_path, curves=curves))])
     (split,) = runs_of(client, study).splits
@@ -377,6 +378,43 @@ def test_names_of_distortions_that_mlflow_refuses_are_written_with_underscores(s
     sync(store, study, [(configuration(study), folder)])
     assert runs_of(client, study).splits[0].data.metrics["srocc/noise _colour_ _2"] == 0.5
     assert runs_of(client, study).configurations[0].data.metrics["srocc_mean/noise _colour_ _2"] == 0.5
+
+
+def test_runs_of_an_older_version_with_other_names_of_tags_are_found_again(store, client, study, tmp_path):
+    entries = [(configuration(study), write_trial(tmp_path))]
+    sync(store, study, entries)
+    before = runs_of(client, study)
+    for run in before.configurations + before.splits:
+        for name in (KEY, RESULT):
+            if name in run.data.tags:
+                client.set_tag(run.info.run_id, name.removeprefix("mlflow."), run.data.tags[name])
+                client.delete_tag(run.info.run_id, name)
+    done = sync(store, study, entries)
+    assert (done.present, done.written, done.deleted) == (1, 0, 0)
+    assert runs.missing(store, study, [(run, read_trial(folder)) for run, folder in entries]) == 0
+
+
+def test_hashes_are_no_tags_that_mlflow_shows(store, client, study, tmp_path):
+    sync(store, study, [(configuration(study), write_trial(tmp_path))])
+    (split,) = runs_of(client, study).splits
+    shown = {name for name, value in split.data.tags.items() if not name.startswith("mlflow.") and len(value) == 64}
+    assert shown <= {"signature"}
+
+
+def test_a_run_says_who_made_it_by_which_command_from_which_commit(store, client, study, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["/x/tune.py", "--study", "a b", "--sync"])
+    source_tags.cache_clear()
+    sync(store, study, [(configuration(study), write_trial(tmp_path))])
+    source_tags.cache_clear()
+    found = runs_of(client, study)
+    for run in found.configurations + found.splits:
+        assert run.data.tags["mlflow.user"]
+        assert run.data.tags["mlflow.source.name"] == "python tune.py --study 'a b'"
+    (dataset,) = found.configurations[0].inputs.dataset_inputs
+    assert dataset.dataset.name == "LIVE release 2, regenerated subset"
+    assert found.configurations[0].data.tags[study_run.NOTE].splitlines()[0] == (
+        "64 px: test SROCC 0.800, PLCC 0.850 (on 1 split); LIVE release 2, regenerated subset, preset small."
+    )
 
 
 def test_an_experiment_that_was_deleted_is_restored(store, client, study, tmp_path):
@@ -408,7 +446,7 @@ def test_a_trial_that_cannot_be_written_gives_one_message_and_the_next_is_writte
     assert len(runs_of(client, study).splits) == 1
 
 
-def test_a_dead_server_gives_one_message_with_the_remedy_and_delays_nobody(study, tmp_path):
+def test_a_server_that_does_not_answer_costs_one_message_and_delays_nothing(study, tmp_path):
     messages: list[str] = []
     started = time.monotonic()
     tracker = Tracker(DEAD, study, messages.append)
@@ -428,7 +466,7 @@ def test_a_dead_server_gives_one_message_with_the_remedy_and_delays_nobody(study
 
 
 @pytest.mark.parametrize("closed_first", [False, True])
-def test_a_server_that_comes_back_gets_what_it_missed(store, client, study, tmp_path, monkeypatch, closed_first):
+def test_a_server_that_answers_again_gets_all_trials(store, client, study, tmp_path, monkeypatch, closed_first):
     monkeypatch.setattr(runs, "RETRY_S", 600.0 if closed_first else 0.05)
     down = threading.Event()
     asked = threading.Event()
@@ -462,7 +500,7 @@ def test_sync_with_a_dead_server_raises_one_error_with_address_and_remedy(study,
 
 
 @pytest.mark.parametrize("uri", ["sqlite:///{}/a file/mlflow.db", "htp://server:5000"])
-def test_an_address_that_can_never_work_is_refused_at_once(uri, study, tmp_path):
+def test_an_address_that_mlflow_cannot_use_is_refused_at_once(uri, study, tmp_path):
     (tmp_path / "a file").touch()
     with pytest.raises(TrackingError, match="give another --tracking-uri"):
         Tracker(uri.format(tmp_path), study)

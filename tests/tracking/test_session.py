@@ -20,8 +20,8 @@ from gada_ray.study.contrasts import Contrast
 from gada_ray.study.definition import Plan, data_selections, make_plan
 from gada_ray.study.inputs import Data
 from gada_ray.study.search import Search
-from gada_ray.tracking import links, runs, study_run
-from gada_ray.tracking.reconcile import RESULT
+from gada_ray.tracking import client, links, runs, study_run
+from gada_ray.tracking.client import RESULT
 from gada_ray.tracking.uri import TrackingError
 from gada_ray.trials.run import run_trial
 from gada_ray.trials.store import Store
@@ -78,40 +78,40 @@ def session(storage: Path, data: Data, **options: Any) -> Session:
 
 
 def experiment_of(storage: Path) -> tuple[MlflowClient, str]:
-    client = MlflowClient(runs.default_uri(storage))
-    found = client.get_experiment_by_name("toys")
+    mlflow = MlflowClient(runs.default_uri(storage))
+    found = mlflow.get_experiment_by_name("toys")
     assert found is not None
-    return client, found.experiment_id
+    return mlflow, found.experiment_id
 
 
 def test_a_finished_studys_run_has_verdict_scores_links_and_its_true_duration(storage, data, capsys):
     assert session(storage, data).run() == 0
     out = capsys.readouterr().out
-    client, place = experiment_of(storage)
-    (of_study,) = client.search_runs([place], "tags.kind = 'study'")
-    splits = client.search_runs([place], "tags.kind = 'split'")
+    mlflow, place = experiment_of(storage)
+    (of_study,) = mlflow.search_runs([place], "tags.kind = 'study'")
+    splits = mlflow.search_runs([place], "tags.kind = 'split'")
     verdict = json.loads((storage / "reports/toys-smoke-toy/verdict.json").read_text())["verdict"]
     assert verdict and all(text in out for text in verdict)
-    note = of_study.data.tags[study_run.NOTE]
+    note = of_study.data.tags[client.NOTE]
     assert all(text in note for text in verdict) and "| variant | splits | SROCC, mean ± sd | PLCC, mean ± sd |" in note
     assert f"[Report](#/experiments/{place}/runs/{of_study.info.run_id}/artifacts/report.html)" in note
     assert set(of_study.data.metrics) == {"srocc_mean/16 px", "srocc_mean/24 px"}
     assert of_study.info.start_time == min(run.info.start_time for run in splits)
     assert of_study.info.end_time == max(run.info.end_time for run in splits)
-    tags = client.get_experiment(place).tags
-    assert all(text in tags[study_run.NOTE] for text in verdict)
+    tags = mlflow.get_experiment(place).tags
+    assert all(text in tags[client.NOTE] for text in verdict)
     (view,) = (json.loads(value) for key, value in tags.items() if key.startswith(links.VIEW))
     assert view["orderByKey"] == "metrics.`srocc_mean`" and view["selectedColumns"][0] == "metrics.`srocc_mean`"
-    files = {file.path for file in client.list_artifacts(of_study.info.run_id)}
+    files = {file.path for file in mlflow.list_artifacts(of_study.info.run_id)}
     assert "report.html" in files
 
 
 def test_a_description_that_a_person_wrote_above_the_runs_is_kept(storage, data):
     assert session(storage, data).run() == 0
-    client, place = experiment_of(storage)
-    client.set_experiment_tag(place, study_run.NOTE, "ours")
+    mlflow, place = experiment_of(storage)
+    mlflow.set_experiment_tag(place, client.NOTE, "ours")
     session(storage, data).sync()
-    assert client.get_experiment(place).tags[study_run.NOTE] == "ours"
+    assert mlflow.get_experiment(place).tags[client.NOTE] == "ours"
 
 
 def test_a_report_is_made_only_if_mlflow_has_every_trial(storage, data, capsys, monkeypatch):
@@ -134,9 +134,9 @@ def test_a_report_is_made_only_if_mlflow_has_every_trial(storage, data, capsys, 
 
 def test_a_half_written_run_counts_as_missing(storage, data, capsys):
     assert session(storage, data).run() == 0
-    client, place = experiment_of(storage)
-    split = client.search_runs([place], "tags.kind = 'split'")[0]
-    client.set_tag(split.info.run_id, RESULT, "another")
+    mlflow, place = experiment_of(storage)
+    split = mlflow.search_runs([place], "tags.kind = 'split'")[0]
+    mlflow.set_tag(split.info.run_id, RESULT, "another")
     this = session(storage, data)
     capsys.readouterr()
     this._make_report()
@@ -168,11 +168,11 @@ def test_without_any_score_there_is_no_report_and_no_command_for_one(storage, da
 
 def test_descriptions_keep_whole_links_whatever_the_number_of_variants(storage, data):
     session(storage, data).run()
-    client, place = experiment_of(storage)
-    tested = client.search_runs([place], "tags.kind = 'configuration'")
+    mlflow, place = experiment_of(storage)
+    tested = mlflow.search_runs([place], "tags.kind = 'configuration'")
     variants = {f"{number} px, of a name with many letters": tested[0] for number in range(300)}
     found = study_run._Configurations(variants, dict.fromkeys(variants, tested * 20))
-    text = links.fitted(study_run._note(place, "r" * 32, "key", found, ["A verdict."]), study_run.MAX_NOTE)
-    assert len(text) <= study_run.MAX_NOTE and "A verdict." in text
+    text = links.fitted(study_run._note(place, "r" * 32, "key", found, ["A verdict."]), client.MAX_NOTE)
+    assert len(text) <= client.MAX_NOTE and "A verdict." in text
     assert text.endswith("more are not listed: MLflow limits descriptions.)")
     assert text.count("](") == text.count("[") - text.count("[]")
