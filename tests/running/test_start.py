@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import psutil
 import pytest
 import ray
 
@@ -31,8 +33,8 @@ def started(monkeypatch, tmp_path):
         return [{"Alive": True, "NodeID": "n", "Resources": has}]
 
     monkeypatch.setattr(cluster, "SHARED_MEMORY", tmp_path)
-    monkeypatch.setattr(cluster.shutil, "disk_usage", lambda _: SimpleNamespace(free=state.shared, total=state.shared))
-    monkeypatch.setattr(cluster.psutil, "virtual_memory", lambda: SimpleNamespace(total=24_000 * MB))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=state.shared, total=state.shared))
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(total=24_000 * MB))
     monkeypatch.setattr(cluster, "temporary_folder", lambda tell: Path("/tmp/ray"))
     monkeypatch.setattr(cluster, "nodes_later", list)
     monkeypatch.setattr(ray, "is_initialized", lambda: bool(calls) and calls[-1] != {})
