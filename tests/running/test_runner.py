@@ -82,7 +82,7 @@ def test_a_study_trains_every_variant_on_every_split_once_and_its_second_run_tra
     assert found == {(px, split) for px in (32, 64) for split in (0, 1)}
     assert all(r and r.status == "finished" and r.dataset.name == "toy" for r in results)
     assert not list(storage.glob("trials/*/checkpoint.pt"))
-    assert "toy" in text and "2 splits" in text and "distortion's mean" in text
+    assert "toy" in text and "2 splits" in text and "image-blind baseline" in text
     table = pd.read_csv(storage / "tables" / "patch_size-smoke-manifest.csv")
     scores = [r.metrics["srocc"] for r in results if r and r.config.data.crop_px == 32]
     assert table.set_index("variant").loc["32 px", "srocc_mean"] == pytest.approx(sum(scores) / 2)
