@@ -1,37 +1,30 @@
 from __future__ import annotations
 
+import json
+import re
+from pathlib import Path
+
 import pytest
 
 from gada_ray import RECIPES, TrainingConfig, direct, gada, recipe, with_recipe
 from gada_ray.config import ConfigError, flatten
+from gada_ray.recipes import PAPER as VALUES
 
-PAPER = {
-    "data.crop_px": 128,  # section 4.2
-    "data.aligned_fraction": 0.0,  # "we randomly crop each image"
-    "data.batch": 64,  # section 4.2
-    "data.sampling": "uniform",  # "we randomly crop"
-    "data.include_reference_copies": True,  # section 4.1: 982 images
-    "model.normalisation": "none",  # none is stated
-    "model.generator": "plain",  # section 3.3: an auto-encoder
-    "model.discriminator": "backbone",  # section 3.3: a head on the shared layers
-    "losses.adversarial": "bce",  # Eq. 1
-    "losses.quality": "mse",  # Eq. 3
-    "losses.adversarial_weight": 1.0,  # Eq. 1
-    "losses.l1_weight": 100.0,  # section 3.2: strong, as the images of its phase 2 need
-    "losses.statistics_weight": 0.0,
-    "losses.spectrum_weight": 0.0,
-    "losses.generator_class_weight": 1.0,  # section 3.2
-    "losses.generator_quality_weight": 1.0,  # section 3.2
-    "losses.generator_teacher": "online",  # no other network is stated
-    "losses.reduction": "sum",  # Eqs. 1 and 2
-    "rates.discriminator": 1e-4,  # section 4.2
-    "rates.generator": 5e-4,  # section 4.2
-    "rates.generator_beta2": 0.999,  # Adam's own
-    "phases.gan.generated_weight": 1.0,  # Eq. 2
-    "ema_decay": 0.0,  # no averaging is stated
-    "evaluation.sampling": "uniform",  # section 4.2: 30 random crops
-    "evaluation.weights": "final",
-}
+PAGE = Path(__file__).parent.parent / "docs" / "protocol.md"
+
+TABLE = re.findall(r"^\| `([\w.]+)` \| (\S+) \| (\S+) \| (.+) \|$", PAGE.read_text(), re.MULTILINE)
+"""Lines of the recipe "paper" in docs/protocol.md: field, value, value of "gada", section or quotation of the paper."""
+
+
+def value(text):
+    """A value of the table: JSON, or else text."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+PAPER = {field: value(of_paper) for field, of_paper, _, _ in TABLE}
 REGRESSION = {"losses.adversarial_weight": 0.0}
 
 
@@ -39,6 +32,15 @@ REGRESSION = {"losses.adversarial_weight": 0.0}
 def test_a_recipe_differs_from_the_defaults_in_its_values_alone(name, values):
     defaults, config = flatten(gada(3, 2, 1)), flatten(recipe(name, 3, 2, 1))
     assert {path: value for path, value in config.items() if value != defaults[path]} == values
+
+
+def test_the_table_of_the_recipe_paper_in_the_docs_is_the_recipe_line_by_line():
+    assert PAPER == VALUES and list(PAPER) == list(VALUES)
+    assert {field: value(of_gada) for field, _, of_gada, _ in TABLE} == {
+        field: flatten(gada(3, 2, 1))[field] for field in VALUES
+    }
+    for field, _, _, source in TABLE:
+        assert re.match(r"[34]\.\d|no averaging|none is stated|not in the paper", source), (field, source)
 
 
 def test_recipes_have_the_three_phases_of_section_3_1_at_the_given_lengths():

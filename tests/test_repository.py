@@ -2,6 +2,7 @@
 
 import ast
 import re
+import shlex
 import sys
 import tomllib
 from collections.abc import Iterator
@@ -13,6 +14,10 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
+
+import tune
+from gada_ray import RECIPES
+from tests import cli_page
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -183,6 +188,7 @@ def anchors(page: Path) -> set[str]:
 
 
 PAGES = [page for page in sorted(ROOT.glob("**/*.md")) if ".venv" not in page.parts]
+DOCS = {page: page.read_text() for page in PAGES if page.name != "CHANGELOG.md"}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -194,3 +200,55 @@ def test_links_of_the_docs_lead_somewhere(page: Path) -> None:
         there = (page.parent / path).resolve() if path else page
         assert there.exists(), f"{page.name} links to {target}"
         assert not anchor or anchor in anchors(there), f"{page.name} links to {target}; there are {anchors(there)}"
+
+
+def shell_commands(text: str) -> Iterator[list[str]]:
+    """The words of every command in a page's console blocks, up to a pipe or a redirection."""
+    for block in re.findall(r"^```console\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL):
+        for line in block.replace("\\\n", " ").splitlines():
+            if line.startswith("$ "):
+                words = shlex.split(line[2:], comments=True)
+                ends = [place for place, word in enumerate(words) if word in ("|", ">", "&&")]
+                for start, end in zip([0, *(place + 1 for place in ends)], [*ends, len(words)], strict=True):
+                    yield words[start:end]
+
+
+@pytest.mark.parametrize("page", list(DOCS), ids=lambda page: str(page.relative_to(ROOT)))
+def test_commands_in_the_docs_are_accepted_by_the_parser_of_the_command(page: Path) -> None:
+    for program, *words in filter(None, shell_commands(DOCS[page])):
+        line = shlex.join([Path(program).name, *words])
+        for name, command in cli_page.commands():
+            if not f"{line} ".startswith(f"{name} "):
+                continue
+            params = command.make_context(name, words[len(name.split()) - 1 :]).params
+            if name == "python tune.py" and params["study"]:
+                study = tune.load_study(params["study"])
+                variants = study.variants(study.base) if callable(study.variants) else study.variants
+                assert set(params["variant"] or ()) <= set(variants), line
+                assert params["preset"] in study.presets and params["recipe"] in (None, *RECIPES), line
+
+
+def test_the_page_of_options_is_made_from_the_commands() -> None:
+    assert cli_page.PAGE.read_text() == cli_page.page(), "run python -m tests.cli_page"
+
+
+def test_every_option_of_the_command_is_explained_by_a_page_of_the_docs() -> None:
+    text = "\n".join(text for page, text in DOCS.items() if page != cli_page.PAGE)
+    options = [name for parameter in dict(cli_page.commands())["python tune.py"].params for name in parameter.opts]
+    assert len(options) > 20
+    assert [name for name in options if not re.search(rf"{name}(?![\w-])", text)] == []
+
+
+def test_results_in_the_docs_are_small() -> None:
+    assert sum(path.stat().st_size for path in (ROOT / "docs/results").rglob("*") if path.is_file()) < 6_000_000
+
+
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 130
+
+
+def test_changelog_citation_and_project_have_one_version() -> None:
+    version = PROJECT["version"]
+    released = re.findall(r"^## \[(.+?)\](?: - \d{4}-\d\d-\d\d)?$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert released[:2] == ["Unreleased", version]
+    assert yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"] == version
