@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from dataclasses import replace
 from pathlib import Path
 
 from gada_ray.config import DataConfig
@@ -67,7 +68,7 @@ def load_dataset(name: str, root: Path | None, config: DataConfig) -> IqaDataset
             raise DataError("data.shorter_side does not apply to demo, whose images are small")
         return load_demo(root, config.demo_local)
     assert root is not None
-    return _ON_DISK[name](root, config)
+    return replace(_ON_DISK[name](root, config), origin=(name, str(root.absolute()), config))
 
 
 def check_place(name: str, root: Path | None) -> None:

@@ -9,10 +9,14 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from gada_ray.config import DataConfig
+from gada_ray.data import mapped
+from gada_ray.data.cache import cache_folder
 from gada_ray.data.words import SHOWN, some
 from gada_ray.errors import UserError
 
@@ -129,11 +133,43 @@ class IqaDataset:
     """The authors' training, validation and test parts, as names in `references`; None where they published none."""
     extra: Photographs | None = None
     """Unlabelled photographs that a study also distorts; not part of the database or of its fingerprint."""
+    origin: tuple[str, str, DataConfig] | None = None
+    """Name, folder and configuration with which `load_dataset` read it; for nodes that have no file of its pixels."""
     maps: dict[str, np.ndarray] = field(default_factory=dict, init=False)
     """Sampling maps by kind: uint8, flat, image after image; `sampling.maps` fills and reads them."""
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The state for another process: pixels that are mapped from a file stay there."""
+        file = mapped.file_of(self.pixels)
+        return self.__dict__ if file is None or self.origin is None else {**self.__dict__, "pixels": file}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if isinstance(file := state["pixels"], Path):
+            self.__dict__["pixels"] = self._map(file)
+
+    def _map(self, file: Path) -> np.ndarray:
+        """Map the pixels from their file, or, on a node that has none, from one that is made here once."""
+        size = int(self.offsets[-1])
+        if found := mapped.find(file, size):
+            return found.pixels
+        from gada_ray.data import load_dataset
+
+        assert self.origin is not None
+        name, root, config = self.origin
+        with mapped.required(cache_folder() / "pixels" / file.name):
+            again = load_dataset(name, Path(root), config)
+        if again.fingerprint != self.fingerprint:
+            raise DataError(f"{self.name}: {root} holds other images or scores on this node than where the study began")
+        return again.pixels
+
+    @property
+    def bytes_in_memory(self) -> int:
+        """Bytes of the pixels that a copy of the dataset takes; 0 where they are mapped from a file."""
+        return 0 if mapped.file_of(self.pixels) and self.origin else self.pixels.nbytes
 
     @property
     def first(self) -> int:

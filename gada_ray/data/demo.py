@@ -28,8 +28,8 @@ from pathlib import Path
 import numpy as np
 
 from gada_ray.data import demo_scores
+from gada_ray.data.cache import cache_folder
 from gada_ray.data.dataset import DataError, IqaDataset
-from gada_ray.data.files import cache_folder
 
 VERSION = 1
 """Raised when the demo changes; part of the cache file's name."""

@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gada_ray.config import DataConfig, digest
-from gada_ray.data import check_crops, choose_splits, load_dataset, memory
+from gada_ray.data import check_crops, choose_splits, load_dataset
+from gada_ray.data.cache import cache_folder
 from gada_ray.data.copies import equal_images, is_blank
 from gada_ray.data.dataset import DataError, IqaDataset
-from gada_ray.data.files import cache_folder
 from gada_ray.data.splits import Split, splits_hash
 from gada_ray.data.words import SHOWN, counted, some
 
@@ -97,7 +97,6 @@ def examine(
         *_findings(dataset, parts, agreement, most),
         *_classes(dataset, parts),
         *_scenes(dataset),
-        *_memory(dataset),
     ]
     problems += [found.text for found in findings if found.problem]
     warnings = [found.text for found in findings if not found.problem]
@@ -268,14 +267,3 @@ def _scenes(dataset: IqaDataset) -> Iterator[Finding]:
         f"names such as {' and '.join(several[0][:2])} look like images of one scene ({len(several)} such scenes); if "
         "they are, name the scenes in a column 'group' of the table, or a split has a scene on both sides"
     )
-
-
-def _memory(dataset: IqaDataset) -> Iterator[Finding]:
-    """A study on this machine holds the pixels more than once, on top of what was just read."""
-    taken = memory.size(dataset.shapes)
-    room = memory.free() + taken
-    if memory.COPIES * taken > memory.SPARE * room:
-        yield Finding(
-            f"a study on this machine holds {memory.COPIES} copies of the pixels, {memory.gib(memory.COPIES * taken)}, "
-            f"and {memory.gib(room)} are free; {memory.advice(dataset.shapes, memory.COPIES, room)}"
-        )

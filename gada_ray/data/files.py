@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from gada_ray.data.dataset import DataError
-
-
-def cache_folder() -> Path:
-    """The folder of files that can be made again: `$XDG_CACHE_HOME/gada-ray` or `~/.cache/gada-ray`."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gada-ray"
 
 
 class FileIndex:

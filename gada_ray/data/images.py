@@ -26,7 +26,7 @@ from typing import BinaryIO, NamedTuple, TypeVar
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from gada_ray.data import memory
+from gada_ray.data import mapped, memory
 from gada_ray.data.copies import equal_images, is_blank, merged
 from gada_ray.data.dataset import DataError, Direction, IqaDataset
 from gada_ray.data.words import counted, some
@@ -91,7 +91,8 @@ def load_images(
     """Decode all files of a database in threads into one dataset.
 
     The array is allocated from the files' headers and filled in place, so the peak of memory is about one copy, and one
-    image for every thread. All files are read before an error is raised.
+    image for every thread. Where memory is short the array is a file that is mapped (see `mapped`), with the same
+    pixels. All files are read before an error is raised.
 
     Args:
         references: files by the name of the reference; None for a database without references, whose images name
@@ -103,7 +104,7 @@ def load_images(
     Raises:
         DataError: a line for every file that cannot be decoded, every distorted image whose size differs from its
             reference's, every name that occurs twice and every score that is not a finite number (many of one kind
-            are counted); and for more pixels than fit into free memory, with what would fit.
+            are counted); and for more pixels than fit into memory or on the disk, with what would fit.
     """
     if not images:
         raise DataError(f"{name}: no distorted images")
@@ -200,15 +201,20 @@ def _decode_all(name: str, paths: Sequence[Path], shorter_side: int | None, work
     """Decode files in threads into one array; what is wrong with a file is kept and hides no other.
 
     Raises:
-        DataError: for more pixels than fit into free memory.
+        DataError: for more pixels than fit into free memory or, mapped, on the disk of the cache folder.
     """
     with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
         headers = pool.map(attempt(header_size), paths)
         sizes = np.array([(0, 0) if isinstance(size, DataError) else size for size in headers], dtype=np.int64)
-        memory.check(name, sizes, shorter_side)
         # Turning an image exchanges its sides and keeps its place in the array.
         offsets = np.concatenate([[0], np.cumsum(memory.shrunk(sizes, shorter_side).prod(axis=1) * 3)])
-        pixels = np.empty(offsets[-1], dtype=np.uint8)
+        path = None
+        if mapped.is_required() or not memory.fits(sizes, shorter_side):
+            path = mapped.path_for(paths, shorter_side)
+            if found := mapped.find(path, int(offsets[-1])):
+                return _Decoded(found.pixels, offsets, np.array(found.sizes), found.turned, [])
+            memory.check_disk(name, sizes, shorter_side, path)
+        pixels = np.empty(offsets[-1], dtype=np.uint8) if path is None else mapped.create(path, int(offsets[-1]))
 
         def fill(number: int) -> bool:
             image, turned = _decoded(paths[number])
@@ -222,6 +228,11 @@ def _decode_all(name: str, paths: Sequence[Path], shorter_side: int | None, work
         outcomes = list(pool.map(attempt(fill), range(len(paths))))
     problems = [outcome for outcome in outcomes if isinstance(outcome, DataError)]
     turned = [number for number, outcome in enumerate(outcomes) if outcome is True]
+    if isinstance(pixels, np.memmap) and path is not None:
+        if problems:
+            mapped.discard(pixels)
+        else:
+            pixels = mapped.finish(pixels, path, sizes, turned)
     return _Decoded(pixels, offsets, sizes, turned, problems)
 
 
@@ -265,6 +276,11 @@ def _size_problems(decoded: _Decoded, reference: Sequence[int], paths: Sequence[
 def _notes(decoded: _Decoded, paths: Sequence[Path], shorter_side: int | None) -> list[str]:
     """Notes on images that were turned or shrunk."""
     notes = []
+    if file := mapped.file_of(decoded.pixels):
+        notes.append(
+            f"the pixels ({memory.gib(decoded.pixels.nbytes)}) do not fit twice into memory and are mapped from "
+            f"{file}, which may be deleted after use; {memory.advice(decoded.sizes, memory.COPIES, memory.free())}"
+        )
     if decoded.turned:
         names = some([paths[number].name for number in decoded.turned])
         images = counted(len(decoded.turned), "image is", "images are")

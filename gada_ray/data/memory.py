@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import resource
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from gada_ray.data import mapped
 from gada_ray.data.dataset import DataError
 from gada_ray.system import cgroups
 
@@ -33,11 +35,15 @@ def size(shapes: np.ndarray, shorter_side: int | None = None) -> int:
 
 
 def free() -> int:
-    """Bytes of memory that this process may still take, also in a container or in a scheduler's job."""
+    """Bytes of memory that this process may still take, also in a container, in a batch job or under `ulimit -d`."""
     import psutil  # not needed where a stored model only scores
 
-    free = psutil.virtual_memory().available
-    return int(min(free, _limit(cgroups.ROOT, cgroups.own("memory")) - psutil.Process().memory_info().rss))
+    used = psutil.Process().memory_info()
+    limits = [psutil.virtual_memory().available, _limit(cgroups.ROOT, cgroups.own("memory")) - used.rss]
+    data, _ = resource.getrlimit(resource.RLIMIT_DATA)
+    if data != resource.RLIM_INFINITY:
+        limits.append(data - getattr(used, "data", used.rss))
+    return max(0, int(min(limits)))
 
 
 def _limit(root: Path, groups: Sequence[str]) -> float:
@@ -58,16 +64,22 @@ def advice(shapes: np.ndarray, copies: int, room: int) -> str:
     return f"--set data.shorter_side={side} of tune.py, or --shorter-side {side} of other commands, would take {fits}"
 
 
-def check(name: str, shapes: np.ndarray, shorter_side: int | None) -> None:
-    """Make sure that images fit into memory before it is allocated.
+def fits(shapes: np.ndarray, shorter_side: int | None) -> bool:
+    """Whether the copies of images that a study holds fit into the free memory."""
+    return COPIES * size(shapes, shorter_side) <= SPARE * free()
+
+
+def check_disk(name: str, shapes: np.ndarray, shorter_side: int | None, path: Path) -> None:
+    """Make sure that images which do not fit into memory fit on the disk where they are to be mapped.
 
     Raises:
-        DataError: with the memory that they need, the free memory, and what would fit.
+        DataError: with the memory that they need, what is free in memory and on the disk, and what would fit.
     """
-    needed, room = size(shapes, shorter_side), free()
-    if needed > SPARE * room:
+    needed, room, disk = size(shapes, shorter_side), free(), mapped.room(path)
+    if needed > disk:
         raise DataError(
-            f"{name}: {len(shapes)} images take {gib(needed)} of memory as pixels, {gib(room)} are free here; "
+            f"{name}: {len(shapes)} images take {gib(needed)} as pixels, and {gib(room)} of memory and "
+            f"{gib(max(0, disk))} of {path.parent} are free here; set XDG_CACHE_HOME to a disk with more room; "
             f"{advice(shapes, COPIES, room)} in a study ({COPIES} copies)"
         )
 

@@ -317,7 +317,7 @@ class Session:
         from gada_ray.running import cluster
 
         datasets = [*self.data.by_fingerprint.values(), *self._others.values()]
-        stored = sum(dataset.pixels.nbytes for dataset in datasets)
+        stored = sum(dataset.bytes_in_memory for dataset in datasets)
         stored += sum(dataset.extra.pixels.nbytes for dataset in datasets if dataset.extra is not None)
         return cluster.connect(self.options.address, self.resources, stored, views.warn)
 

@@ -18,9 +18,9 @@ from gada_ray.data import (
     choose_splits,
     load_dataset,
 )
+from gada_ray.data.cache import cache_folder
 from gada_ray.data.dataset import Photographs
 from gada_ray.data.doctor import check_usable
-from gada_ray.data.files import cache_folder
 from gada_ray.data.labelled import labelled_rows
 from gada_ray.data.split_files import validate_splits_option
 from gada_ray.study.definition import Plan, Selection, StudyError, data_selections, selection

@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from gada_ray.data.cache import cache_folder
 from gada_ray.data.crops import CropSource, seed_for
 from gada_ray.data.dataset import IqaDataset
-from gada_ray.data.files import cache_folder
 from gada_ray.data.labelled import labelled_rows
 from gada_ray.data.procedural import procedures
 from gada_ray.evaluation import generated

@@ -13,7 +13,7 @@ import studies.normalisation
 import studies.patch_size
 import studies.phases
 from gada_ray.config import DataConfig
-from gada_ray.data import DataError, IqaDataset, load_dataset, make_splits, memory, published_split
+from gada_ray.data import DataError, IqaDataset, load_dataset, make_splits, mapped, memory, published_split
 from gada_ray.data.doctor import examine
 from gada_ray.study.definition import Plan, Study, StudyError, make_plan
 from gada_ray.study.inputs import check_references, load_data
@@ -183,26 +183,29 @@ def test_images_are_shrunk_only_down_and_keep_their_proportions() -> None:
 def test_ten_thousand_images_are_told_what_would_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     shapes = np.tile([768, 1024], (10_000, 1))
     monkeypatch.setattr(memory, "free", lambda: 22 * 2**30)
+    monkeypatch.setattr(mapped, "room", lambda path: 9 * 2**20)
     with pytest.raises(
-        DataError, match=r"10000 images take 22\.0 GiB of memory as pixels, 22\.0 GiB are free"
+        DataError,
+        match=r"10000 images take 22\.0 GiB as pixels, and 22\.0 GiB of memory and 9 MiB of /nowhere are free",
     ) as error:
-        memory.check("KonIQ", shapes, None)
+        memory.check_disk("KonIQ", shapes, None, Path("/nowhere/pixels"))
     for words in (
         "--set data.shorter_side=512 of tune.py",
         "--shorter-side 512",
         "would take 19.5 GiB in a study (2 copies)",
     ):
         assert words in str(error.value)
-    memory.check("KonIQ", shapes, 512)
+    assert memory.fits(shapes, 512) and not memory.fits(shapes, 640)
 
 
 def test_a_dataset_that_does_not_fit_is_refused_before_it_is_decoded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(memory, "free", lambda: 50_000)
+    monkeypatch.setattr(mapped, "room", lambda path: -1)
     report = examine("manifest", write_own(tmp_path, 12, px=100), DataConfig())
     (problem,) = report.problems
-    assert "phones: 12 images take 0 MiB of memory as pixels" in problem
+    assert "phones: 12 images take 0 MiB as pixels, and 0 MiB of memory and 0 MiB of" in problem
 
 
 def plan_of(study: Study, only: tuple[str, ...] = (), dataset: str = "manifest", **settings: str) -> Plan:
