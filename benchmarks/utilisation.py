@@ -1,9 +1,10 @@
 """How busy studies keep a cluster, in virtual time: `python -m benchmarks utilisation`.
 
-The search is the real one, with the paper presets of all studies on 29 references as LIVE has. Made up are durations
-(`gada_ray.study.price.work` of a training, in units of a training of the study's first variant, times a log-normal factor
-of standard deviation .1) and scores (a quadratic of the logarithms of the rates, an effect of the split of standard
-deviation .02, noise of .008); both are fixed by a trial's signature, so that every number of slots sees the same.
+The search is the real one, with the paper presets of all studies on 29 references as LIVE has. Durations and scores are
+made up. A duration is `gada_ray.study.price.work` of a training, in units of a training of the study's first variant,
+times a log-normal factor of standard deviation 0.1. A score is a quadratic of the logarithms of the rates, plus an effect
+of the split (standard deviation 0.02) and noise (0.008). Both are fixed by a trial's signature, so that they are the same
+for every number of slots.
 
 The bound is the larger of the work that counts, shared among the slots, and of the time on unlimited slots.
 """
@@ -72,9 +73,9 @@ def main(
     slots: Annotated[list[int] | None, typer.Option(help="May be repeated.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Of splits, durations and scores; means are shown.")] = 4,
 ) -> None:
-    """Print makespan, bound, utilisation and trainings in vain."""
+    """Print makespan, bound, utilisation and discarded trainings."""
     title = f"paper presets in virtual time, units of a study's first variant, means of {seeds} seeds"
-    columns = ("study", "slots", "makespan", "bound", "ratio", "slots train", "in vain", "decided first")
+    columns = ("study", "slots", "makespan", "bound", "ratio", "slots train", "discarded", "decided first")
     view = Table(*columns, title=title, caption="decided first: makespan if nothing were trained speculatively")
     for name in study or sorted(module.name for module in pkgutil.iter_modules(studies.__path__)):
         plans = [paper_plan(name, seed) for seed in range(seeds)]

@@ -27,7 +27,7 @@ def variants(base: TrainingConfig) -> Mapping[str, Mapping[str, Any]]:
         "phase 1": {"phases": (one,)},
         "generator": {},
         "generator, extra photographs": {"phases.augmentation.generated_from": "extra"},
-        **{name: {"phases.augmentation.generated_by": maker} for name, maker in controls.items()},
+        **{name: {"phases.augmentation.generated_by": source} for name, source in controls.items()},
         "no phase 2, longer phase 3": {"phases": (one, finetuning(two.steps + three.steps))},
     }
 

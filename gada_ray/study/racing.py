@@ -67,7 +67,7 @@ def losers(running: Mapping[int, Sequence[float]], complete: Mapping[int, Sequen
 class Replay:
     """One search, replayed on scores that are known."""
 
-    winner: int
+    chosen: int
     seen: tuple[int, ...]
     """On how many splits each configuration was trained; a pruned one on the first ones only."""
     pruned: frozenset[int]
@@ -97,8 +97,8 @@ def replay(scores: np.ndarray, generation: int, racing: Racing | None) -> Replay
                 pruned |= lost
                 alive = [number for number in alive if number not in lost]
         complete |= {number: scores[number].tolist() for number in alive}
-    winner = max(complete, key=lambda number: (np.mean(complete[number]), -number))
-    return Replay(winner, tuple(seen), frozenset(pruned))
+    chosen = max(complete, key=lambda number: (np.mean(complete[number]), -number))
+    return Replay(chosen, tuple(seen), frozenset(pruned))
 
 
 @dataclass(frozen=True)
@@ -132,6 +132,6 @@ def simulate(table: np.ndarray, generation: int, racing: Racing, orders: int = 2
         rows, columns = random.permutation(len(table)), random.permutation(table.shape[1])
         outcome = replay(table[rows][:, columns], generation, racing)
         shares.append(outcome.trainings / table.size)
-        regrets.append(means[best] - means[rows[outcome.winner]])
+        regrets.append(means[best] - means[rows[outcome.chosen]])
         pruned += int(np.flatnonzero(rows == best)[0]) in outcome.pruned
     return Simulation(orders, np.array(shares), np.array(regrets), pruned / orders)

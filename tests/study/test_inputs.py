@@ -1,4 +1,4 @@
-"""Data that a plan cannot train on: too few images to rate, photographs that are too small or show what is tested."""
+"""Data that a plan cannot be trained on: too few images, and photographs that are too small or show what is tested."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from gada_ray import Choice, Preset, Study, gada, with_values
+from gada_ray import Choice, Preset, Study, TrainingConfig, direct, gada, with_values
 from gada_ray.data import DataError, make_splits
 from gada_ray.data.dataset import Photographs
 from gada_ray.data.photos import load_photographs
 from gada_ray.evaluation import scenes
 from gada_ray.study import inputs
 from gada_ray.study.definition import StudyError, make_plan
+from gada_ray.study.inputs import check_references
 from tests.toy import TINY, toy_dataset
 
 
@@ -47,7 +48,7 @@ def loaded(monkeypatch, extra=None, values=None):
     return inputs.load_data(plan(values), None, None, extra)
 
 
-def test_photographs_go_where_the_dataset_goes_and_are_no_part_of_it(monkeypatch):
+def test_photographs_are_added_to_the_dataset_and_are_no_part_of_its_fingerprint(monkeypatch):
     noise = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
     dataset, _ = loaded(monkeypatch, photographs(noise)).first
     assert dataset.extra is not None and (dataset.extra.image(0) == noise).all()
@@ -68,7 +69,7 @@ def test_a_photograph_of_a_scene_that_is_tested_is_refused_by_name_each_time(mon
         monkeypatch.setattr(scenes, "shown", None)
 
 
-def test_of_the_training_part_alone_it_may_show_a_scene(monkeypatch):
+def test_a_photograph_may_show_a_scene_of_the_training_part(monkeypatch):
     dataset = toy_dataset()
     tested = {name for split in make_splits(dataset.references, 2) for name in split.test}
     free = next(name for name in dataset.references if name not in tested)
@@ -76,7 +77,7 @@ def test_of_the_training_part_alone_it_may_show_a_scene(monkeypatch):
 
 
 def test_a_crop_of_a_tested_picture_is_found_however_many_photographs_there_are(monkeypatch):
-    monkeypatch.setattr(scenes, "MOST", 1)
+    monkeypatch.setattr(scenes, "MAX_PAIRS", 1)
     coffee = data.coffee()
     here = [scenes.scene("coffee", coffee)]
     found = scenes.shown(here, photographs(data.rocket(), np.ascontiguousarray(coffee[40:360, 100:520])))
@@ -84,7 +85,7 @@ def test_a_crop_of_a_tested_picture_is_found_however_many_photographs_there_are(
 
 
 def test_features_of_what_is_tested_are_made_however_many_pictures_that_are(monkeypatch):
-    monkeypatch.setattr(scenes, "MOST", 0)
+    monkeypatch.setattr(scenes, "MAX_PAIRS", 0)
     made, scene = [], scenes.scene
 
     def noted(name, image, with_features=True):
@@ -114,6 +115,23 @@ def test_images_that_are_smaller_than_a_crop_that_may_be_proposed_are_refused(mo
     for load in (inputs.load_data, lambda plan, _: inputs.load_others(["toy=there"], plan)):
         with pytest.raises(DataError, match=f"crops of {largest + 8}x{largest + 8} pixels do not fit"):
             load(searched({"data.crop_px": Choice(16, largest + 8)}), None)
+
+
+def test_data_are_loaded_and_checked_for_all_that_may_be_proposed(monkeypatch):
+    whole = toy_dataset()
+    monkeypatch.setattr(inputs, "load_dataset", lambda *_: whole)
+    space = {"data.sampling": Choice("activity", "saliency", "difference")}
+    assert inputs.load_data(searched(space), None) and {"activity", "saliency", "difference"} <= set(whole.maps)
+    alone = replace(whole, has_references=False)
+    monkeypatch.setattr(inputs, "check_references", lambda plan, _: check_references(plan, alone))
+    baseline = Study(
+        question="?",
+        base=with_values(TrainingConfig(phases=(direct(3),)), TINY),
+        variants={"a": {}},
+        presets={"p": Preset(cost="-", splits=2, space=space, candidates=2)},
+    )
+    with pytest.raises(StudyError, match="has no references, from which a of study 'toy' generate images"):
+        inputs.load_data(make_plan("toy", baseline, "p", "toy", {}), None)
 
 
 def test_variants_that_divide_other_references_are_refused_before_anything_is_trained(monkeypatch):
@@ -146,7 +164,7 @@ def test_where_data_come_from_is_the_same_from_every_folder(monkeypatch, tmp_pat
     assert inputs.source(None, "published") == ("", "published") and inputs.source(None, None) == ()
 
 
-def test_more_rated_images_than_there_are_is_refused_before_anything_is_trained(monkeypatch):
+def test_more_labelled_images_than_there_are_are_refused_before_anything_is_trained(monkeypatch):
     with pytest.raises(DataError, match=r"data\.labelled_images is 46, but a training part of toy has 45 images"):
         loaded(monkeypatch, photographs(np.zeros((40, 40, 3), np.uint8)), {"data.labelled_images": 46})
 

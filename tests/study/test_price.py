@@ -30,7 +30,7 @@ def test_a_trial_too_large_for_sharing_gets_the_whole_gpu():
     assert devices.share(60_000, 80_000) == 1.0
 
 
-def test_a_price_without_the_phases_that_are_taken_over_is_lower():
+def test_a_price_without_some_first_phases_is_lower():
     price = Price((10.0, 4.0, 2.0), 1.0)
     assert price.seconds() == pytest.approx(19.0)
     assert price.seconds(skipped=1) == pytest.approx(6.0 + 2.0)
@@ -76,7 +76,7 @@ def test_a_trials_memory_is_measured_by_the_steps_of_all_variants_with_the_large
     assert peak == 500.0
 
 
-def test_photographs_and_the_pixels_of_a_judge_count_in_a_trials_memory(monkeypatch):
+def test_photographs_and_the_pixels_of_an_independent_evaluator_count_in_a_trials_memory(monkeypatch):
     one = with_values(gada(4, 4, 4), TINY)
     other = with_values(one, {"phases.augmentation.generated_from": "training"})
     extra = with_values(one, {"phases.augmentation.generated_from": "extra"})
@@ -85,9 +85,9 @@ def test_photographs_and_the_pixels_of_a_judge_count_in_a_trials_memory(monkeypa
     monkeypatch.setattr(timing, "probe", lambda *_: {})
     monkeypatch.setattr(devices, "reserved_mb", lambda device: 100.0)
     dataset = toy_dataset()
-    judged = with_values(one, {"evaluation.independent_evaluator_steps": 5})
+    evaluated = with_values(one, {"evaluation.independent_evaluator_steps": 5})
     assert timing.peak_mb([(one, dataset)], Execution()) == 100.0
-    assert timing.peak_mb([(judged, dataset)], Execution()) == 100.0 + dataset.pixels.nbytes / 2**20
+    assert timing.peak_mb([(evaluated, dataset)], Execution()) == 100.0 + dataset.pixels.nbytes / 2**20
 
 
 def test_past_trials_price_steps_that_other_variants_share_and_not_those_of_other_devices():

@@ -68,7 +68,7 @@ def test_without_racing_everything_is_trained_and_the_best_is_chosen():
     scores = table()
     outcome = replay(scores, 4, None)
     assert outcome.trainings == scores.size
-    assert outcome.winner == scores.mean(axis=1).argmax()
+    assert outcome.chosen == scores.mean(axis=1).argmax()
     assert not outcome.pruned
 
 
@@ -85,9 +85,9 @@ def test_the_same_seed_replays_the_same_orders():
     assert (first.trainings == second.trainings).all() and (first.regret == second.regret).all()
 
 
-def test_racing_on_pure_noise_keeps_the_winner_among_complete_configurations():
+def test_racing_on_pure_noise_chooses_among_complete_configurations():
     outcome = replay(np.random.default_rng(0).random((12, 10)), 4, Racing())
-    assert outcome.winner not in outcome.pruned
+    assert outcome.chosen not in outcome.pruned
 
 
 @pytest.mark.slow

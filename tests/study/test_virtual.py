@@ -43,17 +43,19 @@ def test_the_table_is_the_same_to_the_last_bit_on_any_number_of_slots_in_any_ord
     assert (alone.discarded, alone.discarded_trainings) == (0.0, 0)
 
 
-def test_idle_slots_train_ahead_of_decisions_and_what_that_costs_is_counted():
-    ahead = play(searched(), 64, seconds(0), quality)
+def test_idle_slots_train_speculatively_and_the_cost_of_that_is_counted():
+    speculative = play(searched(), 64, seconds(0), quality)
     of = search(study({"a": {}, "b": {"data.batch": 8}}, candidates=16, space=RATE, splits=10), speculate=False)
     waiting = play(of, 64, seconds(0), quality)
-    assert ahead.makespan < 0.85 * waiting.makespan
-    assert ahead.discarded_trainings > 0 and ahead.discarded > 0.0
+    assert speculative.makespan < 0.85 * waiting.makespan
+    assert speculative.discarded_trainings > 0 and speculative.discarded > 0.0
     assert waiting.discarded_trainings == 0
-    assert ahead.utilisation + ahead.idle + ahead.discarded / (64 * ahead.makespan) == pytest.approx(1.0)
+    assert speculative.utilisation + speculative.idle + speculative.discarded / (
+        64 * speculative.makespan
+    ) == pytest.approx(1.0)
 
 
-def test_a_training_that_its_race_has_made_pointless_is_ended_where_it_stands():
+def test_a_running_training_of_a_pruned_candidate_is_stopped():
     searching, ended = searched(), []
     dropped = searching.dropped
     searching.dropped = lambda job, seconds: (ended.append((job, seconds)), dropped(job, seconds))  # type: ignore
@@ -80,7 +82,7 @@ def test_discarded_trainings_of_an_earlier_run_change_nothing_and_are_not_counte
     assert [c.results.keys() for c in again.configurations()] == [c.results.keys() for c in first.configurations()]
 
 
-def test_the_longest_trainings_start_first_and_before_those_the_ones_that_others_wait_for():
+def test_the_longest_trainings_start_first():
     variants = {"short": {}, "long": {"data.crop_px": 64}}
     searching = search(study(variants, splits=4))
     started = [searching.next() for _ in range(8)]
