@@ -150,7 +150,9 @@ def show_plan(plan: Plan, made: Estimate, found: Reuse, data: Data, line: Timeli
         say(f"contrast: {one.question} ({one.first} − {one.second})")
     shared = sum(cost.shared for cost in made.variants)
     start = f"; {shared} to do start from the weights of another" if shared else ""
-    say(f"{caption(plan, data)}\n{reused(found)}{start}")
+    alike = sum(cost.alike for cost in made.variants)
+    once = f"; {alike} are the same as another variant's, and are trained once" if alike else ""
+    say(f"{caption(plan, data)}\n{reused(found)}{start}{once}")
     if made.left:
         say(
             f"{count(made.left, 'training')} to do, {_device_time(made)}; with {line.slots} at a time over in about "
