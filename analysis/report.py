@@ -89,7 +89,7 @@ CROSS_DATASET = (
 def _score_text(everything: pd.DataFrame) -> str:
     """What the table of scores holds, and nothing that it does not hold."""
     sources = everything["source"]
-    names = set(everything.loc[sources == tables.BASELINE, "variant"].str.partition(" (images")[0])
+    names = {name.partition(" (images")[0] for name in everything.loc[sources == tables.BASELINE, "variant"]}
     text = "Means over splits, and below them the medians."
     if (everything["distortion"] != tables.ALL).any():
         text += (
