@@ -1,10 +1,10 @@
 """How busy studies keep a cluster, in virtual time: `python -m benchmarks utilisation`.
 
-The search is the real one, with the paper presets of all studies on 29 references as LIVE has. Durations and scores are
-made up. A duration is `gada_ray.study.price.work` of a training, in units of a training of the study's first variant,
-times a log-normal factor of standard deviation 0.1. A score is a quadratic of the logarithms of the rates, plus an effect
-of the split (standard deviation 0.02) and noise (0.008). Both are fixed by a trial's signature, so that they are the same
-for every number of slots.
+The search is the real one, with the paper presets of all studies on 29 references as LIVE has. Durations and scores
+are made up. A duration is `gada_ray.study.price.work` of a training, in units of a training of the study's first
+variant, times a log-normal factor of standard deviation 0.1. A score is a quadratic of the logarithms of the rates,
+plus an effect of the split (standard deviation 0.02) and noise (0.008). Both are fixed by a trial's signature, so
+that they are the same for every number of slots.
 
 The bound is the larger of the work that counts, shared among the slots, and of the time on unlimited slots.
 """
