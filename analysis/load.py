@@ -88,7 +88,7 @@ class Runs:
     """The same for validation runs of a search; empty where nothing was searched."""
     configurations: pd.DataFrame
     """One row for each configuration: key, run_id, name, variant, stage, number, status, n, planned, diverged, oom,
-    device_hours, srocc_mean, dataset (short name), question, contrasts (as text)."""
+    device_hours, srocc_mean, dataset (short name), recipe, question, contrasts (as text)."""
     configs: Mapping[str, Mapping[str, Any]]
     """Every leaf of a configuration by its dotted path, by key."""
     client: MlflowClient = field(repr=False)
@@ -311,6 +311,7 @@ def _configuration(run: Run) -> dict[str, Any]:
         "device_hours": metrics.get("device_hours", 0.0),
         "srocc_mean": metrics.get("srocc_mean", float("nan")),
         "dataset": run.data.params.get("dataset", ""),
+        "recipe": run.data.params.get("recipe", ""),
         "question": tags.get("question", ""),
         "contrasts": tags.get("contrasts", ""),
     }

@@ -101,6 +101,8 @@ class Report:
     question: str
     verdict: Sequence[Statement]
     labels: str
+    recipe: str
+    """Empty where it was not recorded."""
     notices: Sequence[str]
     """What a reader must know before comparing."""
     lead: Drawing
@@ -138,21 +140,20 @@ def _html(report: Report) -> str:
 
 
 def _markdown(report: Report) -> str:
-    """The same without figures, for documents."""
+    """The same for documents: without figures, and without addresses that lead to one MLflow."""
     lines = [
         f"# {report.study}",
         report.question,
         *(f"**{one.text}**" for one in report.verdict),
-        f"Labels: {report.labels}.",
+        f"Labels: {report.labels}." + f" Recipe: {report.recipe}." * bool(report.recipe),
         *report.notices,
     ]
     for section in report.sections:
-        found = [part for part in section.parts if isinstance(part, Table)]
+        found = [part for part in section.parts if isinstance(part, Table) and not part.links]
         lines += [f"## {section.title}"] * bool(found)
         for table in found:
             rows = [[cell.replace("\n", " / ").rstrip(" /") for cell in row] for row in table.rows]
             lines += [f"{table.title}. {table.note}".strip(), tables.markdown(table.columns, rows)]
-    for title, facts in (("Use and repeat", report.origin), ("Protocol", report.protocol)):
-        rows = [[name, value.replace("\n", "; ")] for name, value in facts.items()]
-        lines += [f"## {title}", tables.markdown([title.lower(), ""], rows)]
+    protocol = [[name, value.replace("\n", "; ")] for name, value in report.protocol.items()]
+    lines += ["## Protocol", tables.markdown(["protocol", ""], protocol)]
     return "\n\n".join(line.rstrip("\n") for line in lines if line) + "\n"

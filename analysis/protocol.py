@@ -26,7 +26,7 @@ def protocol(runs: Runs) -> dict[str, str]:
             {variant: _text(config.get(path, UNKNOWN), names or {}) for variant, config in configs.items()}
         )
 
-    unit = first["divided_by"]
+    unit, commit = first["divided_by"], ", ".join(one[:12] for one in runs.origin.commit.split(", "))
     kind_of = "distorted images of {} references" if unit == "reference" else "images without references in {} groups"
     counts = f", {first['images']} {kind_of.format(first['references'])}" if first["images"] else ""
     prints = dict.fromkeys(str(value)[:16] for value in splits["fingerprint"])
@@ -49,11 +49,19 @@ def protocol(runs: Runs) -> dict[str, str]:
         "Selection": _selection(runs),
         "Optimiser steps": _by_variant({variant: _budget(config) for variant, config in configs.items()}, "\n"),
         "Learning rates": _by_variant({variant: _rates(config) for variant, config in configs.items()}, "\n"),
+        "Recipe": recipes(runs) or UNKNOWN,
         "Preset": same("preset"),
         "Seed": same("seed"),
         "Device": f"{same('device')}, {of('precision')}",
-        "Versions": f"{same('versions')}; code {same('code_version')}",
+        "Versions": f"{same('versions')}; code {same('code_version')}{'; commit ' * bool(commit)}{commit}",
     }
+
+
+def recipes(runs: Runs) -> str:
+    """The recipe of every tested variant; empty where it was not recorded."""
+    tested = runs.configurations[runs.configurations["stage"] == "test"]
+    values = dict(zip(tested["variant"], tested["recipe"], strict=True))
+    return _by_variant({variant: values[variant] for variant in runs.variants})
 
 
 def _labelled(configs: Mapping[str, Mapping[str, Any]]) -> str:

@@ -10,7 +10,7 @@ import pandas as pd
 from analysis import comparisons, figures, generator, label_efficiency, load, paper, search_report, tables, worst
 from analysis.load import Runs
 from analysis.page import Drawing, Report, Section, Table, write
-from analysis.protocol import protocol
+from analysis.protocol import protocol, recipes
 from analysis.verdict import notices, statements
 from gada_ray.tracking.uri import PAGE, option, where_to_look
 
@@ -71,6 +71,7 @@ def make(runs: Runs, command: str = "") -> Report:
         question=questions[0] if questions else "",
         verdict=statements(scores, pairs, contrasts, runs.contrasts, brisque),
         labels=str(runs.splits["labels"].iloc[0]),
+        recipe=recipes(runs),
         notices=notices(runs, pairs),
         lead=_splits(splits, scores),
         sections=[section for section in sections if section.parts],

@@ -174,7 +174,14 @@ def test_a_page_fetches_nothing_and_is_whole(written):
 def test_a_page_says_question_verdict_labels_and_protocol_and_escapes_names(written):
     text = written["report.html"].read_text()
     words = " ".join("".join(Page(text).text).split())
-    for expected in ("Which batch?", "batch <8> & more", "strength of the distortion", "the command", "2 splits"):
+    for expected in (
+        "Which batch?",
+        "batch <8> & more",
+        "strength of the distortion",
+        "the command",
+        "2 splits",
+        "Recipe: ",
+    ):
         assert expected in words
     assert "batch <8>" not in text
     for name in (
