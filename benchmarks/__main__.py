@@ -1,10 +1,11 @@
-"""`python -m benchmarks`: what data, Ray and sharing cost, as ratios in one run on this machine (about 4 minutes).
+"""`python -m benchmarks`: the cost of data, Ray and sharing, as ratios in one run on this machine (about 4 minutes).
 
-(a) a training step against the same step on random tensors that are already in memory;
-(b) against an ordinary loop over the same network: PIL files, Dataset, DataLoader with two workers;
-(c) seconds that Ray Tune adds to a trial;
-(d) private memory of trials that run at the same time, against the pixels that they share;
-(e) where crops are taken: drawing windows by maps, and making the maps, against a step of the direct baseline.
+(a) A training step, relative to the same step on random tensors that are already in memory.
+(b) A training step, relative to one of an ordinary loop over the same network: PIL files, Dataset, DataLoader with two
+    workers.
+(c) Seconds that Ray Tune adds to a trial.
+(d) Private memory of trials that run at the same time, relative to the pixels that they share.
+(e) Sampling of crops by maps: time to draw windows and to compute maps, relative to a step of the direct baseline.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ console = Console()
 
 
 def data_cost(dataset: IqaDataset) -> None:
-    """(a): steps on real crops and on ready ones."""
+    """(a): steps on gathered crops and on tensors in memory."""
     config = with_values(gada(1, 1, 1), {"data.crop_px": CROP_PX, "data.batch": BATCH})
     device = torch.device("cpu")
     for number, settings in enumerate(config.phases):
@@ -62,7 +63,7 @@ class Files(Dataset[tuple[Tensor, int, float]]):
     def __init__(self, dataset: IqaDataset, folder: Path) -> None:
         self.paths = [folder / f"{row}.png" for row in range(len(dataset))]
         for row, path in enumerate(self.paths):
-            Image.fromarray(dataset.distorted_image(row)).save(path, compress_variant=1)
+            Image.fromarray(dataset.distorted_image(row)).save(path, compress_level=1)
         self.distortion, self.quality = dataset.distortion.tolist(), dataset.quality.tolist()
 
     def __len__(self) -> int:
@@ -76,13 +77,13 @@ class Files(Dataset[tuple[Tensor, int, float]]):
         return crop[:, top : top + CROP_PX, left : left + CROP_PX], self.distortion[row], self.quality[row]
 
 
-class Given(Batches):
-    """Real crops that somebody else makes."""
+class ExternalBatches(Batches):
+    """Real crops from outside: `batch` is set before every step."""
 
     batch: Batch
 
     def real(self, step: int, seed: int, random: torch.Generator) -> Batch:
-        """The batch given last."""
+        """The batch that was set last."""
         return self.batch
 
 
@@ -91,18 +92,18 @@ def loader_cost(dataset: IqaDataset) -> None:
     config = with_values(TrainingConfig(phases=(direct(1),)), {"data.crop_px": CROP_PX, "data.batch": BATCH})
     ours = phase_on(CropSource(dataset, torch.device("cpu")), config, 0)
     theirs = phase_on(CropSource(dataset, torch.device("cpu")), config, 0)
-    theirs.batches = given = Given(theirs.source, torch.arange(len(dataset)), config, 0)
+    theirs.batches = external = ExternalBatches(theirs.source, torch.arange(len(dataset)), config, 0)
     rounds: tuple[list[float], list[float]] = ([], [])
     with tempfile.TemporaryDirectory() as folder:
         files = Files(dataset, Path(folder))
         for _ in range(4):
             loader = DataLoader(files, BATCH, shuffle=True, drop_last=True, num_workers=2, persistent_workers=True)
             batches = iter(loader)
-            first = next(batches)  # the workers' start is not counted
+            first = next(batches)  # the start of the workers is not timed
             since, steps = time.perf_counter(), 0
             for images, distortion, quality in [first, *batches]:
                 channels_last = images.contiguous(memory_format=torch.channels_last)
-                given.batch = Batch(channels_last, distortion, quality.float())
+                external.batch = Batch(channels_last, distortion, quality.float())
                 theirs.step(steps, 0)
                 steps += 1
             rounds[1].append((time.perf_counter() - since) / steps)
@@ -113,8 +114,8 @@ def loader_cost(dataset: IqaDataset) -> None:
     a, b = statistics.median(rounds[0]), statistics.median(rounds[1])
     height, width = np.median(dataset.shapes, axis=0)
     console.print(
-        f"(b) direct baseline: {a * 1e3:.0f} ms a step, DataLoader with 2 workers {b * 1e3:.0f} ms: "
-        f"{b / a:.2f} times as fast (images of {width:.0f} x {height:.0f} px; larger files cost the loader more)"
+        f"(b) direct baseline: {a * 1e3:.0f} ms a step, DataLoader with 2 workers {b * 1e3:.0f} ms a step: "
+        f"{b / a:.2f} times as fast (images of {width:.0f} x {height:.0f} px; larger files take the loader longer)"
     )
 
 
@@ -130,13 +131,13 @@ def search_of(trials: int, dataset: IqaDataset, config: TrainingConfig, store: S
 
 
 class Starts(runner.Watcher):
-    """Notes when workers begin."""
+    """Records when workers start."""
 
     def __init__(self, times: list[float]) -> None:
         self._times = times
 
     def started(self, job: Job) -> None:
-        """A worker has begun with a trial."""
+        """Record the start of a trial."""
         self._times.append(time.perf_counter())
 
 
@@ -174,15 +175,15 @@ def memory(dataset: IqaDataset) -> None:
     large = dataclasses.replace(dataset, pixels=np.tile(dataset.pixels, 300 * 2**20 // dataset.pixels.nbytes + 1))
     private: dict[int, list[float]] = {}
     for trials in (1, 4):
-        most: dict[int, float] = {}
+        peaks: dict[int, float] = {}
         stop = threading.Event()
 
-        def watch(most: dict[int, float] = most, stop: threading.Event = stop) -> None:
+        def watch(peaks: dict[int, float] = peaks, stop: threading.Event = stop) -> None:
             while not stop.wait(0.2):
                 for process in psutil.process_iter(["name", "cmdline"]):
                     if "ImplicitFunc.train" in " ".join(process.info["cmdline"] or []):
                         try:
-                            most[process.pid] = max(most.get(process.pid, 0.0), process.memory_full_info().uss)
+                            peaks[process.pid] = max(peaks.get(process.pid, 0.0), process.memory_full_info().uss)
                         except psutil.Error:
                             continue
 
@@ -194,27 +195,27 @@ def memory(dataset: IqaDataset) -> None:
             runner.run(search_of(trials, large, config, store), {large.fingerprint: large}, store, resources)
             stop.set()
             watcher.join()
-        private[trials] = sorted(most.values())
+        private[trials] = sorted(peaks.values())
     pixels = large.pixels.nbytes
     growth = (sum(private[4]) - max(private[1])) / 3 - max(private[1])
     console.print(
         f"(d) pixels {pixels / 2**20:.0f} MB; private memory of one trial {max(private[1]) / 2**20:.0f} MB, of "
-        f"each of four {', '.join(f'{m / 2**20:.0f}' for m in private[4])} MB: each further trial holds "
+        f"each of four {', '.join(f'{m / 2**20:.0f}' for m in private[4])} MB: each further trial takes "
         f"{growth / pixels:+.1%} of the pixels more than the first one"
     )
 
 
 def sampling_cost(dataset: IqaDataset) -> None:
-    """(e): draws of a step's windows, uniform and by maps, and the maps of all images."""
+    """(e): draws of a step's windows, uniform and by maps, and computation of the maps of all images."""
     config = with_values(TrainingConfig(phases=(direct(1),)), {"data.crop_px": CROP_PX, "data.batch": BATCH})
     device = torch.device("cpu")
     source = CropSource(dataset, device)
     since = time.perf_counter()
     sampling.maps(dataset, "saliency")
-    made = time.perf_counter() - since
+    maps_s = time.perf_counter() - since
     since = time.perf_counter()
     by_maps = phase_on(source, with_values(config, {"data.sampling": "saliency"}), 0)
-    tables = time.perf_counter() - since
+    sampler_s = time.perf_counter() - since
     uniform = phase_on(source, config, 0)
 
     def draw(phase: Phase) -> Callable[[int], object]:
@@ -225,8 +226,8 @@ def sampling_cost(dataset: IqaDataset) -> None:
     share = dataset.maps["saliency"].nbytes / dataset.pixels.nbytes
     console.print(
         f"(e) windows of a step by maps {mapped * 1e3:.2f} ms, uniform {plain * 1e3:.2f} ms: "
-        f"{(mapped - plain) / step:+.2%} of a step; maps of {len(dataset)} images {made:.2f} s and a trial's tables "
-        f"{tables:.2f} s: {made / step:.0f} and {tables / step:.0f} steps; maps are {share:.2%} of the pixels"
+        f"{(mapped - plain) / step:+.2%} of a step; maps of {len(dataset)} images {maps_s:.2f} s and a trial's sampler "
+        f"{sampler_s:.2f} s: {maps_s / step:.0f} and {sampler_s / step:.0f} steps; maps are {share:.2%} of the pixels"
     )
 
 
@@ -240,7 +241,8 @@ app.command("utilisation")(utilisation.main)
 def main(
     context: typer.Context,
     data_root: Annotated[
-        Path | None, typer.Option(help="A folder of one's own images, as for --dataset manifest; else the demo images.")
+        Path | None,
+        typer.Option(help="Folder of a manifest dataset, as for --dataset manifest; by default the demo images."),
     ] = None,
 ) -> None:
     """Print all ratios."""

@@ -1,8 +1,7 @@
-"""BRISQUE here beside an independent implementation: `python -m benchmarks.brisque --data-root live20`.
+"""Our BRISQUE compared with an independent implementation: `python -m benchmarks.brisque --data-root live20`.
 
-Both give 36 statistics of every distorted image: ours, and those of piq, whose images go on in black beyond their
-borders and are halved by other code. The same regression is trained on either, split by split, and tested on the test
-references.
+Both compute 36 statistics of every distorted image. piq pads with zeros and halves images by its own code. The same
+regression is trained on either set of statistics, split by split, and tested on the test references.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ independent = importlib.import_module("piq.brisque")  # piq itself has a functio
 
 
 def of_piq(image: np.ndarray) -> np.ndarray:
-    """Piq's 36 statistics of an image uint8 `[h, w, 3]`; its luminance is rounded as ours."""
+    """36 statistics of an image uint8 `[h, w, 3]` by piq, from luminance rounded as in ours."""
     luminance = np.asarray(Image.fromarray(image).convert("L"))
     x = torch.from_numpy(luminance.astype(np.float64))[None, None]
     halves = independent.imresize(x, sizes=(x.size(2) // 2, x.size(3) // 2))

@@ -1,8 +1,8 @@
-"""How far the demo data's scores can be foreseen: `python -m benchmarks.ceiling`.
+"""Upper bound of predictions from class and strength on the demo data: `python -m benchmarks.ceiling`.
 
-An oracle that is told the distortion of a test image and how strong it is, and knows no pixel, answers with what images
-of the training references had at that strength (isotonic regression, a class at a time). What it misses is what a score
-owes to the picture itself, so a network that reads class and strength without error would be about as good.
+An oracle knows the distortion class and strength of a test image, and no pixel. It predicts the score by isotonic
+regression on the images of the training references, class by class. Its error is the part of a score that depends on
+the picture itself, so that a network which recognises class and strength without error would be about as good.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from gada_ray.evaluation import brisque
 from gada_ray.evaluation.metrics import agreement
 
 
-def foreseen(dataset: IqaDataset, severity: np.ndarray, train: np.ndarray, test: np.ndarray) -> np.ndarray:
-    """Qualities of test rows `[n]` from their classes and severities `[m]`, as training rows teach them."""
+def predicted(dataset: IqaDataset, severity: np.ndarray, train: np.ndarray, test: np.ndarray) -> np.ndarray:
+    """Predicted qualities of test rows `[n]`, from classes, severities `[m]` and the qualities of training rows."""
     quality = np.empty(len(test))
     for distortion in range(len(dataset.distortions)):
         rows, here = train[dataset.distortion[train] == distortion], dataset.distortion[test] == distortion
@@ -43,7 +43,7 @@ def main(splits: Annotated[int, typer.Option(min=1)] = 3, seed: Annotated[int, t
     for split in make_splits(dataset.references, splits, seed):
         fold = split.for_test()
         train, test = dataset.rows_of(fold.train), dataset.rows_of(fold.held_out)
-        oracle = agreement(dataset.quality[test], foreseen(dataset, severity, train, test))["srocc"]
+        oracle = agreement(dataset.quality[test], predicted(dataset, severity, train, test))["srocc"]
         rows.append((oracle, brisque.baseline(dataset, features, fold.train, fold.held_out)["srocc"]))
         table.add_row(str(split.index), *(f"{value:.3f}" for value in rows[-1]))
     table.add_row("mean", *(f"{value:.3f}" for value in np.mean(rows, axis=0)))

@@ -1,8 +1,9 @@
-"""How soon a training is good, and how much its weights move: `python -m benchmarks.convergence --data-root live20`.
+"""Convergence of a training and fluctuation of its weights: `python -m benchmarks.convergence --data-root live20`.
 
-Trains on one core, split by split, and looks at the test references at every fiftieth of the steps, by the averaged
-weights and by those of the last step. Prints the mean SROCC over splits at every look, the seconds of training and one
-test until it first reaches a goal, and the standard deviation of SROCC over the last ten looks. It selects nothing.
+Trains on one core, split by split, and evaluates the test references 50 times, with EMA weights and with final-step
+weights. Prints the mean SROCC over splits at every evaluation, the seconds of training and one test until it first
+reaches a target, and the standard deviation of SROCC over the last ten evaluations. Nothing is selected by these
+scores.
 """
 
 from __future__ import annotations
@@ -32,13 +33,13 @@ from gada_ray.training.ema import ExponentialMovingAverage
 from gada_ray.training.memory import keep_freed_memory
 from gada_ray.training.phases import Phase, build
 
-LOOKS = 50
+EVALUATIONS = 50
 LAST = 10
 WEIGHTS = ("ema", "final")
 
 
 def curve(config: TrainingConfig, source: CropSource, dataset: IqaDataset, split: int) -> pd.DataFrame:
-    """SROCC at every look of one training: columns split, step, seconds, test (its seconds), weights, srocc."""
+    """SROCC at every evaluation of one training: columns split, step, seconds, test (its seconds), weights, srocc."""
     fold = make_splits(dataset.references, split + 1)[split].for_test()
     train, held_out = (torch.from_numpy(dataset.rows_of(part)) for part in (fold.train, fold.held_out))
     corners = protocol.windows(dataset, source, held_out, config)
@@ -48,7 +49,7 @@ def curve(config: TrainingConfig, source: CropSource, dataset: IqaDataset, split
     ema = ExponentialMovingAverage(network, config.ema_decay)
     done, seconds, rows = 0, 0.0, []
 
-    def look(quality_network: QualityNetwork) -> tuple[float, float]:
+    def evaluate(quality_network: QualityNetwork) -> tuple[float, float]:
         since = time.perf_counter()
         quality = protocol.predict(quality_network, source, held_out, corners, config, config.evaluation.crops)
         frame = protocol.table(dataset, held_out, quality, config.evaluation.pooling)
@@ -63,24 +64,26 @@ def curve(config: TrainingConfig, source: CropSource, dataset: IqaDataset, split
             phase.step(step, seed)
             seconds += time.perf_counter() - since
             done += 1
-            if done % max(1, config.steps // LOOKS) == 0:
+            if done % max(1, config.steps // EVALUATIONS) == 0:
                 for weights, one in zip(WEIGHTS, (ema.network, network), strict=True):
-                    srocc, test = look(one.quality_network)
+                    srocc, test = evaluate(one.quality_network)
                     rows.append((split, done, seconds, test, weights, srocc))
                 phase.prepare()
     return pd.DataFrame(rows, columns=["split", "step", "seconds", "test", "weights", "srocc"])
 
 
 def main(
-    data_root: Annotated[Path | None, typer.Option(help="A folder of one's own images; else the demo images.")] = None,
+    data_root: Annotated[
+        Path | None, typer.Option(help="Folder of a manifest dataset; by default the demo images.")
+    ] = None,
     splits: Annotated[int, typer.Option(min=1, help="Splits, one after another.")] = 5,
     direct: Annotated[int, typer.Option(min=0, help="Steps of the direct baseline; 0: the three phases.")] = 0,
     gan: Annotated[int, typer.Option(min=1, help="Steps of phase 1.")] = 400,
     augmentation: Annotated[int, typer.Option(min=1, help="Steps of phase 2.")] = 100,
     finetuning: Annotated[int, typer.Option(min=1, help="Steps of phase 3.")] = 100,
-    goal: Annotated[float, typer.Option(help="The mean SROCC whose time is asked for.")] = 0.9,
+    target: Annotated[float, typer.Option(help="Target mean SROCC.")] = 0.9,
 ) -> None:
-    """Print the course of SROCC, the time to the goal, and how much the last looks differ."""
+    """Print the SROCC by step, the time to the target, and the standard deviation over the last evaluations."""
     torch.set_num_threads(1)
     keep_freed_memory()
     base = TrainingConfig(phases=(recipes.direct(direct),)) if direct else recipes.gada(gan, augmentation, finetuning)
@@ -99,9 +102,9 @@ def main(
     cost = frame[frame["weights"] == "ema"].groupby("step")[["seconds", "test"]].mean()
     for step in means.index[:: max(1, len(means) // 10)]:
         ema, last = means.loc[step, list(WEIGHTS)]
-        console.print(f"step {step:5d}  {cost.loc[step, 'seconds']:6.1f} s  ema {ema:.3f}  last {last:.3f}")
+        console.print(f"step {step:5d}  {cost.loc[step, 'seconds']:6.1f} s  EMA {ema:.3f}  final-step {last:.3f}")
     for weights in WEIGHTS:
-        reached = means.index[means[weights] >= goal]
+        reached = means.index[means[weights] >= target]
         when = (
             f"after {reached[0]} steps, {cost.loc[reached[0]].sum():.1f} s with the test"
             if len(reached)
@@ -109,7 +112,7 @@ def main(
         )
         of = frame[frame["weights"] == weights].groupby("split")["srocc"]
         spread = statistics.mean(of.apply(lambda values: values.iloc[-LAST:].std()))
-        console.print(f"{weights}: mean SROCC {goal:g} {when}; sd of the last {LAST} looks {spread:.4f}")
+        console.print(f"{weights}: mean SROCC {target:g} {when}; SD over the last {LAST} evaluations {spread:.4f}")
 
 
 if __name__ == "__main__":

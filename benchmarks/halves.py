@@ -1,8 +1,8 @@
-"""Two databases out of one, to train on one and test on the other: `python -m benchmarks.halves live20 OUT`.
+"""Split a database into two, to train on one and test on the other: `python -m benchmarks.halves live20 OUT`.
 
-`OUT/a` has half of the references with their distorted images and scores, `OUT/b` the others, and two scenes of `a`
-besides, as databases do share them: one is cropped, one is shrunk, reference and distorted images alike. These keep the
-scores of the whole images, which people would not give them; `test` and `--also-test` are to find the two and to show
+`OUT/a` has half of the references with their distorted images and scores. `OUT/b` has the others and two scenes of `a`,
+since real databases share scenes: one is cropped, one is reduced, both reference and distorted images. They keep the
+scores of the whole images, which are not human scores of these. `test` and `--also-test` should find the two and show
 figures without them.
 """
 

@@ -16,17 +16,17 @@ from PIL import Image
 from gada_ray.data.demo_images import PHOTOGRAPHS, photograph_file
 
 LONGER_PX = 768
-"""LIVE's images are as wide."""
+"""Longer side, as of LIVE's images."""
 
 
 def main(out: Annotated[Path, typer.Argument(help="Folder to write.")]) -> None:
-    """Write them as PNG files."""
+    """Write the photographs as PNG files."""
     out.mkdir(parents=True, exist_ok=True)
     for name in PHOTOGRAPHS:
         with Image.open(photograph_file(name)) as image:
             image.thumbnail((LONGER_PX, LONGER_PX), Image.Resampling.LANCZOS)
             rgb = image.convert("RGB")
-        if np.ptp(np.asarray(rgb), axis=2).any():  # else all channels are the same
+        if np.ptp(np.asarray(rgb), axis=2).any():  # otherwise the photograph is grey
             rgb.save(out / f"{name}.png")
             typer.echo(f"{name}.png: {rgb.width} x {rgb.height}")
 

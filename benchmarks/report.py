@@ -1,7 +1,7 @@
 """`python -m benchmarks.report [FOLDER]`: seconds and memory of a report on 1,000 runs of splits.
 
 A sqlite store is filled, which takes minutes, with a study as the tracker leaves it: 8 variants on 10 splits, and a
-search of 46 candidates on 10 splits for two of them, with invented scores, curves of 30 points, 120 predictions for
+search of 46 candidates on 10 splits for two of them, with simulated scores, curves of 30 points, 120 predictions for
 each test run, and no pictures. With a folder, store and report stay there.
 """
 
@@ -141,7 +141,7 @@ def _log(client: MlflowClient, run: str, values: Mapping[str, float]) -> None:
 
 
 def main() -> None:
-    """Fill a store, and time the command as a user runs it, imports and all."""
+    """Fill a store, and time the command including its imports."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(sys.argv[1] if len(sys.argv) > 1 else name).resolve()
         folder.mkdir(parents=True, exist_ok=True)
@@ -155,7 +155,7 @@ def main() -> None:
         size = (folder / "report" / "report.html").stat().st_size / 2**20
         print(
             f"report on {runs} runs of splits: {seconds:.1f} s ({used.ru_utime + used.ru_stime:.1f} s of processor "
-            f"time), {used.ru_maxrss / 2**10:.0f} MB at most, page of {size:.1f} MB"
+            f"time), {used.ru_maxrss / 2**10:.0f} MB peak, page of {size:.1f} MB"
         )
 
 

@@ -1,11 +1,11 @@
-"""What the study engine costs at many trials: `python -m benchmarks scale 100 1000 5000`.
+"""Overhead of the study engine with many trials: `python -m benchmarks scale 100 1000 5000`.
 
-Search, runner, status, store and tracking are the real ones; only the training is replaced, by one that writes a result
-at once. Beside it stands Ray Tune alone, with as many trials that do nothing, on the same workers. Each measurement has
-a process and a Ray of its own, and starts when Ray is up.
+Search, runner, status, store and tracking are the real ones. Only the training is replaced, by one that writes a result
+immediately. For comparison, Ray Tune alone runs as many trials that do nothing, on the same workers. Each measurement
+has its own process and Ray instance, and starts when Ray is up.
 
-A study has 50 trials a variant: four candidates of Optuna and the test of the best one, each on ten splits. Scores depend
-on the split alone, so that the race over splits gives nothing up.
+A study has 50 trials a variant: four candidates of Optuna and the test of the best one, each on ten splits. Scores
+depend on the split alone, so that racing prunes nothing.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Meter:
 def surrogate(
     trial: Trial, dataset: IqaDataset, store: Store, execution: Execution, report: Report, like: Result
 ) -> Result:
-    """Leave a result like a trained one, with a score that the split decides."""
+    """Store a copy of a result, with a score that depends on the split alone."""
     changes: dict[str, Any] = {
         "signature": trial.signature,
         "config": trial.config,
@@ -79,7 +79,7 @@ def surrogate(
 
 @dataclass(frozen=True)
 class MadeUp:
-    """A study without trainings: what it asks for, and a result that all of its results are like."""
+    """A study without trainings: its plan, and the result that all of its results copy."""
 
     dataset: IqaDataset
     plan: Plan
@@ -94,7 +94,7 @@ class MadeUp:
 
 
 def made_up(variants: int, candidates: int) -> MadeUp:
-    """A study of some variants, each with as many candidates and a test, on ten splits."""
+    """A study of `variants` variants, each with `candidates` candidates and a test, on ten splits."""
     config = with_values(gada(1, 1, 1), SMOKE)
     values = {f"variant {number}": {"losses.l1_weight": 100.0 + number} for number in range(variants)}
     space = {"rates.discriminator": LogUniform(1e-5, 1e-3)} if candidates else {}
@@ -111,7 +111,7 @@ def made_up(variants: int, candidates: int) -> MadeUp:
 
 
 def study(trials: int) -> Measured:
-    """A study, and the time until MLflow has it all, which goes on in the background."""
+    """Measure a study, and the time until MLflow, which is written in the background, is complete."""
     what = made_up(trials // PER_VARIANT, CANDIDATES)
 
     def on_done(job: Job, result: Result | None, known: bool) -> None:

@@ -1,11 +1,12 @@
-"""What scoring costs: `python -m benchmarks.scoring FOLDER --model MODEL`; all figures from one run on one machine.
+"""The speed of scoring: `python -m benchmarks.scoring FOLDER --model MODEL`; all figures from one run on one machine.
 
-(a) Images a second of `python -m gada_ray score`: files to scores, decoding included; and the share of what the machine
-    could do, cores over the seconds that one thread alone takes to decode an image and to quality network it.
-(b) The same files through the network of Kang et al. (CVPR 2014), "CNNIQA", decoded alike: on all its patches as
-    published, and on as many pixels as (a)'s crops have. Written from the paper and untrained: for its speed alone.
-(c) Whether an image's crops can share one feature map, by the quality network on the crops and on windows of the whole image's
-    maps: how far the qualities are apart, and how fast either is.
+(a) Images a second of `python -m gada_ray score`, from files to scores, decoding included; also relative to the upper
+    bound of the machine: its cores, over the seconds that a single thread takes to decode and score an image.
+(b) The same files, decoded in the same way, through the network of Kang et al. (CVPR 2014), "CNNIQA": on all patches as
+    published, and on as many pixels as (a)'s crops have. It is written from the paper and untrained, for its speed
+    alone.
+(c) Whether the crops of an image can share one feature map: qualities and times of the quality network on crops, and on
+    windows of the feature maps of the whole image.
 """
 
 from __future__ import annotations
@@ -67,11 +68,11 @@ def kang_patches(image: np.ndarray) -> Tensor:
 
 
 @torch.inference_mode()
-def kang_scores(network: Kang2014, paths: Sequence[Path], batch: int, most: int | None) -> list[float]:
-    """Scores of files, decoded in threads like ours, from at most `most` patches of each."""
+def kang_scores(network: Kang2014, paths: Sequence[Path], batch: int, limit: int | None) -> list[float]:
+    """Scores of files, decoded in threads like ours, from at most `limit` patches of each."""
     scores = []
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        patches = pool.map(lambda path: kang_patches(decode_photo(path))[:most], paths)
+        patches = pool.map(lambda path: kang_patches(decode_photo(path))[:limit], paths)
         while some := list(itertools.islice(patches, batch)):
             parts = network(torch.cat(some)).split([len(each) for each in some])
             scores += [float(part.mean()) for part in parts]
@@ -80,9 +81,10 @@ def kang_scores(network: Kang2014, paths: Sequence[Path], batch: int, most: int 
 
 @torch.inference_mode()
 def shared_map(scorer: Scorer, images: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray, float, float]:
-    """Qualities `[images]` from crops and from windows of whole images' maps, and the CPUs' seconds for each.
+    """Qualities `[images]` from crops and from windows of whole images' feature maps, and the CPU seconds of each.
 
-    Both see the same windows, their corners on the maps' grid. Only networks that pool their maps can share them.
+    Both use the same windows, with corners on the grid of the feature maps. Only networks that pool their feature maps
+    can share them.
     """
     quality_network, config = scorer.quality_network, scorer.card.config
     px, step = config.data.crop_px, 2 ** len(config.model.backbone_widths)
@@ -114,24 +116,27 @@ def _planes(images: np.ndarray) -> Tensor:
     return torch.from_numpy(images.copy()).permute(0, 3, 1, 2).float().div_(255)
 
 
-def in_turns(works: Sequence[Callable[[Sequence[Path]], object]], paths: Sequence[Path]) -> list[tuple[float, float]]:
-    """Seconds, and seconds of CPUs, that each work takes for a path: medians over shares of the paths.
+def alternate(
+    actions: Sequence[Callable[[Sequence[Path]], object]], paths: Sequence[Path]
+) -> list[tuple[float, float]]:
+    """Wall-clock and CPU seconds of each action for a path: medians over shares of the paths.
 
-    The works take turns, after a part of a share to warm up. What others do on the machine shows in the former alone.
+    The actions alternate, after a warm-up. Other processes on the machine affect wall-clock seconds more than CPU
+    seconds.
     """
     shares = [paths[number::ROUNDS] for number in range(ROUNDS)]
-    seconds: list[list[tuple[float, float]]] = [[] for _ in works]
+    seconds: list[list[tuple[float, float]]] = [[] for _ in actions]
     for number, share in enumerate([shares[0][:8], *shares]):
-        for work, times in zip(works, seconds, strict=True):
+        for action, times in zip(actions, seconds, strict=True):
             since, used = time.perf_counter(), time.process_time()
-            work(share)
+            action(share)
             if number:
                 times.append(((time.perf_counter() - since) / len(share), (time.process_time() - used) / len(share)))
     return [(statistics.median(t for t, _ in times), statistics.median(cpu for _, cpu in times)) for times in seconds]
 
 
 def bound(scorer: Scorer, paths: Sequence[Path]) -> float:
-    """Images a second if every core did nothing but decode and quality network, each on its own."""
+    """Images a second if every core only decoded and scored images, independently of the others."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     seconds = []
@@ -159,12 +164,14 @@ def fits(scorer: Scorer, path: Path) -> bool:
 
 def main(
     folder: Annotated[Path, typer.Argument(help="Folder with images.")],
-    model: Annotated[str, typer.Option(help="runs:/ or models:/ address in MLflow, or a model's folder.")],
+    model: Annotated[str, typer.Option(help="Model URI (runs:/ or models:/) in MLflow, or a model's folder.")],
     tracking_uri: Annotated[str | None, typer.Option(envvar="MLFLOW_TRACKING_URI", help="MLflow server.")] = None,
-    images: Annotated[int, typer.Option(min=5, help="Files to score; the folder's, again and again.")] = 500,
+    images: Annotated[int, typer.Option(min=5, help="Files to score; those of the folder, repeated.")] = 500,
     shared: Annotated[int, typer.Option(min=2, help="Images of (c).")] = 50,
-    batch: Annotated[int | None, typer.Option(min=1, help="Images judged at once; by default one a core.")] = None,
-    threads: Annotated[int, typer.Option(min=1, help="Threads of networks that quality network several at once.")] = 2,
+    batch: Annotated[int | None, typer.Option(min=1, help="Images in a scoring batch; by default one a core.")] = None,
+    threads: Annotated[
+        int, typer.Option(min=1, help="Threads of a network that scores a batch of several images.")
+    ] = 2,
 ) -> None:
     """Time scoring on a CPU."""
     torch.set_num_threads(threads)
@@ -179,7 +186,7 @@ def main(
     def ours(some: Sequence[Path]) -> object:
         return list(scorer.score_files(some, batch, os.cpu_count() or 1))
 
-    seconds = in_turns(
+    seconds = alternate(
         (
             ours,
             lambda some: kang_scores(network, some, batch or 8, None),
@@ -187,7 +194,7 @@ def main(
         ),
         paths,
     )
-    most = bound(scorer, usable[:: max(1, len(usable) // shared)][:shared])
+    upper = bound(scorer, usable[:: max(1, len(usable) // shared)][:shared])
     decoded = [decode_photo(path) for path in usable[:: max(1, len(usable) // shared)][:shared]]
     sizes = sorted({f"{image.shape[1]}x{image.shape[0]}" for image in decoded})
     which = f"{len(usable)} different, of {', '.join(sizes)} px"
@@ -200,14 +207,15 @@ def main(
     )
     for name, (each, cpu) in zip(names, seconds, strict=True):
         say(
-            f"{name}: {1 / each:.1f} images/s, {1000 * cpu:.0f} ms of CPUs an image, {cpu / seconds[0][1]:.2f} of (a)'s"
+            f"{name}: {1 / each:.1f} images/s, {1000 * cpu:.0f} ms of CPU time an image, "
+            f"{cpu / seconds[0][1]:.2f} of (a)'s"
         )
-    say(f"(a) is {1 / seconds[0][0] / most:.2f} of the machine's bound, {most:.1f} images/s on {cores()} cores")
+    say(f"(a) is {1 / seconds[0][0] / upper:.2f} of the machine's bound, {upper:.1f} images/s on {cores()} cores")
     one, other, *times = shared_map(scorer, decoded)
     apart, (each, together) = np.abs(one - other), (spent / len(decoded) for spent in times)
     say(
         f"(c) {len(decoded)} images, crops against windows of one map: quality differs by {apart.mean():.4f} on "
-        f"average, {apart.max():.4f} at most; {each:.3f} s against {together:.3f} s of CPUs an image"
+        f"average, {apart.max():.4f} at most; {each:.3f} s against {together:.3f} s of CPU time an image"
     )
 
 

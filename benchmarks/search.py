@@ -1,9 +1,9 @@
-"""What a search is told about its candidates, by simulation: `python -m benchmarks.search` (about 10 seconds).
+"""Values that a search reports to Optuna, by simulation: `python -m benchmarks.search` (about 10 seconds).
 
-Scores are made up: 0.9 + candidate + split + residual, each drawn from a normal distribution. The race is the project's
-own. Optuna can be told the plain mean of the splits that a candidate has seen, or the mean with the difficulty of the
-splits taken out (`gada_ray.study.adjustment`, what a study does). Two bounds: the means without a race, where every
-candidate is trained on every split, and the true values.
+Scores are simulated: 0.9 + candidate + split + residual, each drawn from a normal distribution. Racing is that of
+`gada_ray.study.racing`. Optuna can be told the plain mean over the splits that a candidate was trained on, or the mean
+adjusted for the difficulty of the splits (`gada_ray.study.adjustment`, as in a study). Two bounds: means without
+racing, where every candidate is trained on every split, and the true values.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from gada_ray.study.proposals import STARTUP
 from gada_ray.study.racing import Racing, replay
 
 PLAIN, ADJUSTED = "plain means (before)", "adjusted means"
-NO_RACE, TRUE = "bound: no race, plain means", "bound: the true values"
+NO_RACING, TRUE = "bound: no racing, plain means", "bound: true values"
 
 
 @dataclass
 class Outcome:
-    """How searches fare that are told values of one kind."""
+    """Outcomes of searches that report values of one kind."""
 
     pruned_first: list[bool] = field(default_factory=list)
     """By search: whether the highest value is that of a pruned candidate."""
@@ -48,8 +48,8 @@ class Outcome:
 def simulate(
     searches: int, candidates: int, splits: int, candidate_sd: float, split_sd: float, residual_sd: float, seed: int = 0
 ) -> tuple[dict[str, Outcome], float]:
-    """Outcomes by what is told, and the mean share of trainings that the race leaves."""
-    found = {name: Outcome() for name in (PLAIN, ADJUSTED, NO_RACE, TRUE)}
+    """Outcomes by the kind of value, and the mean share of trainings that racing leaves."""
+    found = {name: Outcome() for name in (PLAIN, ADJUSTED, NO_RACING, TRUE)}
     share = 0.0
     for number in range(searches):
         random = np.random.default_rng([seed, number])
@@ -61,7 +61,7 @@ def simulate(
         adjusted = adjusted_means([dict(enumerate(values.tolist())) for values in seen])
         found[PLAIN].add([float(values.mean()) for values in seen], true, outcome.pruned)
         found[ADJUSTED].add([value for value in adjusted if value is not None], true, outcome.pruned)
-        found[NO_RACE].add(scores.mean(axis=1).tolist(), true, outcome.pruned)
+        found[NO_RACING].add(scores.mean(axis=1).tolist(), true, outcome.pruned)
         found[TRUE].add(true.tolist(), true, outcome.pruned)
         share += outcome.trainings / scores.size / searches
     return found, share
@@ -75,19 +75,25 @@ def main(
     residual_sd: Annotated[float, typer.Option(min=0)] = 0.01,
     split_sd: Annotated[list[float] | None, typer.Option(help="May be repeated.")] = None,
 ) -> None:
-    """Print what the values that Optuna is told are worth, for easy and hard splits."""
+    """Print how well each kind of value ranks candidates, by the standard deviation of the splits' difficulty."""
     title = (
         f"{searches} searches of {candidates} candidates on {splits} splits; standard deviation of candidates "
         f"{candidate_sd:g}, of residuals {residual_sd:g}"
     )
-    caption = "± half a 95% interval. With the true values, the first column is how often the race prunes the best one"
-    columns = ("sd of splits", "Optuna is told", "best value is a pruned one's", "rank correlation", "regret, SROCC")
+    caption = "± half a 95% interval. With true values, the first column is how often racing prunes the best candidate"
+    columns = (
+        "sd of splits",
+        "Optuna is told",
+        "best value is of a pruned candidate",
+        "rank correlation",
+        "regret, SROCC",
+    )
     view = Table(*columns, title=title, caption=caption)
     for sd in split_sd or [0.0, 0.02, 0.05, 0.15]:
         found, share = simulate(searches, candidates, splits, candidate_sd, sd, residual_sd)
         for number, (name, outcome) in enumerate(found.items()):
             cells = (_percent(outcome.pruned_first), _mean(outcome.correlation, 3), _mean(outcome.regret, 5))
-            what = f"{sd:g} (the race trains {share:.0%})" if number == 0 else ""
+            what = f"{sd:g} ({share:.0%} trained)" if number == 0 else ""
             view.add_row(what, name, *cells, end_section=number == len(found) - 1)
     Console(width=130).print(view)
 

@@ -1,8 +1,7 @@
-"""What a training step and a prediction cost: `python -m benchmarks.speed --device cuda --crop-px 128 --batch 64`.
+"""Times of training steps and predictions: `python -m benchmarks.speed --device cuda --crop-px 128 --batch 64`.
 
-Every number is the median of timed repeats after a warm-up, and stands beside all that it depends on. Steps contain
-what they contain in training: crops, forward and backward passes, optimiser. Predictions contain the crops, but not the
-decoding of files.
+Every number is the median of timed repeats after a warm-up, and is printed with all that it depends on. Steps are those
+of training: crops, forward and backward passes, optimiser. Predictions include gathering crops, but not decoding files.
 """
 
 from __future__ import annotations

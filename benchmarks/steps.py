@@ -16,10 +16,10 @@ from gada_ray.training.phases import Phase, build
 
 
 class InMemory(CropSource):
-    """Hands out the same random crops again and again."""
+    """Returns the same random crops at every call."""
 
     def gather(self, images: Tensor, top: Tensor, left: Tensor, crop_px: int) -> Tensor:
-        """A tensor that is already there."""
+        """A tensor that is already on the device."""
         if not hasattr(self, "crops"):
             random = torch.rand(len(images), 3, crop_px, crop_px, device=self.device)
             self.crops = random.contiguous(memory_format=torch.channels_last)
@@ -29,7 +29,7 @@ class InMemory(CropSource):
 def alternating(
     one: Callable[[int], object], other: Callable[[int], object], repeats: int, device: torch.device
 ) -> tuple[float, float]:
-    """Median seconds of two actions, in turn, after two rounds that warm up."""
+    """Median seconds of two actions that alternate, after two warm-up rounds."""
     times: tuple[list[float], list[float]] = ([], [])
     for number in range(repeats + 2):
         for action, seconds in zip((one, other), times, strict=True):

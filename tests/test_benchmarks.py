@@ -1,4 +1,4 @@
-"""The speed benchmark runs, and times what it says."""
+"""The benchmarks run, and measure what they say."""
 
 import time
 from pathlib import Path
@@ -44,7 +44,7 @@ def test_every_phase_and_the_prediction_are_timed(tmp_path: Path, capsys: pytest
     assert "images of 24x20 to 24x20 pixels; crops of 16x16, batch 4" in printed
 
 
-def test_kangs_network_has_the_papers_layers_and_takes_every_whole_patch() -> None:
+def test_kangs_network_has_the_layers_of_the_paper_and_takes_every_whole_patch() -> None:
     network = scoring.Kang2014()
     weights = sum(parameter.numel() for parameter in network.parameters())
     assert weights == 50 * (49 + 1) + 800 * (100 + 1) + 800 * (800 + 1) + 801
@@ -55,13 +55,13 @@ def test_kangs_network_has_the_papers_layers_and_takes_every_whole_patch() -> No
     assert flat.abs().max() < 1e-3
 
 
-def test_a_whole_map_without_borders_gives_the_quality_of_a_crop_that_is_the_image() -> None:
+def test_windows_of_a_shared_feature_map_agree_with_a_crop_that_is_the_whole_image() -> None:
     image = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
     crops, windows, *_ = scoring.shared_map(toy_scorer(), [image])
     assert windows == pytest.approx(crops, abs=1e-6)
 
 
-def test_scoring_is_timed_beside_kangs_network(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_scoring_is_timed_together_with_kangs_network(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     scorer = toy_scorer(tiny({"data.crop_px": 32}))
     save(tmp_path / "model", scorer.card, scorer.quality_network.state_dict())
     random = np.random.default_rng(0)
@@ -79,7 +79,7 @@ def test_scoring_is_timed_beside_kangs_network(tmp_path: Path, capsys: pytest.Ca
         assert words in printed
 
 
-def test_the_gpu_table_is_put_into_its_place_and_nothing_else_changes() -> None:
+def test_the_gpu_table_replaces_the_text_between_its_markers_and_nothing_else() -> None:
     text = gpu.TABLE.read_text(encoding="utf-8")
     before, after = text.split(gpu.BEGIN)[0], text.split(gpu.END)[1]
     new = gpu.filled(text, gpu.table([("step", "64 px", "9 steps/s", "1.00")], "A GPU:"))
@@ -101,7 +101,7 @@ def test_steps_scoring_and_memory_are_measured_for_the_gpu_table_on_a_cpu_too() 
 
 
 @pytest.mark.slow
-def test_photographs_in_colour_are_taken_whole_and_no_wider_than_lives(tmp_path: Path) -> None:
+def test_colour_photographs_are_written_whole_and_at_most_768_px_wide(tmp_path: Path) -> None:
     photographs.main(tmp_path)
     sizes = {}
     for path in tmp_path.iterdir():
@@ -111,11 +111,11 @@ def test_photographs_in_colour_are_taken_whole_and_no_wider_than_lives(tmp_path:
     assert not {"brick", "camera", "coins", "grass", "gravel"} & set(sizes)
 
 
-def test_the_oracle_of_the_demo_data_ranks_a_class_by_strength_as_training_rows_teach_it() -> None:
+def test_the_oracle_of_the_demo_data_ranks_a_class_by_strength_within_the_qualities_of_training_rows() -> None:
     dataset = toy_dataset()
     rows = np.arange(len(dataset))
     train, test = rows[::2], rows[1::2]
-    found = ceiling.foreseen(dataset, 1 - dataset.quality, train, test)
+    found = ceiling.predicted(dataset, 1 - dataset.quality, train, test)
     for distortion in range(len(dataset.distortions)):
         here = dataset.distortion[test] == distortion
         order = np.argsort(dataset.quality[test][here])

@@ -19,7 +19,7 @@ from gada_ray.data.dataset import DataError
 
 HEIGHT, WIDTH = 160, 192
 PATCH_PX, MISPLACED_PX = 16, 12
-"""Sides of the squares of local distortions, in pixels: about as large in the picture as TID2013's."""
+"""Sides of the square patches of local distortions, in pixels: about as large in the picture as TID2013's."""
 
 PHOTOGRAPHS = {
     "astronaut": ("skimage", "data/astronaut.png", 1.0),
@@ -164,10 +164,10 @@ def ff_like(image: np.ndarray, severity: float, rng: np.random.Generator) -> np.
 
 
 def patches(image: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
-    """Patches of another intensity, as in TID2013's type 15: squares of 16 pixels, brighter where dark, else darker.
+    """Patches of another intensity, as in TID2013's type 15: square patches of 16 pixels, brighter or darker.
 
     The severity sets both the fraction of the picture that they would cover side by side, 1% to 20%, and the change of
-    their pixels, 12 to 120 of 255.
+    their pixels, 12 to 120 of 255. Dark patches become brighter, and others darker.
     """
     extent, strength = _extent_and_strength(severity, rng)
     shifted, change = image.astype(np.float64), _between(12, 120, strength)
@@ -179,7 +179,7 @@ def patches(image: np.ndarray, severity: float, rng: np.random.Generator) -> np.
 
 
 def misplaced(image: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
-    """Misplaced patches, as in TID2013's type 14: squares of 12 pixels that show a region some pixels away.
+    """Misplaced patches, as in TID2013's type 14: square patches of 12 pixels that show a region some pixels away.
 
     The severity sets both the fraction of the picture that they would cover side by side, 2% to 30%, and the distance
     of that region, 3 to 24 pixels in any direction.
@@ -219,7 +219,7 @@ def _extent_and_strength(severity: float, rng: np.random.Generator) -> tuple[flo
 
 
 def _count(share: float, px: int) -> int:
-    """The number of squares, at least one, that side by side cover a fraction of the picture."""
+    """The number of square patches, at least one, that side by side cover a fraction of the picture."""
     return max(1, round(share * HEIGHT * WIDTH / px**2))
 
 

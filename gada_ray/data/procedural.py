@@ -281,14 +281,14 @@ JPEG2000_HEADERS = 150
 # Denoising and sparse reconstruction.
 
 
-def _cosines(size: int = 8) -> np.ndarray:
+def _dct_matrix(size: int = 8) -> np.ndarray:
     k = np.arange(size)
     basis = np.cos(np.pi * (k + 0.5) * k[:, None] / size) * math.sqrt(2 / size)
     basis[0] /= math.sqrt(2)
     return basis
 
 
-COSINES = _cosines()
+DCT = _dct_matrix()
 
 
 def shrunk(image: np.ndarray, threshold: float, stride: int = 2) -> np.ndarray:
@@ -302,10 +302,10 @@ def shrunk(image: np.ndarray, threshold: float, stride: int = 2) -> np.ndarray:
             moved = np.roll(padded, (-down, -right), axis=(0, 1))
             rows, columns = moved.shape[0] // 8, moved.shape[1] // 8
             blocks = moved.reshape(rows, 8, columns, 8, 3).transpose(0, 2, 4, 1, 3)
-            found = COSINES @ blocks @ COSINES.T
+            found = DCT @ blocks @ DCT.T
             kept = np.abs(found) >= threshold
             kept[..., 0, 0] = True
-            back = (COSINES.T @ (found * kept) @ COSINES).transpose(0, 3, 1, 4, 2).reshape(moved.shape)
+            back = (DCT.T @ (found * kept) @ DCT).transpose(0, 3, 1, 4, 2).reshape(moved.shape)
             total += np.roll(back, (down, right), axis=(0, 1))
     return total[8 : 8 + height, 8 : 8 + width] / (8 // stride) ** 2
 
@@ -447,10 +447,10 @@ def sharpening(image: np.ndarray, amount: float, random: np.random.Generator) ->
     return np.asarray(image + amount * (image - ndimage.gaussian_filter(image, (3, 3, 0), mode="nearest")))
 
 
-def _squares(
+def _square_patches(
     shape: tuple[int, ...], count: float, side: int, random: np.random.Generator
 ) -> list[tuple[tuple[slice, slice], np.ndarray]]:
-    """So many squares on 512x384 pixels, each with its random numbers `[5]`; fewer are the first of more."""
+    """Square patches, `count` on 512x384 pixels, each with random numbers `[5]`; fewer are the first of more."""
     number = max(1, round(count * shape[0] * shape[1] / AREA))
     draws = random.random((number, 7))
     tops, lefts = (draws[:, i] * max(1, shape[i] - side + 1) for i in (0, 1))
@@ -461,9 +461,9 @@ def _squares(
 
 
 def non_eccentricity(image: np.ndarray, count: float, random: np.random.Generator) -> np.ndarray:
-    """Squares of 16 pixels that show what is 4 to 16 pixels beside them; so many on 512x384 pixels."""
+    """Square patches of 16 pixels that show a region 4 to 16 pixels away; `count` on 512x384 pixels."""
     out = image.copy()
-    for place, draws in _squares(image.shape, count, 16, random):
+    for place, draws in _square_patches(image.shape, count, 16, random):
         distance, angle = 4 + 12 * draws[0], 2 * math.pi * draws[1]
         moved = (round(distance * math.sin(angle)), round(distance * math.cos(angle)))
         rows, columns = (
@@ -475,17 +475,17 @@ def non_eccentricity(image: np.ndarray, count: float, random: np.random.Generato
 
 
 def local_blocks(image: np.ndarray, count: float, random: np.random.Generator) -> np.ndarray:
-    """Squares of 32 pixels that are brighter or darker, by 20 to 80 of 255; so many on 512x384 pixels."""
+    """Square patches of 32 pixels, brighter or darker by 20 to 80 of 255; `count` on 512x384 pixels."""
     out = image.copy()
-    for place, draws in _squares(image.shape, count, 32, random):
+    for place, draws in _square_patches(image.shape, count, 32, random):
         out[place] = image[place] + (20 + 60 * draws[0]) * (1 if draws[1] < 0.5 else -1)
     return out
 
 
 def color_blocks(image: np.ndarray, count: float, random: np.random.Generator) -> np.ndarray:
-    """Squares of 32 pixels in random colours; so many on 512x384 pixels."""
+    """Square patches of 32 pixels in random colours; `count` on 512x384 pixels."""
     out = image.copy()
-    for place, draws in _squares(image.shape, count, 32, random):
+    for place, draws in _square_patches(image.shape, count, 32, random):
         out[place] = 255 * draws[:3]
     return out
 

@@ -133,21 +133,21 @@ class Sampler:
             corners.append(np.stack([here, np.broadcast_to(columns, here.shape)], axis=-1).reshape(-1, 2))
             sizes.append((here.size, len(columns), here.sum(), chances[-1].sum()))
         self._upto = torch.from_numpy(np.append(0, np.concatenate(chances).cumsum()))
-        """Cumulative integer probabilities of squares of 8x8 corners, image after image."""
+        """Cumulative integer probabilities of blocks of 8x8 corners, image after image."""
         self._corners = torch.from_numpy(np.concatenate(corners).astype(np.uint8))
-        """The number of corners of a square on the grid, and how many of them are in a line."""
-        squares, self._columns, self._windows, self._total = torch.from_numpy(np.array(sizes, dtype=np.int64)).T
-        self._first, self._before = squares.cumsum(0) - squares, self._total.cumsum(0) - self._total
+        """The number of corners of a block that lie on the grid, and how many of them are in a row."""
+        blocks, self._columns, self._windows, self._total = torch.from_numpy(np.array(sizes, dtype=np.int64)).T
+        self._first, self._before = blocks.cumsum(0) - blocks, self._total.cumsum(0) - self._total
 
     def windows(self, images: Tensor, draws: Tensor) -> Windows:
         """Windows `[n]` of images `[n]`, by their number here, from float64 draws `[n]` in [0, 1)."""
         total = self._total[images]
         wanted = self._before[images] + torch.minimum((draws * total).long(), total - 1)
-        square = torch.searchsorted(self._upto, wanted, right=True) - 1
-        corners, wide = self._corners[square].long().T
-        one = (self._upto[square + 1] - self._upto[square]) // corners
-        row, column = _divided(square - self._first[images], self._columns[images])
-        down, right = _divided((wanted - self._upto[square]) // one, wide)
+        block = torch.searchsorted(self._upto, wanted, right=True) - 1
+        corners, wide = self._corners[block].long().T
+        one = (self._upto[block + 1] - self._upto[block]) // corners
+        row, column = _divided(block - self._first[images], self._columns[images])
+        down, right = _divided((wanted - self._upto[block]) // one, wide)
         top, left = (
             -(-CELL_PX * at // self.grid) * self.grid + self.grid * within
             for at, within in ((row, down), (column, right))
@@ -166,7 +166,7 @@ def _corners(room: int, grid: int) -> np.ndarray:
 
 
 def _chances(cells: np.ndarray, crop_px: int, rows: int, columns: int, temperature: float) -> np.ndarray:
-    """Integer probabilities `[rows, columns]` of one window in every square of corners, with mean `RESOLUTION`."""
+    """Integer probabilities `[rows, columns]` of one window in every block of corners, with mean `RESOLUTION`."""
     side = -(-crop_px // CELL_PX)
     sums = np.pad(cells.astype(np.int64), ((1, 0), (1, 0))).cumsum(0).cumsum(1)
     top, left = np.arange(rows)[:, None], np.arange(columns)[None, :]

@@ -1,7 +1,8 @@
 """The patch discriminator: a small source network of its own, which compares a crop with its reference.
 
-The paper's source head (section 3.3) shares the backbone, so that what it learns also moves classifier and evaluator.
-This network shares nothing. Letters in shapes: n images, h and w their sides, k distortion classes, f features.
+The paper's source head (section 3.3) shares the backbone, so that its gradients also change the features of classifier
+and evaluator. This network shares no weights. Letters in shapes: n images, h and w their sides, k distortion classes, f
+features.
 """
 
 from __future__ import annotations
@@ -14,13 +15,13 @@ from torch.nn.utils.parametrizations import spectral_norm
 from gada_ray.model.layers import SLOPE
 
 FOLD_PX = 2
-"""Side of the squares of pixels that are one place of the first convolution."""
+"""Side of the blocks of pixels that become one position of the first convolution (space to depth)."""
 WIDTHS = (16, 32, 64)
 """Feature maps of the convolutions."""
 STRIDES = (1, 2, 2)
 """Strides of the convolutions."""
 CHANGE_GAIN = 4.0
-"""Factor on the change of the reference, which is small beside the image itself."""
+"""Factor on the change of the reference, which is small compared with the image itself."""
 
 
 class PatchDiscriminator(nn.Module):
@@ -40,7 +41,7 @@ class PatchDiscriminator(nn.Module):
         )
         self.output = nn.Linear(WIDTHS[-1], 1)
         self.projection = nn.Embedding(distortions, 2 * WIDTHS[-1])
-        nn.init.zeros_(self.projection.weight)  # training starts without an opinion on class and quality
+        nn.init.zeros_(self.projection.weight)  # at first, logits do not depend on class and quality
 
     def forward(self, reference: Tensor, image: Tensor, distortion: Tensor, quality: Tensor) -> Tensor:
         """Logits `[n]` in float32.

@@ -1,6 +1,6 @@
 """The generator of section 3.3: it distorts a reference, given a distortion class and a quality.
 
-There are two: the paper's auto-encoder, and a modulated one that learns to distort within some thousand steps.
+There are two: the paper's auto-encoder, and a modulated generator that learns to distort within a few thousand steps.
 
 Letters in shapes: n images, h and w their sides, k distortion classes, z noise.
 """
@@ -118,8 +118,8 @@ class Modulation(nn.Module):
 class Quantisation(nn.Module):
     """Quantisation of the DCT coefficients of 8x8 blocks with steps that a condition determines, as in JPEG.
 
-    Brightness and two differences of colour have a step for each of 64 coefficients. JPEG's own differences of colour
-    are means over 2x2 pixels; here the steps of their fine coefficients can only grow.
+    Brightness and two differences of colour have a step for each of 64 coefficients. JPEG itself averages
+    differences of colour over 2x2 pixels; here larger steps of their high-frequency coefficients have that effect.
     """
 
     YCBCR = ((0.299, 0.587, 0.114), (-0.168736, -0.331264, 0.5), (0.5, -0.418688, -0.081312))
@@ -147,16 +147,16 @@ class Quantisation(nn.Module):
             return self._quantised(images, condition.float())
 
     def _quantised(self, images: Tensor, condition: Tensor) -> Tensor:
-        found = F.conv2d(_space_to_depth(images - MIDDLE, BLOCK_PX), self.transform)
+        coefficients = F.conv2d(_space_to_depth(images - MIDDLE, BLOCK_PX), self.transform)
         step = LARGEST_STEP * torch.sigmoid(GATE_SCALE * self.linear(condition))[:, :, None, None] + 1e-6
         # Rounding has no gradient. A smooth function with the same effect replaces it in the backward pass: small
         # coefficients vanish, large ones stay.
-        square = found.square()
-        like = found * square / (square + (step / 2).square())
-        rounded = like + (step * (found / step).round() - like).detach()
-        # It has no gradient for the steps of large coefficients, so that a share of the rounding is learned as well.
+        power = coefficients.square()
+        smooth = coefficients * power / (power + (step / 2).square())
+        rounded = smooth + (step * (coefficients / step).round() - smooth).detach()
+        # It has no gradient for the steps of large coefficients, so that the share of rounding is learned as well.
         share = torch.sigmoid(GATE_SCALE * self.share(condition))[:, :, None, None]
-        return F.pixel_shuffle(F.conv2d(torch.lerp(found, rounded, share), self.inverse), BLOCK_PX) + MIDDLE
+        return F.pixel_shuffle(F.conv2d(torch.lerp(coefficients, rounded, share), self.inverse), BLOCK_PX) + MIDDLE
 
 
 class ColourTransform(nn.Module):

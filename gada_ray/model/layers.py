@@ -77,9 +77,9 @@ BLOCK_PX = 8
 def dct_1d(device: torch.device, dtype: torch.dtype = torch.float32) -> Tensor:
     """The orthonormal DCT along a line of a block, as a matrix `[8, 8]`."""
     k = torch.arange(BLOCK_PX, device=device, dtype=dtype)
-    cosines = torch.cos(math.pi * (k[None, :] + 0.5) * k[:, None] / BLOCK_PX) * math.sqrt(2 / BLOCK_PX)
-    cosines[0] /= math.sqrt(2)
-    return cosines
+    matrix = torch.cos(math.pi * (k[None, :] + 0.5) * k[:, None] / BLOCK_PX) * math.sqrt(2 / BLOCK_PX)
+    matrix[0] /= math.sqrt(2)
+    return matrix
 
 
 @functools.lru_cache(maxsize=4)

@@ -79,7 +79,8 @@ def statistics_loss(generated: Sequence[Tensor], distorted: Sequence[Tensor], im
     Mean absolute difference of mean and standard deviation over a crop, pair by pair, in units of the standard
     deviation of the map over all distorted crops. For maps finer than 8x8 blocks both are computed for each position in
     a block separately, so that JPEG's blocks count. `image_px` is the side of a crop. The mean over all maps. Not in
-    the paper: the L1 term alone is minimised by no noise at all, and by blur instead of detail that cannot be predicted.
+    the paper: the L1 term alone is minimised by no noise at all, and by blur instead of detail that cannot be
+    predicted.
     """
     total = torch.zeros((), device=generated[0].device)
     for ours, theirs in zip(generated, distorted, strict=True):
@@ -89,11 +90,11 @@ def statistics_loss(generated: Sequence[Tensor], distorted: Sequence[Tensor], im
             positions = 1
         with torch.no_grad():
             mean, square = _moments(theirs, positions)
-            unit = (square.mean((0, 1)) - mean.mean((0, 1)).square()).clamp(min=1e-6).sqrt()
+            scale = (square.mean((0, 1)) - mean.mean((0, 1)).square()).clamp(min=1e-6).sqrt()
             deviation = _deviation(mean, square)
         our_mean, our_square = _moments(ours, positions)
         difference = (our_mean - mean).abs() + (_deviation(our_mean, our_square) - deviation).abs()
-        total = total + (difference / unit).mean()
+        total = total + (difference / scale).mean()
     return total / len(generated)
 
 
@@ -119,23 +120,24 @@ def spectrum_loss(generated: Tensor, distorted: Tensor) -> Tensor:
     """Distance between DCT spectra of crops `[n, 3, h, w]` in [0, 1], over 8x8 blocks. Not in the paper.
 
     The mean absolute difference of log standard deviations of each coefficient over a crop, pair by pair. One grey
-    level is added to every variance: local normalisation would amplify weaker detail, which no file can hold.
+    level is added to every variance: local normalisation would amplify weaker detail, which 8-bit files do not have.
     """
     with torch.no_grad():
-        wanted = _spectrum(distorted).add(GREY_LEVEL**2).log()
-    return (_spectrum(generated).add(GREY_LEVEL**2).log() - wanted).abs().mean() / 2
+        target = _spectrum(distorted).add(GREY_LEVEL**2).log()
+    return (_spectrum(generated).add(GREY_LEVEL**2).log() - target).abs().mean() / 2
 
 
 def _spectrum(images: Tensor) -> Tensor:
     """Variances `[n, 3, 64]` of the DCT coefficients of 8x8 blocks."""
     n, c, height, width = images.shape
-    # Minus the crop's mean, which no variance depends on: else the square of the first coefficient hides a grey level.
+    # Variances do not depend on the crop's mean. Without subtraction, the square of the first coefficient would hide a
+    # grey level.
     images = images - images.detach().mean((2, 3), keepdim=True)
     blocks = images.reshape(n, c, height // BLOCK_PX, BLOCK_PX, width // BLOCK_PX, BLOCK_PX)
     blocks = blocks.permute(0, 1, 2, 4, 3, 5).reshape(n, c, -1, BLOCK_PX**2)
     with devices.float32(images.device):  # a small difference of large numbers
-        found = blocks.float() @ dct_2d(images.device).T
-        return (found.square().mean(2) - found.mean(2).square()).clamp(min=0)
+        coefficients = blocks.float() @ dct_2d(images.device).T
+        return (coefficients.square().mean(2) - coefficients.mean(2).square()).clamp(min=0)
 
 
 def weighted(terms: Sequence[Tensor], shares: Sequence[float], reduction: str = "mean") -> Tensor:

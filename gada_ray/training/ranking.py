@@ -1,8 +1,8 @@
 """The ranking term: of one picture distorted twice in the same way, the weaker distortion must have higher quality.
 
-After RankIQA (Liu et al., ICCV 2017), but as a term beside L_E in every step and not as a pre-training. Such pairs need
-no labels. A hinge with a small margin leaves the classes' common scale to the labels: once a pair is apart by its
-margin, it has no gradient.
+After RankIQA (Liu et al., ICCV 2017), but as a term added to L_E in every step instead of a pre-training. Such pairs
+need no labels. With a hinge of small margin, labels determine the common scale of all classes: a pair whose qualities
+differ by its margin has no gradient.
 
 Letters in shapes: p pairs, c crop side.
 """

@@ -38,7 +38,7 @@ def test_bfloat16_arithmetic_gives_float32_logits_near_those_of_float32():
 
 
 def test_it_compares_the_crop_with_its_reference():
-    """The same crop with another reference is judged differently; so is another crop of the same reference."""
+    """Another reference changes the logit of a crop, and another crop changes that of a reference."""
     critic = PatchDiscriminator(3).eval()
     reference, image, distortion, quality = crops()
     logits = critic(reference, image, distortion, quality)
@@ -46,7 +46,7 @@ def test_it_compares_the_crop_with_its_reference():
     assert not torch.allclose(logits, critic(reference, reference, distortion, quality))
 
 
-def test_class_and_quality_count_once_the_projection_is_trained():
+def test_logits_depend_on_class_and_quality_once_the_projection_is_trained():
     critic = PatchDiscriminator(3).eval()
     reference, image, distortion, quality = crops()
     asked = ((distortion + 1) % 3, quality), (distortion, 1 - quality)
@@ -69,7 +69,7 @@ def test_the_convolutions_keep_a_spectral_norm_of_about_1_in_training():
         assert torch.linalg.matrix_norm(convolution.weight.flatten(1), 2).item() == pytest.approx(1, abs=0.1)
 
 
-def test_it_learns_that_a_weaker_distortion_does_not_have_the_quality_asked_for():
+def test_it_learns_to_reject_a_distortion_that_is_weaker_than_the_requested_quality():
     """Real: the strength that belongs to a quality; generated: always a weak one, with the same qualities."""
     critic = PatchDiscriminator(2)
     optimiser = torch.optim.Adam(critic.parameters(), lr=4e-3)

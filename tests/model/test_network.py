@@ -49,12 +49,12 @@ def weights(module: nn.Module) -> int:
         )
     ),
 )
-def test_every_judge_judges_every_image_and_passes_gradients_to_it(head, norm, normalisation):
+def test_every_quality_network_has_outputs_for_every_image_and_passes_gradients_to_it(head, norm, normalisation):
     quality_network = QualityNetwork(ModelConfig(**SMALL, head=head, norm=norm, normalisation=normalisation), 5, 32)
     images = torch.rand(3, 3, 32, 32, requires_grad=True)
-    judged = quality_network(images)
-    assert (judged.source.shape, judged.distortion.shape, judged.quality.shape) == ((3,), (3, 5), (3,))
-    (judged.source.sum() + judged.distortion.square().sum() + judged.quality.sum()).backward()
+    outputs = quality_network(images)
+    assert (outputs.source.shape, outputs.distortion.shape, outputs.quality.shape) == ((3,), (3, 5), (3,))
+    (outputs.source.sum() + outputs.distortion.square().sum() + outputs.quality.sum()).backward()
     assert images.grad is not None and images.grad.isfinite().all() and images.grad.abs().sum() > 0
     assert all(p.grad is not None and p.grad.isfinite().all() for p in quality_network.parameters())
     quality_network.eval()
@@ -116,13 +116,13 @@ def test_a_modulated_generator_makes_images_from_all_its_inputs(noise_dim, size)
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in generator.parameters())
 
 
-def test_a_modulated_generator_starts_at_the_reference_and_draws_a_number_for_every_pixel_and_colour():
+def test_a_modulated_generator_starts_at_the_reference_and_draws_noise_for_every_pixel_and_colour():
     generator = make_generator(ModelConfig(**SMALL), 5)
     z = generator.draw_noise(2, 32, torch.Generator().manual_seed(0))
     assert z.shape == (2, 3, 32, 32) and z.std() == pytest.approx(1, abs=0.05)
     x = torch.rand(2, 3, 32, 32)
     change = 255 * (generator(z, x, torch.tensor([0, 1]), torch.tensor([0.2, 0.8])) - x)
-    assert change.std() < 0.6 and change.abs().max() < 4  # coefficients of squares are whole grey levels
+    assert change.std() < 0.6 and change.abs().max() < 4  # coefficients are whole grey levels
 
 
 def quantised_by(steps: Tensor, images: Tensor) -> tuple[Quantisation, Tensor]:
@@ -152,7 +152,7 @@ def test_quantisation_with_the_steps_of_jpeg_is_jpeg():
     assert (by_square < 1 / 255).float().mean() > 0.95
 
 
-def test_steps_of_coefficients_are_drawn_to_those_of_an_image_that_was_quantised_more_or_less():
+def test_quantisation_steps_approach_those_of_an_image_that_was_quantised_more_or_less():
     """Where most coefficients are small, as in photographs."""
     torch.manual_seed(0)
     quantise, some = Quantisation(4), torch.full((3, 64), 0.4)
@@ -166,7 +166,7 @@ def test_steps_of_coefficients_are_drawn_to_those_of_an_image_that_was_quantised
         assert gradient is not None and -gradient.sum() * math.log(factor) > 0
 
 
-def test_rounding_that_does_harm_is_given_up_and_rounding_that_helps_is_kept():
+def test_the_share_of_rounding_falls_where_rounding_raises_the_loss_and_grows_where_it_lowers_it():
     torch.manual_seed(0)
     images, steps = torch.rand(2, 3, 32, 32), torch.full((3, 64), 0.4)
     for wanted, sign in ((images, -1), (quantised_by(steps, images)[1].detach(), 1)):
@@ -177,7 +177,7 @@ def test_rounding_that_does_harm_is_given_up_and_rounding_that_helps_is_kept():
         assert gradient is not None and -sign * gradient.item() > 0
 
 
-def test_a_colour_transform_starts_as_none_and_is_a_matrix_and_an_offset_of_rgb():
+def test_a_colour_transform_starts_as_the_identity_and_is_an_affine_transform_of_rgb():
     transform, images, condition = ColourTransform(4), torch.rand(2, 3, 8, 16), torch.rand(2, 4)
     assert torch.equal(transform(images, condition), images)
     nn.init.normal_(transform.linear.weight)
@@ -188,7 +188,7 @@ def test_a_colour_transform_starts_as_none_and_is_a_matrix_and_an_offset_of_rgb(
 
 
 @pytest.mark.parametrize("kind", ["mean shift", "contrast", "saturation"])
-def test_a_generator_with_a_colour_transform_learns_a_change_of_colours_in_some_steps(kind):
+def test_a_generator_with_a_colour_transform_learns_a_change_of_colours(kind):
     torch.manual_seed(0)
     generator = make_generator(ModelConfig(**SMALL, colour_transform=True), 3)
     optimiser = torch.optim.Adam(generator.parameters(), lr=0.01, betas=(0.5, 0.99))
@@ -208,7 +208,7 @@ def test_a_generator_with_a_colour_transform_learns_a_change_of_colours_in_some_
     assert min(losses) < 0.2 * (x - wanted).abs().mean().item()
 
 
-def test_gains_that_fall_take_the_bands_and_all_finer_ones_from_an_image_down_to_its_widest_average():
+def test_low_gains_remove_a_band_and_all_finer_ones_down_to_the_widest_average():
     generator = ModulatedGenerator(ModelConfig(**SMALL), 5)
     x, none = torch.rand(1, 3, 64, 64), torch.zeros(1, generator.bands, 64, 64)
     torch.testing.assert_close(generator._attenuated(x, none), x)
@@ -286,7 +286,7 @@ def test_both_normalisations_are_concatenated():
 
 
 @pytest.mark.parametrize("kind", ["none", "mscn", "both"])
-def test_views_are_made_once_and_a_judge_sees_in_them_what_it_sees_in_the_crops(kind, monkeypatch):
+def test_views_are_computed_once_and_give_the_same_outputs_as_the_crops(kind, monkeypatch):
     made = []
 
     def counted(images):
@@ -306,7 +306,7 @@ def test_views_are_made_once_and_a_judge_sees_in_them_what_it_sees_in_the_crops(
     torch.testing.assert_close(gradient, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_a_size_that_was_first_seen_in_a_test_can_be_trained_on():
+def test_a_crop_size_first_used_in_inference_mode_can_be_trained_on():
     images = torch.rand(1, 3, 28, 20)
     with torch.inference_mode():
         tested = local_mean(images)

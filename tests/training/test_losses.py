@@ -38,14 +38,14 @@ def test_the_reconstruction_loss_is_the_mean_absolute_difference():
 
 
 @pytest.mark.parametrize("form", ["bce", "hinge", "lsgan"])
-def test_right_judgements_cost_the_discriminator_less_than_wrong_ones(form):
+def test_correct_logits_have_a_lower_discriminator_loss_than_wrong_ones(form):
     right = losses.source_loss(form, torch.tensor([3.0]), torch.tensor([-3.0]))
     wrong = losses.source_loss(form, torch.tensor([-3.0]), torch.tensor([3.0]))
     assert right < wrong
 
 
 @pytest.mark.parametrize("form", ["bce", "hinge", "lsgan"])
-def test_the_generator_wants_its_images_judged_real(form):
+def test_the_generators_source_loss_falls_as_logits_of_its_images_rise(form):
     """The sign of the paper's "minimize L_C - L_S", as resolved in the module's docstring."""
     logit = torch.tensor([-0.5], requires_grad=True)
     losses.generator_source_loss(form, logit).backward()
@@ -64,7 +64,7 @@ def test_shares_weigh_the_sum_over_kinds_of_crops_and_the_mean_is_over_their_sum
     assert losses.weighted(terms, [1.0, 0.5]) == pytest.approx(4.0 / 1.5)
 
 
-def test_an_undecided_discriminator_costs_log_2():
+def test_a_discriminator_with_logits_of_0_has_a_loss_of_log_2():
     zero = torch.zeros(4)
     assert losses.source_loss("bce", zero, zero) == pytest.approx(math.log(2))
     assert losses.generator_source_loss("bce", zero) == pytest.approx(math.log(2))
@@ -100,7 +100,7 @@ def test_statistics_and_spectrum_are_0_for_the_same_crops_and_grow_with_blur_noi
         assert 0 < weak < strong
 
 
-def test_statistics_ask_for_noise_where_the_distorted_crop_has_other_noise():
+def test_the_statistics_loss_rewards_noise_where_the_distorted_crop_has_different_noise():
     """What the L1 term cannot: noise of the right strength is nearer than none."""
     reference = blocky(crops())
     noise = [0.1 * torch.randn(reference.shape, generator=torch.Generator().manual_seed(seed)) for seed in (1, 2)]
@@ -110,13 +110,13 @@ def test_statistics_ask_for_noise_where_the_distorted_crop_has_other_noise():
         assert loss(other, truth) < loss(reference, truth)
 
 
-def test_blocks_show_by_place_in_the_square_and_not_in_statistics_of_the_whole_crop():
-    """Detail that steps at the edges of squares, against as much of it anywhere."""
+def test_statistics_by_position_in_a_block_detect_blocking_and_statistics_of_the_whole_crop_do_not():
+    """Detail at the edges of blocks, compared with as much detail at other places."""
     steps = torch.zeros(2, 3, 32, 32)
     steps[..., ::8] = 1.0
     shuffled = steps[..., torch.randperm(32, generator=torch.Generator().manual_seed(0))]
     assert losses.statistics_loss([shuffled], [steps], 32) > 0.1
-    # As if the maps were those of an image eight times as large, with one place a square.
+    # As if the maps were those of an image eight times as large, with one position a block.
     assert losses.statistics_loss([shuffled], [steps], 256) == pytest.approx(0, abs=1e-6)
 
 
@@ -127,9 +127,9 @@ def test_maps_at_any_resolution_and_gradients_of_flat_crops_are_fine():
     assert flat.grad is not None and flat.grad.isfinite().all()
 
 
-@pytest.mark.parametrize("variant", [0.02, 0.5, 0.97])
-def test_strengths_of_coefficients_are_their_variances_even_where_a_bright_crop_is_nearly_flat(variant):
-    images = variant + 0.004 * torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    squares = F.pixel_unshuffle(images.double(), 8).reshape(2, 3, 64, -1)
-    expected = torch.einsum("kp,ncps->ncks", layers.dct_2d(images.device).double(), squares).var(3, correction=0)
+@pytest.mark.parametrize("brightness", [0.02, 0.5, 0.97])
+def test_the_spectrum_is_the_variance_of_dct_coefficients_even_for_bright_and_nearly_flat_crops(brightness):
+    images = brightness + 0.004 * torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    blocks = F.pixel_unshuffle(images.double(), 8).reshape(2, 3, 64, -1)
+    expected = torch.einsum("kp,ncps->ncks", layers.dct_2d(images.device).double(), blocks).var(3, correction=0)
     torch.testing.assert_close(losses._spectrum(images).double(), expected, rtol=0.02, atol=1e-8)

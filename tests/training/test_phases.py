@@ -56,7 +56,7 @@ def same(before, module):
     return all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
 
 
-def moved(dataset, config, number=0, steps=1):
+def changed_parts(dataset, config, number=0, steps=1):
     """Names of the parts whose state a few steps change, buffers included."""
     network, phase = start(dataset, config, number)
     parts = [name for name in PARTS if name != "generator" or network.generator is not None]
@@ -67,15 +67,15 @@ def moved(dataset, config, number=0, steps=1):
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_a_phase_moves_the_parts_that_it_names_and_leaves_all_others_bitwise_unchanged(dataset, recipe):
+def test_a_phase_changes_the_parts_that_it_trains_and_leaves_all_others_bitwise_unchanged(dataset, recipe):
     config = paper(config=TrainingConfig(phases=(RECIPES[recipe](3),)))
-    assert moved(dataset, config, steps=3) == set(config.phases[0].trains)
+    assert changed_parts(dataset, config, steps=3) == set(config.phases[0].trains)
 
 
 @pytest.mark.parametrize("number", [0, 1, 2])
-def test_the_three_phases_of_one_training_move_what_the_paper_says(dataset, number):
+def test_the_three_phases_change_the_parts_that_the_paper_says(dataset, number):
     expected = [set(PARTS), {"backbone", "classifier", "evaluator"}, {"backbone", "evaluator"}][number]
-    assert moved(dataset, paper(), number, steps=2) == expected
+    assert changed_parts(dataset, paper(), number, steps=2) == expected
 
 
 @pytest.mark.parametrize(
@@ -85,26 +85,26 @@ def test_the_three_phases_of_one_training_move_what_the_paper_says(dataset, numb
         ({"losses.class_weight": 0.0}, {"generator", "backbone", "discriminator", "evaluator"}),
     ],
 )
-def test_a_loss_with_weight_0_moves_no_head(dataset, off, still):
-    assert moved(dataset, paper(off)) == still
+def test_a_loss_with_weight_0_changes_no_head(dataset, off, still):
+    assert changed_parts(dataset, paper(off)) == still
 
 
-def test_the_discriminator_head_moves_by_the_adversarial_loss_alone(dataset):
-    assert "discriminator" not in moved(dataset, paper({"losses.adversarial_weight": 0.0}))
+def test_only_the_adversarial_loss_changes_the_discriminator_head(dataset):
+    assert "discriminator" not in changed_parts(dataset, paper({"losses.adversarial_weight": 0.0}))
 
 
 @pytest.mark.parametrize("weight", ["losses.adversarial_weight", "losses.l1_weight", "losses.generator_class_weight"])
-def test_every_term_of_the_generator_alone_moves_it_and_no_other_moves_it_without_them(dataset, weight):
+def test_each_term_of_the_generators_loss_changes_it_and_nothing_else_does(dataset, weight):
     terms = ("adversarial_weight", "l1_weight", "generator_class_weight", "generator_quality_weight")
     none = {f"losses.{term}": 0.0 for term in terms}
-    assert "generator" in moved(dataset, paper({**none, weight: 1.0}))
+    assert "generator" in changed_parts(dataset, paper({**none, weight: 1.0}))
     network, phase = start(dataset, paper(none))
     before = {name: p.clone() for name, p in network.generator.named_parameters()}
     phase.step(0, 0)
     assert all(torch.equal(p, before[name]) for name, p in network.generator.named_parameters())
 
 
-def test_the_generators_step_leaves_the_judge_alone(dataset):
+def test_the_generators_step_does_not_change_the_quality_network(dataset):
     """Whatever the generator's loss weighs, backbone and heads move by their own loss alone."""
     own = {"losses.generator_class_weight": 9.0, "losses.generator_quality_weight": 9.0, "losses.l1_weight": 1.0}
     states = []
@@ -112,8 +112,8 @@ def test_the_generators_step_leaves_the_judge_alone(dataset):
         network, phase = start(dataset, paper(values))
         phase.step(0, 0)
         states.append((state(network.quality_network), state(network.generator)))
-    (quality_network, generator), (other_judge, other_generator) = states
-    assert all(torch.equal(quality_network[name], other_judge[name]) for name in quality_network)
+    (quality_network, generator), (other_quality_network, other_generator) = states
+    assert all(torch.equal(quality_network[name], other_quality_network[name]) for name in quality_network)
     assert any(not torch.equal(generator[name], other_generator[name]) for name in generator)
 
 
@@ -126,8 +126,8 @@ def test_the_generators_step_leaves_the_judge_alone(dataset):
         ("generator_quality", "losses.generator_quality_weight"),
     ],
 )
-def test_the_generator_learns_each_of_its_aims_from_a_judge_that_stands_still(dataset, term, weight):
-    """Judged real, like the distorted crops, recognised as its class, and labelled as asked: all four losses fall."""
+def test_the_generator_lowers_each_of_its_losses_against_a_frozen_quality_network(dataset, term, weight):
+    """The source, reconstruction, class and quality losses of the generator all fall."""
     off = {f"losses.{name}": 0.0 for name in ("adversarial_weight", "l1_weight")}
     off |= {f"losses.generator_{name}_weight": 0.0 for name in ("class", "quality")}
     slow = {"rates.discriminator": 1e-12, "rates.classifier": 1e-12, "rates.evaluator": 1e-12, "rates.generator": 1e-2}
@@ -151,7 +151,7 @@ def test_running_statistics_come_from_real_images_only(dataset, recipe):
         torch.testing.assert_close(value, expected[name])
 
 
-def test_rates_reach_every_part_with_the_phases_factor(dataset):
+def test_every_part_has_its_learning_rate_times_the_factor_of_the_phase(dataset):
     config = paper({"rates.discriminator": 1e-3, "rates.classifier": 2e-3, "rates.evaluator": 3e-3})
     _, phase = start(dataset, config, 1)
     rates = [group["lr"] for group in phase.optimisers["quality_network"].param_groups]
@@ -161,7 +161,7 @@ def test_rates_reach_every_part_with_the_phases_factor(dataset):
     assert first.optimisers["generator"].param_groups[0]["lr"] == config.rates.generator
 
 
-def test_an_epoch_shows_every_training_image_once(dataset):
+def test_an_epoch_uses_every_training_image_once(dataset):
     rows = torch.arange(0, 12)
     _, phase = start(dataset, paper(config=TrainingConfig(phases=(direct(3),))), rows=rows)
     seen = []
@@ -172,7 +172,7 @@ def test_an_epoch_shows_every_training_image_once(dataset):
 
 
 @pytest.mark.parametrize("conditions", ["empirical", "between", "uniform", "grid"])
-def test_every_class_is_asked_for_the_last_one_included_with_qualities_of_the_training_range(dataset, conditions):
+def test_every_class_is_requested_with_qualities_of_the_training_range(dataset, conditions):
     config = paper({"phases.augmentation.conditions": conditions})
     rows = torch.arange(0, 27)
     _, phase = start(dataset, config, 1, rows)
@@ -191,7 +191,7 @@ def test_every_class_is_asked_for_the_last_one_included_with_qualities_of_the_tr
 
 
 @pytest.mark.parametrize("conditions", ["empirical", "between", "uniform", "grid"])
-def test_batches_smaller_than_the_number_of_classes_ask_for_all_of_them_in_time(dataset, conditions):
+def test_batches_smaller_than_the_number_of_classes_request_all_of_them_over_steps(dataset, conditions):
     config = paper({"phases.augmentation.conditions": conditions, "data.batch": 2})
     _, phase = start(dataset, config, 1)
     random = torch.Generator().manual_seed(0)
@@ -203,7 +203,7 @@ def test_batches_smaller_than_the_number_of_classes_ask_for_all_of_them_in_time(
         assert here.max() - here.min() > 0.7 * np.ptp(dataset.quality)
 
 
-def test_a_grid_that_fills_the_batch_asks_for_every_class_at_even_steps_of_quality(dataset):
+def test_a_grid_that_fills_the_batch_requests_every_class_at_evenly_spaced_qualities(dataset):
     _, phase = start(dataset, paper({"phases.augmentation.conditions": "grid"}), 1)
     distortion, quality = phase.batches.conditions(30, torch.Generator().manual_seed(0))
     for c in range(3):
@@ -211,7 +211,7 @@ def test_a_grid_that_fills_the_batch_asks_for_every_class_at_even_steps_of_quali
         np.testing.assert_allclose(quality[distortion == c].sort().values, expected, rtol=1e-5)
 
 
-def test_classes_that_the_training_part_lacks_are_not_asked_for(dataset):
+def test_classes_that_the_training_part_lacks_are_not_requested(dataset):
     rows = torch.from_numpy(np.flatnonzero(dataset.distortion != 1))
     _, phase = start(dataset, paper(), 1, rows)
     distortion, _ = phase.batches.conditions(50, torch.Generator().manual_seed(0))
@@ -219,7 +219,7 @@ def test_classes_that_the_training_part_lacks_are_not_asked_for(dataset):
 
 
 @pytest.mark.parametrize("conditions", ["between", "uniform", "grid"])
-def test_qualities_up_to_a_perfect_images_are_asked_where_training_shows_such(dataset, conditions):
+def test_qualities_up_to_1_are_requested_where_training_uses_pristine_references(dataset, conditions):
     """One image of each class is known: between it and the reference lies all that can be asked of its class."""
     config = paper({"phases.augmentation.conditions": conditions, "data.pristine_fraction": 0.5})
     rows = torch.tensor([1, 4, 7])
@@ -235,7 +235,7 @@ def test_qualities_up_to_a_perfect_images_are_asked_where_training_shows_such(da
 
 @pytest.mark.parametrize("crops_per_image", [1, 2])
 @pytest.mark.parametrize("references", ["labelled", "training"])
-def test_some_crops_are_of_references_with_quality_1_and_the_class_of_the_image_in_whose_place_they_stand(
+def test_pristine_crops_have_quality_1_and_the_class_of_the_image_that_they_replace(
     dataset, references, crops_per_image
 ):
     values = {"data.batch": 8, "data.crops_per_image": crops_per_image}
@@ -293,7 +293,7 @@ def test_paired_conditions_generate_from_the_reference_under_the_same_window(dat
     assert np.mean(terms[-10:]) < 0.6 * np.mean(terms[:10])
 
 
-def test_direct_training_learns_quality_and_class(dataset):
+def test_direct_training_lowers_the_losses_of_quality_and_class(dataset):
     values = {"rates.discriminator": 3e-3, "rates.evaluator": 3e-3, "rates.classifier": 3e-3, "data.batch": 16}
     config = paper({**values, "model.backbone_widths": (16, 16), "model.normalisation": "none"})
     _, phase = start(dataset, config.model_copy(update={"phases": (direct(200),)}))
@@ -319,7 +319,7 @@ def test_a_generator_that_the_phases_do_not_use_is_not_built():
         network.part("generator")
 
 
-def test_the_judge_starts_the_same_with_and_without_a_generator():
+def test_initial_weights_of_the_quality_network_do_not_depend_on_a_generator():
     with_generator = build(paper(), 3, 5).quality_network.state_dict()
     without = build(paper(config=TrainingConfig(phases=(direct(1),))), 3, 5).quality_network.state_dict()
     assert all(torch.equal(with_generator[name], without[name]) for name in without)
@@ -382,7 +382,7 @@ def test_the_golden_curve_of_20_steps_is_kept(dataset):
 
 
 @pytest.mark.parametrize("made_by", ["identity", "real_crops"])
-def test_a_control_takes_the_place_of_the_generator_in_phase_2_and_changes_nothing_else(dataset, made_by):
+def test_a_control_replaces_the_generator_in_phase_2_and_changes_nothing_else(dataset, made_by):
     values = {"phases.augmentation.generated_by": made_by}
     network, phase = start(dataset, paper(values), 1)
     before = state(network.part("generator"))
@@ -398,12 +398,12 @@ def test_a_control_takes_the_place_of_the_generator_in_phase_2_and_changes_nothi
         assert torch.equal(made.quality, phase.source.quality[rows])
         assert torch.equal(made.distortion, phase.source.distortion[rows])
         assert not torch.equal(made.images, real.images)
-    assert moved(dataset, paper(values), 1, steps=2) == {"backbone", "classifier", "evaluator"}
+    assert changed_parts(dataset, paper(values), 1, steps=2) == {"backbone", "classifier", "evaluator"}
     phase.step(0, 0)
     assert same(before, network.part("generator"))
 
 
-def test_a_phase_that_trains_the_generator_takes_no_images_of_another_maker():
+def test_a_phase_that_trains_the_generator_with_images_of_a_control_is_refused():
     with pytest.raises(ConfigError, match="phase 'gan' trains the generator, so its images must be generated_by"):
         paper({"phases.gan.generated_by": "identity"})
 
@@ -421,9 +421,9 @@ def test_a_generator_of_residuals_starts_at_the_reference_and_learns_to_change_i
 
 
 @pytest.mark.parametrize("recipe", ["gan", "augmentation"])
-def test_our_defaults_train_every_part_that_a_phase_names(dataset, recipe):
+def test_the_default_recipes_train_every_part_that_a_phase_names(dataset, recipe):
     config = tiny(config=TrainingConfig(phases=(RECIPES[recipe](3),)))
-    assert moved(dataset, config, steps=3) == set(config.phases[0].trains)
+    assert changed_parts(dataset, config, steps=3) == set(config.phases[0].trains)
 
 
 TERMS = {
@@ -437,7 +437,7 @@ TERMS = {
 
 
 @pytest.mark.parametrize("term", TERMS)
-def test_each_term_alone_moves_the_generator_and_is_reported(dataset, term):
+def test_each_term_alone_changes_the_generator_and_is_reported(dataset, term):
     values = {**dict.fromkeys(TERMS.values(), 0.0), TERMS[term]: 1.0}
     network, phase = start(dataset, tiny(values))
     before = state(network.part("generator"))
@@ -448,7 +448,7 @@ def test_each_term_alone_moves_the_generator_and_is_reported(dataset, term):
 
 
 @pytest.mark.slow
-def test_the_generator_nears_the_statistics_and_the_spectrum_of_distorted_crops(dataset):
+def test_the_statistics_and_spectrum_losses_of_the_generator_fall(dataset):
     others = {"losses.l1_weight": 0.0, "losses.generator_class_weight": 0.0, "losses.generator_quality_weight": 0.0}
     _, phase = start(dataset, tiny({**others, "rates.generator": 5e-3, "data.batch": 16}))
     terms = [phase.step(step, 0) for step in range(80)]
@@ -457,7 +457,7 @@ def test_the_generator_nears_the_statistics_and_the_spectrum_of_distorted_crops(
         assert np.mean(values[-10:]) < 0.9 * np.mean(values[:10]), name
 
 
-def test_the_generator_teacher_the_averaged_judge_which_its_crops_do_not_train(dataset):
+def test_the_ema_quality_network_teaches_the_generator_and_is_not_trained_by_its_crops(dataset):
     """Whatever it makes, the quality network learns from real crops alone in phase 1 of our defaults."""
     states = []
     for rate in (1e-9, 1e-2):
@@ -468,7 +468,7 @@ def test_the_generator_teacher_the_averaged_judge_which_its_crops_do_not_train(d
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 
 
-def test_a_phase_that_does_not_train_the_generator_makes_its_crops_by_the_average(dataset):
+def test_a_phase_that_does_not_train_the_generator_uses_its_ema_weights(dataset):
     config = tiny()
     network = build(config, len(DISTORTIONS), 7)
     ema = ExponentialMovingAverage(network, config.ema_decay)
@@ -482,7 +482,7 @@ def test_a_phase_that_does_not_train_the_generator_makes_its_crops_by_the_averag
     assert not torch.equal(made, phase.source.gather(*real.references, 16))
 
 
-def test_a_generator_with_an_adversary_needs_it_among_the_parts_that_train():
+def test_a_phase_that_trains_the_generator_must_train_its_adversary():
     parts = ("generator", "backbone", "classifier", "evaluator")
     alone = tiny({"phases.gan.trains": parts, "losses.adversarial_weight": 0.0})
     assert alone.phases[0].trains == parts
@@ -490,7 +490,7 @@ def test_a_generator_with_an_adversary_needs_it_among_the_parts_that_train():
         paper({"phases.gan.trains": parts})
 
 
-def test_several_crops_of_an_image_follow_each_other_under_windows_of_their_own(dataset):
+def test_several_crops_of_an_image_are_consecutive_with_different_windows(dataset):
     _, phase = start(dataset, tiny({"data.crops_per_image": 2}))
     rows, top, left = phase.batches.windows(0, 0, "epoch", torch.Generator().manual_seed(0))
     assert len(rows) == 4
@@ -528,9 +528,9 @@ def test_weighed_crops_learn_from_their_images_and_weights_move_by_that_alone(da
     assert terms["quality"].isfinite()
 
 
-def test_generated_crops_are_judged_each_for_itself_where_crops_are_weighed(dataset):
+def test_generated_crops_have_unweighted_losses_where_crops_are_weighed(dataset):
     values = {"data.crops_per_image": 2, "model.weighs_crops": True, "evaluation.pooling": "learned"}
-    assert moved(dataset, tiny(values), number=1, steps=2) == {"backbone", "classifier", "evaluator"}
+    assert changed_parts(dataset, tiny(values), number=1, steps=2) == {"backbone", "classifier", "evaluator"}
 
 
 def test_a_mixed_step_has_as_many_aligned_crops_as_its_fraction_says_and_the_generator_learns_from_those(dataset):
