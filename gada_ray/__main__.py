@@ -23,7 +23,17 @@ from rich.progress import track
 from rich.table import Table
 
 from gada_ray.config import DataConfig
-from gada_ray.data import DATASETS, DataError, IqaDataset, check_place, choose_splits, load_dataset, memory, save_splits
+from gada_ray.data import (
+    DATASETS,
+    DataError,
+    IqaDataset,
+    check_place,
+    check_scores,
+    choose_splits,
+    load_dataset,
+    memory,
+    save_splits,
+)
 from gada_ray.data.words import SHOWN, counted, some
 from gada_ray.errors import UserError
 from gada_ray.inference.card import SCENES, Card, ModelError, Score, place_of, read_card
@@ -290,6 +300,7 @@ def test(
     )
     with console.status(f"loading {dataset}"):
         there = load_dataset(dataset, data_root, config)
+    check_scores(there)
     known = training_scenes(scorer.card, folder, trained_on)
     with console.status("comparing scenes"):
         present = scenes.scenes(there, there.references)

@@ -29,6 +29,7 @@ __all__ = [
     "Split",
     "check_crops",
     "check_place",
+    "check_scores",
     "choose_splits",
     "load_dataset",
     "load_splits",
@@ -96,6 +97,19 @@ def choose_splits(dataset: IqaDataset, requested: str | None, count: int = 10, s
     if requested == "published":
         return (published_split(dataset),)
     return load_splits(Path(requested), dataset, count) if requested else make_splits(dataset.references, count, seed)
+
+
+def check_scores(dataset: IqaDataset) -> None:
+    """Make sure that predictions can be compared with a dataset's scores: two images, and two different scores.
+
+    Raises:
+        DataError: with the number of images or the one score.
+    """
+    if len(dataset) < 2 or dataset.score.min() == dataset.score.max():
+        images = (
+            f"all {len(dataset)} images have the score {dataset.score[0]:g}" if len(dataset) > 1 else "it has 1 image"
+        )
+        raise DataError(f"{dataset.name}: a test needs images with different scores, but {images}")
 
 
 def check_crops(dataset: IqaDataset, crop_px: int) -> None:

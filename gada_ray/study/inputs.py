@@ -15,6 +15,7 @@ from gada_ray.data import (
     Split,
     check_crops,
     check_place,
+    check_scores,
     choose_splits,
     load_dataset,
 )
@@ -205,6 +206,7 @@ def load_others(requests: Sequence[str], plan: Plan) -> dict[str, IqaDataset]:
             raise DataError(f"--also-test names {name} twice; a database of another folder needs a run of its own")
         found[name] = load_dataset(name, Path(root) if root else None, config)
         check_crops(found[name], crop_px)
+        check_scores(found[name])
     return found
 
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from gada_ray.data.crops import align, generator_for, seed_for
+from gada_ray.data.sampling import sampler
 from tests.toy import toy_dataset, toy_source
 
 
@@ -25,6 +26,27 @@ def test_crops_are_the_pixels_of_their_windows_for_images_of_differing_sizes(dat
         y, x = int(top[number]), int(left[number])
         expected = dataset.image(number)[y : y + 24, x : x + 24].transpose(2, 0, 1) / np.float32(255)
         np.testing.assert_array_equal(crop.numpy(), expected)
+
+
+@pytest.mark.parametrize("kind", ["uniform", "activity", "difference"])
+def test_one_image_of_one_class_is_cropped_like_several(dataset, kind):
+    first, labels = dataset.first + 1, ("images", "reference", "distortion", "score", "distortions")
+    one = dataclasses.replace(
+        dataset,
+        shapes=dataset.shapes[:first],
+        offsets=dataset.offsets[: first + 1],
+        **{name: getattr(dataset, name)[:1] for name in labels},
+    )
+    source = toy_source(one)
+    rows = torch.tensor([0])
+    if kind == "uniform":
+        top, left = source.windows(source.distorted(rows), 16, generator_for(3))
+    else:
+        draws = torch.tensor([0.5], dtype=torch.float64)
+        top, left, _ = sampler(one, [0], kind, 16, 1, 1.0).windows(rows, draws)
+    crops = source.gather(source.distorted(rows), top, left, 16)
+    assert crops.shape == (1, 3, 16, 16)
+    assert source.quality[rows].shape == source.distortion[rows].shape == (1,)
 
 
 def test_an_image_and_its_reference_share_a_window(dataset):

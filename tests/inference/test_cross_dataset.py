@@ -118,6 +118,20 @@ def test_a_model_that_does_not_know_its_scenes_says_so_and_takes_them_from_its_d
     assert "has other images or scores than the data on which the model was trained" in text
 
 
+@pytest.mark.parametrize(("images", "words"), [(1, "it has 1 image"), (3, "all 3 images have the score 50")])
+def test_a_database_without_different_scores_is_refused(tmp_path: Path, images: int, words: str) -> None:
+    (tmp_path / "data").mkdir()
+    names = [f"{number}.png" for number in range(images)]
+    for number, name in enumerate(names):
+        Image.new("RGB", (40, 40), (20 * number, 0, 0)).save(tmp_path / "data" / name)
+    (tmp_path / "data/scores.csv").write_text("\n".join(["distorted,score", *(f"{name},50" for name in names)]))
+    declared = 'name = "flat"\ndirection = "higher_is_better"\nrange = [0.0, 100.0]'
+    (tmp_path / "data/scores.toml").write_text(declared)
+    folder = model(tmp_path / "model", True)
+    result = invoke("test", "--model", folder, "--dataset", "manifest", "--data-root", tmp_path / "data")
+    assert result[0] != 0 and f"flat: a test needs images with different scores, but {words}" in result[1]
+
+
 def test_training_data_that_are_named_are_searched_for_scenes(tmp_path: Path, database: Path) -> None:
     dataset = load_dataset("manifest", database, DataConfig())
     record = toy_card().dataset.model_copy(update={"fingerprint": dataset.fingerprint})
