@@ -90,13 +90,13 @@ def check_version(path: Path) -> None:
             return
         found = database.execute("SELECT version_num FROM alembic_version").fetchone()
     import mlflow
-    from alembic.script import ScriptDirectory
+    from mlflow.store.db.utils import _get_latest_schema_revision
 
-    scripts = ScriptDirectory(str(Path(mlflow.__file__).parent / "store" / "db_migrations"))
-    head = scripts.get_current_head()
+    head = _get_latest_schema_revision()
     if found is None or found[0] == head:
         return
-    if found[0] not in {script.revision for script in scripts.walk_revisions()}:
+    migrations = Path(mlflow.__file__).parent / "store" / "db_migrations" / "versions"
+    if not any(migrations.glob(f"{found[0]}_*.py")):
         raise TrackingError(
             f"{path} has database version {found[0]}, which MLflow {mlflow.__version__} does not know; use the newer "
             "MLflow that wrote it, or give another --tracking-uri and --sync"
