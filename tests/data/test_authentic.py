@@ -64,7 +64,7 @@ def test_groups_and_the_lack_of_references_are_part_of_the_fingerprint(tmp_path:
     assert (ones.pixels == twos.pixels).all() and ones.fingerprint != twos.fingerprint
 
 
-def test_the_doctor_knows_that_without_references_nothing_tells_the_direction(tmp_path: Path) -> None:
+def test_without_references_the_direction_is_reported_as_unchecked(tmp_path: Path) -> None:
     report = examine("manifest", write_own(tmp_path, 12), DataConfig(crop_px=32))
     assert report.problems == ()
     assert "without references the direction of the scores cannot be checked" in report.warnings[0]
@@ -147,7 +147,7 @@ def test_a_picture_in_two_published_parts_is_kept_in_the_part_that_is_tested_on(
     assert dataset.notes[-1].startswith("the authors' parts divide ss01 (0).jpg, which this program keeps in the part")
 
 
-def test_live_in_the_wild_is_read_in_its_authors_layout_without_the_exercises(tmp_path: Path) -> None:
+def test_live_in_the_wild_is_read_in_its_authors_layout_without_the_practice_images(tmp_path: Path) -> None:
     names = [f"t{i}.bmp" for i in range(1, 8)] + [f"{i}.{'JPG' if i % 50 == 0 else 'bmp'}" for i in range(1162)]
     for i, name in enumerate(names[7:], 7):
         write_flat(tmp_path / "Images" / name, (8, 8), colour_of(i))
@@ -161,7 +161,7 @@ def test_live_in_the_wild_is_read_in_its_authors_layout_without_the_exercises(tm
 
 
 @pytest.mark.parametrize("place", [".", "Annotations"])
-def test_spaq_is_read_in_its_authors_layout_and_shrunk_on_wish(tmp_path: Path, place: str) -> None:
+def test_spaq_is_read_in_its_authors_layout_and_shrunk_on_request(tmp_path: Path, place: str) -> None:
     for i in range(1, 7):
         write_flat(tmp_path / f"TestImage/{i:05}.jpg", (60, 40) if i % 2 else (40, 60), (20 * i, 0, 0))
     frame = pd.DataFrame({"Image name": [f"{i:05}.jpg" for i in range(1, 7)], "MOS": 50.5, "Brightness": 1.0})
@@ -180,7 +180,7 @@ def test_images_are_shrunk_only_down_and_keep_their_proportions() -> None:
     assert memory.shrunk(shapes, None) is shapes
 
 
-def test_ten_thousand_images_are_told_what_would_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refusal_names_the_shorter_side_with_which_ten_thousand_images_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     shapes = np.tile([768, 1024], (10_000, 1))
     monkeypatch.setattr(memory, "free", lambda: 22 * 2**30)
     monkeypatch.setattr(mapped, "room", lambda path: 9 * 2**20)
@@ -212,7 +212,7 @@ def plan_of(study: Study, only: tuple[str, ...] = (), dataset: str = "manifest",
     return make_plan("asked", study, "smoke", dataset, settings, only=only)
 
 
-def test_levels_that_generate_images_are_refused_in_one_line_with_those_that_can_run(own: IqaDataset) -> None:
+def test_variants_that_generate_images_are_refused_in_one_line_with_those_that_can_run(own: IqaDataset) -> None:
     with pytest.raises(StudyError, match="phones has no references, from which phase 1; phases 1\\+2;") as error:
         check_references(plan_of(studies.phases.STUDY), own)
     assert "these can run: --variant 'baseline' --variant 'baseline, all steps'" in str(error.value)

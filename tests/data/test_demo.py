@@ -59,7 +59,7 @@ def test_the_demo_is_cached_under_xdg_cache_home(
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "text", "empty", "lacking"])
-def test_a_broken_cache_is_made_anew_and_says_so(
+def test_a_damaged_cache_is_made_again_with_a_warning(
     tmp_path: Path, tiny: list[int], caplog: pytest.LogCaptureFixture, damage: str
 ) -> None:
     whole = load_dataset("demo", tmp_path, DataConfig())
@@ -90,14 +90,14 @@ def test_a_cache_that_cannot_be_written_is_an_error_that_says_what_to_do(tmp_pat
 
 
 @pytest.mark.parametrize("name", PHOTOGRAPHS)
-def test_every_photograph_comes_out_of_its_wheel(name: str) -> None:
+def test_every_photograph_is_found_in_its_wheel(name: str) -> None:
     image = photograph(name)
     assert image.shape == (HEIGHT, WIDTH, 3) and image.dtype == np.uint8
     assert image.std() > 15
     assert np.array_equal(image, photograph(name))
 
 
-def test_textures_follow_their_seed_and_their_contrast() -> None:
+def test_textures_depend_on_their_seed_and_their_contrast() -> None:
     options = {"radii": (3, 40), "saturation": 0.2, "grain": 0.1}
     bold = dead_leaves(1, contrast=1.0, **options)  # type: ignore[arg-type]
     assert np.array_equal(bold, dead_leaves(1, contrast=1.0, **options))  # type: ignore[arg-type]
@@ -118,7 +118,7 @@ def test_every_distortion_grows_with_its_severity_from_slight_to_strong(kind: st
     assert np.array_equal(distorted[2], WITH_LOCAL[kind](image, 0.5, np.random.default_rng(0)))
 
 
-def test_fast_fading_is_local_its_rows_differ_far_more_than_those_of_jpeg2000() -> None:
+def test_errors_of_fast_fading_differ_more_between_rows_than_those_of_jpeg2000() -> None:
     image = photograph("grass")
 
     def unevenness(kind: str) -> float:
@@ -138,7 +138,7 @@ def test_local_distortions_leave_the_rest_of_the_picture_as_it_is(kind: str, mos
 
 
 @pytest.mark.parametrize("kind", ["patches", "misplaced"])
-def test_local_distortions_of_one_severity_differ_in_extent_and_in_strength_the_one_against_the_other(
+def test_local_distortions_of_one_severity_trade_extent_for_strength(
     kind: str,
 ) -> None:
     image = photograph("gravel")
@@ -162,7 +162,7 @@ def test_patches_change_whole_squares_by_one_amount_towards_where_there_is_room(
     assert (left != 0).any(axis=(0, 2)).sum() >= 16
 
 
-def test_misplaced_patches_show_what_lies_elsewhere_in_the_picture() -> None:
+def test_misplaced_patches_show_another_region_of_the_picture() -> None:
     rows, columns = np.mgrid[:HEIGHT, :WIDTH]
     image = np.stack([rows, columns, 0 * rows], axis=2).astype(np.uint8)
     moved = WITH_LOCAL["misplaced"](image, 1.0, np.random.default_rng(0)).astype(int) - image
@@ -177,7 +177,7 @@ def test_identical_images_score_zero() -> None:
 
 
 @pytest.mark.slow
-def test_the_whole_demo_is_balanced_labelled_as_no_human_scores_and_needs_more_than_type_and_severity(
+def test_the_demo_is_balanced_says_that_its_scores_are_not_human_and_is_not_predicted_by_type_and_severity(
     tmp_path: Path,
 ) -> None:
     dataset = load_dataset("demo", tmp_path, DataConfig())

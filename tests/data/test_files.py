@@ -28,7 +28,7 @@ def test_a_name_in_its_exact_case_wins(tmp_path: Path) -> None:
     assert {FileIndex(tmp_path)[name].name for name in names} == names
 
 
-def test_a_missing_file_keeps_the_path_at_which_it_was_expected(tmp_path: Path) -> None:
+def test_a_missing_file_has_its_expected_path(tmp_path: Path) -> None:
     touch(tmp_path / "JP2K" / "img1.bmp")
     assert FileIndex(tmp_path)["jp2k/img2.bmp"] == tmp_path / "JP2K" / "img2.bmp"
     assert "jp2k/img2.bmp" not in FileIndex(tmp_path)
@@ -41,7 +41,7 @@ def test_a_database_is_found_in_the_root_and_in_its_only_fitting_child(tmp_path:
     assert find_database(tmp_path, "X", ["mos.txt"]).root == tmp_path / "TID"
 
 
-def test_an_ambiguous_a_missing_and_an_incomplete_root_are_told_apart(tmp_path: Path) -> None:
+def test_an_ambiguous_a_missing_and_an_incomplete_root_have_different_messages(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"X: no folder .*none; --data-root must name"):
         find_database(tmp_path / "none", "X", ["mos.txt"])
     touch(tmp_path / "a" / "images" / "1.png")

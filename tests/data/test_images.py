@@ -115,7 +115,7 @@ def test_a_missing_file_a_folder_and_a_text_file_are_refused_by_name(tmp_path: P
 
 @pytest.mark.parametrize("limit", [40, 80], ids=["above twice the limit", "above the limit"])
 @pytest.mark.parametrize("action", ["ignore", "error"])
-def test_a_decompression_bomb_is_refused_whatever_becomes_of_warnings(
+def test_an_image_above_the_limit_is_refused_whatever_the_filter_of_warnings(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int, action: str
 ) -> None:
     path = write_picture(tmp_path / "big.png", COLOUR)
@@ -161,7 +161,7 @@ def random_files(root: Path) -> tuple[dict[str, Path], list[Labelled], dict[str,
     return references, images, pixels
 
 
-def test_every_image_of_whatever_size_lands_in_its_place_with_any_number_of_threads(tmp_path: Path) -> None:
+def test_images_of_any_size_are_stored_in_order_with_any_number_of_threads(tmp_path: Path) -> None:
     references, images, pixels = random_files(tmp_path)
     one, three = load(references, images, workers=1), load(references, images, workers=3)
     assert one.fingerprint == three.fingerprint
@@ -173,7 +173,7 @@ def test_every_image_of_whatever_size_lands_in_its_place_with_any_number_of_thre
         assert one.score[row] == image.score
 
 
-def test_all_problems_are_listed_a_line_each_before_loading_gives_up(tmp_path: Path) -> None:
+def test_all_problems_are_listed_one_on_each_line(tmp_path: Path) -> None:
     references, images, _ = random_files(tmp_path)
     images[0].path.unlink()
     images[1].path.write_bytes(images[1].path.read_bytes()[:80])

@@ -27,7 +27,7 @@ def rows(dataset, number, by="reference", seed=0, split=0):
 
 
 @pytest.mark.parametrize("by", WAYS)
-def test_fewer_are_among_more_and_all_are_of_the_training_part(dataset, by):
+def test_a_smaller_set_of_labelled_images_is_part_of_a_larger_one_and_of_the_training_part(dataset, by):
     everything = set(dataset.rows_of(TRAIN))
     before: set[int] = set()
     for number in range(1, len(everything) + 1):
@@ -41,12 +41,12 @@ def test_fewer_are_among_more_and_all_are_of_the_training_part(dataset, by):
 
 @pytest.mark.parametrize("by", WAYS)
 @pytest.mark.parametrize("seed", range(5))
-def test_every_class_is_among_them_as_far_as_the_number_allows(dataset, by, seed):
+def test_every_class_is_labelled_as_far_as_the_number_allows(dataset, by, seed):
     for number in range(1, 8):
         assert len(set(dataset.distortion[rows(dataset, number, by, seed)])) == min(number, 3)
 
 
-def test_a_class_that_the_first_reference_has_not_comes_from_another(dataset):
+def test_a_class_that_the_first_reference_lacks_is_taken_from_another(dataset):
     """References 0 and 2 alone have noise."""
     without = np.isin(dataset.reference, (3, 5)) & (dataset.distortion == 2)
     other = dataclasses.replace(dataset, distortion=np.where(without, 0, dataset.distortion))
@@ -54,7 +54,7 @@ def test_a_class_that_the_first_reference_has_not_comes_from_another(dataset):
         assert len(set(other.distortion[rows(other, 3, seed=seed)])) == 3
 
 
-def test_reference_by_reference_ends_one_before_it_begins_the_next_with_classes_in_turn(dataset):
+def test_by_reference_all_images_of_one_come_before_the_next_with_classes_in_turn(dataset):
     for seed in range(4):
         for whole in (1, 2, 3):
             assert len(set(dataset.reference[rows(dataset, 15 * whole, seed=seed)])) == whole
@@ -63,7 +63,7 @@ def test_reference_by_reference_ends_one_before_it_begins_the_next_with_classes_
     assert any(len(set(dataset.reference[rows(dataset, 15, "random", seed)])) > 1 for seed in range(4))
 
 
-def test_the_choice_is_of_the_seed_and_the_split_and_of_nothing_else(dataset):
+def test_the_choice_depends_on_seed_and_split_alone(dataset):
     first = rows(dataset, 7)
     assert (first == rows(toy_dataset(per_kind=5), 7)).all()
     assert any((first != rows(dataset, 7, seed=seed)).any() for seed in (1, 2, 3))
@@ -72,6 +72,6 @@ def test_the_choice_is_of_the_seed_and_the_split_and_of_nothing_else(dataset):
     assert (first == shuffled).all()
 
 
-def test_more_than_there_are_is_refused_with_what_there_is(dataset):
+def test_more_labelled_images_than_a_training_part_has_are_refused_with_its_number(dataset):
     with pytest.raises(DataError, match=r"data\.labelled_images is 61, but a training part of toy has 60 images; ask"):
         rows(dataset, 61)

@@ -83,7 +83,7 @@ def test_a_full_tree_gives_779_images_of_29_references_with_the_label_of_every_f
     assert "dmos.mat" in dataset.labels
 
 
-def test_copies_of_references_take_part_only_when_asked_for(plain: Path) -> None:
+def test_copies_of_references_are_included_only_on_request(plain: Path) -> None:
     dataset = load_dataset("live", plain, DataConfig(include_reference_copies=True))
     assert len(dataset) == 982
     assert int(np.sum(dataset.score == 0)) == 203
@@ -123,7 +123,7 @@ def test_all_missing_and_damaged_files_are_listed(small: Path) -> None:
     )
 
 
-def test_without_realigned_scores_the_message_says_that_they_are_a_download_of_their_own(small: Path) -> None:
+def test_missing_realigned_scores_are_named_as_a_separate_download(small: Path) -> None:
     (small / "dmos_realigned.mat").unlink()
     assert len(load_dataset("live", small, DataConfig())) == 779
     with pytest.raises(DataError, match=r"dmos_realigned\.mat: no such file; .*separate download"):
@@ -145,7 +145,7 @@ def test_label_files_that_do_not_fit_are_refused_by_name(small: Path) -> None:
             load_dataset("live", small, DataConfig())
 
 
-def test_labels_in_another_order_than_the_files_do_not_join(small: Path) -> None:
+def test_labels_in_another_order_than_the_files_are_refused(small: Path) -> None:
     names = loadmat(small / "refnames_all.mat")["refnames_all"]
     savemat(small / "refnames_all.mat", {"refnames_all": np.roll(names, 1)})
     with pytest.raises(DataError, match=r"pixels, but its reference .* they must agree"):

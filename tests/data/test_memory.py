@@ -20,13 +20,13 @@ from gada_ray.system import cgroups
         ("memory/memory.limit_in_bytes", "1024", 1024),
     ],
 )
-def test_the_limit_of_a_job_and_of_all_above_it_counts(tmp_path: Path, file: str, text: str, limit: int) -> None:
+def test_limits_of_a_job_and_of_all_its_parents_count(tmp_path: Path, file: str, text: str, limit: int) -> None:
     (tmp_path / file).parent.mkdir(parents=True)
     (tmp_path / file).write_text(text)
     assert memory._limit(tmp_path, ["slurm/job"]) == limit
 
 
-def test_what_is_free_is_no_more_than_the_jobs_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_free_memory_is_at_most_the_limit_of_the_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cgroups, "ROOT", tmp_path)
     monkeypatch.setattr(cgroups, "own", lambda controller: ["job"])
     without = memory.free()

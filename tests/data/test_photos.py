@@ -38,7 +38,7 @@ def test_an_exif_orientation_is_applied(tmp_path: Path, orientation: int, uprigh
 
 
 @pytest.mark.parametrize("unit", [b"", b"about 300"])
-def test_an_orientation_is_applied_beside_metadata_that_make_no_sense(tmp_path: Path, unit: bytes) -> None:
+def test_an_orientation_is_applied_beside_invalid_metadata(tmp_path: Path, unit: bytes) -> None:
     # Tags: orientation 6 (a SHORT), and XResolution as text where a fraction belongs.
     entries = struct.pack("<HHIHH", 0x0112, 3, 1, 6, 0) + struct.pack("<HHII", 0x011A, 2, len(unit) + 1, 38)
     exif = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 2) + entries + struct.pack("<I", 0) + unit + b"\0"
@@ -47,7 +47,7 @@ def test_an_orientation_is_applied_beside_metadata_that_make_no_sense(tmp_path: 
     assert decode_photo(tmp_path / "a.jpg").shape == (16, 8, 3)
 
 
-def test_transparent_pixels_lie_on_white(tmp_path: Path) -> None:
+def test_transparent_pixels_are_laid_on_white(tmp_path: Path) -> None:
     alpha = np.full((9, 12, 1), 255, np.uint8)
     alpha[0, 0], alpha[0, 1] = 0, 51
     Image.fromarray(np.dstack([COLOUR, alpha])).save(tmp_path / "a.png")
@@ -71,7 +71,7 @@ def test_cmyk_becomes_rgb_by_the_plain_formula(tmp_path: Path) -> None:
     assert decode_photo(tmp_path / "a.tif")[4, 4].tolist() == [0, 204, 255]
 
 
-def test_the_main_picture_of_a_cameras_file_of_several_is_taken(tmp_path: Path) -> None:
+def test_the_main_picture_of_a_camera_file_of_several_pictures_is_taken(tmp_path: Path) -> None:
     main, preview = (Image.new("RGB", (16, 16), colour) for colour in ("white", "black"))
     main.save(tmp_path / "a.jpg", "MPO", save_all=True, append_images=[preview])
     assert decode_photo(tmp_path / "a.jpg").min() > 250

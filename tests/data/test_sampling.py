@@ -27,7 +27,7 @@ def spot(height: int = 64, width: int = 96) -> np.ndarray:
 
 
 @pytest.mark.parametrize("grid", [1, 4, 8, 12, 16])
-def test_a_flat_map_gives_every_window_on_the_grid_the_same_chance(grid: int) -> None:
+def test_a_flat_map_gives_every_window_on_the_grid_the_same_probability(grid: int) -> None:
     height, width, px = 44, 61, 16
     sampler = Sampler([np.full((6, 8), 7, np.uint8)], [(height, width)], px, grid, 1.0)
     rows, columns = (np.arange(0, side - px + 1, grid) for side in (height, width))
@@ -38,7 +38,7 @@ def test_a_flat_map_gives_every_window_on_the_grid_the_same_chance(grid: int) ->
     assert windows.weight.tolist() == [1.0] * len(everywhere)
 
 
-def test_no_window_leaves_its_image_whatever_its_size() -> None:
+def test_windows_lie_inside_images_of_any_size() -> None:
     random = np.random.default_rng(0)
     shapes = [(16, 16), (17, 40), (63, 23), (128, 128)]
     maps = [random.integers(0, 256, (-(-h // 8), -(-w // 8))).astype(np.uint8) for h, w in shapes]
@@ -51,7 +51,7 @@ def test_no_window_leaves_its_image_whatever_its_size() -> None:
             assert not ((windows.top % grid).any() or (windows.left % grid).any())
 
 
-def test_chances_are_what_weights_say_they_are() -> None:
+def test_weights_are_the_inverse_probabilities_of_windows() -> None:
     cells = np.random.default_rng(2).integers(0, 256, (5, 6)).astype(np.uint8)
     sampler = Sampler([cells], [(40, 48)], 16, 8, 0.7)
     windows = drawn(sampler, 200_000)
@@ -62,7 +62,7 @@ def test_chances_are_what_weights_say_they_are() -> None:
     assert said.max() > 2 * said.min()
 
 
-def test_temperature_runs_from_uniform_to_the_highest_place() -> None:
+def test_temperature_changes_sampling_from_uniform_to_the_maximum() -> None:
     maps = [sampling.levels(sampling.activity(np.roll(spot(), 3, axis=1)))]
     shares = []
     for temperature in (1000.0, 1.0, 0.01):
@@ -74,7 +74,7 @@ def test_temperature_runs_from_uniform_to_the_highest_place() -> None:
     assert shares[0] < shares[1] and shares[2] > 0.9
 
 
-def test_the_maps_find_the_square_that_is_there() -> None:
+def test_maps_are_highest_at_a_square_on_a_flat_picture() -> None:
     image = spot()
     for found in (sampling.saliency(image), sampling.activity(np.roll(image, 3, axis=1))):
         top, left = np.unravel_index(found.argmax(), found.shape)
@@ -85,7 +85,7 @@ def test_the_maps_find_the_square_that_is_there() -> None:
     assert sampling.difference(changed, image).max() == 9
 
 
-def test_a_picture_without_anything_gives_a_flat_map() -> None:
+def test_a_uniform_picture_has_a_flat_map() -> None:
     image = np.full((40, 52, 3), 128, np.uint8)
     assert set(sampling.levels(sampling.activity(image)).ravel()) == {255}
     assert sampling.saliency(image).shape == (5, 7)
@@ -104,7 +104,7 @@ def test_maps_of_a_dataset_are_made_once_and_fit_its_images() -> None:
         assert np.array_equal(found[row], expected)
 
 
-def test_the_difference_from_references_needs_them() -> None:
+def test_the_map_of_differences_needs_references() -> None:
     dataset = dataclasses.replace(toy_dataset(), has_references=False)
     with pytest.raises(DataError, match="no references"):
         sampling.maps(dataset, "difference")

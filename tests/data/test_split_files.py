@@ -30,14 +30,14 @@ def whole(split: Split, dataset: IqaDataset) -> None:
 @pytest.mark.parametrize(
     "names", ["r3\nR7.bmp\n", "refs/r3.png\r\n\r\nr7", "\ufeffr3_5.png\nr3_10.PNG\ndist\\r7_5.png\nr7_10.png"]
 )
-def test_a_list_of_test_names_leaves_the_rest_to_train_on(tmp_path: Path, dataset: IqaDataset, names: str) -> None:
+def test_the_rest_of_a_list_of_test_names_is_the_training_part(tmp_path: Path, dataset: IqaDataset, names: str) -> None:
     (tmp_path / "test.txt").write_text(names)
     (split,) = load_splits(tmp_path / "test.txt", dataset)
     assert split.test == ("r3", "r7")
     whole(split, dataset)
 
 
-def test_a_list_that_tears_a_reference_apart_or_names_nobody_is_refused(tmp_path: Path, dataset: IqaDataset) -> None:
+def test_a_list_that_divides_a_reference_or_has_an_unknown_name_is_refused(tmp_path: Path, dataset: IqaDataset) -> None:
     (tmp_path / "test.txt").write_text("r3_5.png\nr11\n")
     with pytest.raises(DataError) as error:
         load_splits(tmp_path / "test.txt", dataset)
@@ -78,7 +78,7 @@ def test_a_split_column_that_shares_content_is_refused(tmp_path: Path, dataset: 
 
 
 @pytest.mark.parametrize("rows", [True, False])
-def test_permutations_of_a_mat_file_are_splits_and_as_many_are_taken_as_are_wanted(
+def test_permutations_of_a_mat_file_are_splits_of_which_the_requested_number_is_taken(
     tmp_path: Path, dataset: IqaDataset, rows: bool
 ) -> None:
     index = np.stack([np.random.default_rng(i).permutation(10) + 1 for i in range(1000)])
@@ -189,7 +189,7 @@ def test_a_mat_file_of_version_7_3_is_read_as_well(tmp_path: Path, dataset: IqaD
     whole(second, dataset)
 
 
-def test_splits_from_anywhere_can_be_written_in_our_form(tmp_path: Path, dataset: IqaDataset) -> None:
+def test_splits_of_any_form_can_be_written_as_json(tmp_path: Path, dataset: IqaDataset) -> None:
     (tmp_path / "test.txt").write_text("r3\n")
     splits = load_splits(tmp_path / "test.txt", dataset)
     (tmp_path / "ours.json").write_text(to_json(splits, dataset))

@@ -53,7 +53,7 @@ def test_splits_depend_on_names_and_seed_only_not_on_order_count_or_hash_seed() 
         assert done.stdout.strip() == splits_hash(splits), done.stderr
 
 
-def test_selection_never_sees_the_test_part_and_the_test_is_trained_on_all_the_rest() -> None:
+def test_selection_does_not_use_the_test_part_and_the_test_trains_on_all_the_rest() -> None:
     for split in make_splits(NAMES):
         selection, final = split.for_selection(), split.for_test()
         assert not set(split.test) & {*selection.train, *selection.held_out}
@@ -94,7 +94,7 @@ def test_an_edited_split_file_is_noticed_by_its_hash(tmp_path: Path, dataset: Iq
         load_splits(path, dataset)
 
 
-def test_somebody_elses_splits_need_only_train_and_test_and_ignore_case_folder_and_suffix(
+def test_json_splits_need_only_train_and_test_and_ignore_case_folder_and_suffix(
     tmp_path: Path, dataset: IqaDataset
 ) -> None:
     path = write(tmp_path / "s.json", {"train": ["R1.bmp", "refimgs/r0.PNG"], "test": ["r5", "R3.png"]}, author="x")
@@ -129,7 +129,7 @@ def test_all_broken_rules_of_a_split_file_are_listed(tmp_path: Path, dataset: Iq
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[1, 2]", "no json"])
-def test_what_is_no_split_file_is_refused_by_name(tmp_path: Path, dataset: IqaDataset, content: str) -> None:
+def test_a_file_without_splits_is_refused_by_name(tmp_path: Path, dataset: IqaDataset, content: str) -> None:
     (tmp_path / "s.json").write_text(content)
     with pytest.raises(DataError, match=r"s\.json is not a split file"):
         load_splits(tmp_path / "s.json", dataset)

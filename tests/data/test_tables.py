@@ -114,7 +114,7 @@ def test_absolute_paths_through_symbolic_links_are_the_same_data(root: Path, tmp
             assert found.fingerprint == plain.fingerprint
 
 
-def test_images_outside_the_folder_are_named_by_the_way_to_them(root: Path, tmp_path: Path) -> None:
+def test_images_outside_the_folder_are_named_by_their_relative_path(root: Path, tmp_path: Path) -> None:
     write_flat(tmp_path / "elsewhere/x.png", (14, 9), (9, 9, 9))
     relative = load(root, PLAIN.replace("wn/boat.png", "../elsewhere/X.png"))
     assert relative.images[0] == "../elsewhere/x.png"
@@ -192,7 +192,7 @@ def test_numbers_may_have_a_decimal_comma(text: str, number: float) -> None:
 
 
 @pytest.mark.parametrize("text", ["1.234,5", "1,234,567", "5 000", "4/5", ""])
-def test_what_could_be_read_in_two_ways_is_no_number(text: str) -> None:
+def test_text_that_could_be_read_in_two_ways_is_not_a_number(text: str) -> None:
     with pytest.raises(ValueError, match="is not a number"):
         to_number(text)
 
@@ -235,7 +235,7 @@ def test_many_bad_lines_are_counted_by_kind_with_the_first_of_each(tmp_path: Pat
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe\x00binary\x00", b""])
-def test_what_is_no_table_is_refused_by_name(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_not_a_table_is_refused_by_name(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "t.csv"
     path.write_bytes(content)
     with pytest.raises(DataError, match=r"t\.csv: "):

@@ -25,7 +25,7 @@ from tests.helpers_manifest import make_manifest
 from tests.toy import tiny, toy_card, toy_dataset, toy_scorer
 
 
-def test_all_and_every_distortion_are_measured_as_quality_whatever_sign_and_scale_the_scores_have() -> None:
+def test_all_images_and_every_distortion_are_measured_as_quality_for_any_direction_and_scale() -> None:
     scorer, dataset = toy_scorer(), toy_dataset()
     tested = cross_test(scorer, dataset, {"ref2": "bikes"})
     frame, rows = tested.predictions, tested.metrics.set_index("images")
@@ -40,7 +40,7 @@ def test_all_and_every_distortion_are_measured_as_quality_whatever_sign_and_scal
     assert frame.loc[7, "prediction"] == pytest.approx(by_hand.quality, abs=1e-6)
 
 
-def test_distortions_that_training_had_none_of_are_named_and_other_names_for_one_are_not() -> None:
+def test_distortions_that_the_training_data_lack_are_named_under_no_second_name() -> None:
     dataset = toy_dataset()
     assert unseen(toy_card(distortions=("blocks", "01_dark")), dataset) == ("noise",)
     assert unseen(toy_card(distortions=("unspecified",)), dataset) == ()
@@ -106,9 +106,7 @@ def test_the_command_prints_agreement_shared_scenes_and_unseen_distortions(tmp_p
     assert (tmp_path / "out/scatter.png").stat().st_size > 1000
 
 
-def test_a_model_that_does_not_know_its_scenes_says_so_and_takes_them_from_its_data(
-    tmp_path: Path, database: Path
-) -> None:
+def test_a_model_without_scenes_is_reported_and_other_training_data_are_refused(tmp_path: Path, database: Path) -> None:
     without = model(tmp_path / "model", False)
     arguments = ("test", "--model", without, "--dataset", "manifest", "--data-root", database, "--out", tmp_path / "o")
     code, text = invoke(*arguments)
@@ -132,7 +130,7 @@ def test_a_database_without_different_scores_is_refused(tmp_path: Path, images: 
     assert result[0] != 0 and f"flat: a test needs images with different scores, but {words}" in result[1]
 
 
-def test_training_data_that_are_named_are_searched_for_scenes(tmp_path: Path, database: Path) -> None:
+def test_scenes_are_taken_from_training_data_that_are_named(tmp_path: Path, database: Path) -> None:
     dataset = load_dataset("manifest", database, DataConfig())
     record = toy_card().dataset.model_copy(update={"fingerprint": dataset.fingerprint})
     fold = FoldRecord(split=0, scored_on="test", train=("a", "c"), held_out=("b",))

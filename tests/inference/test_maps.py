@@ -36,13 +36,13 @@ def test_the_bar_is_on_the_labels_scale_with_the_better_end_up() -> None:
     assert 1 + 4 * 0.25 <= rising[0] < rising[-1] <= 1 + 4 * 0.75
 
 
-def test_differences_that_are_next_to_nothing_do_not_fill_the_colours() -> None:
+def test_small_differences_do_not_span_the_colours() -> None:
     flat = ticks(np.full((2, 2), 0.5), "higher_is_better")
     assert flat[-1] - flat[0] == pytest.approx(4 * maps.LEAST_RANGE)
 
 
 @pytest.mark.parametrize("shape", [(400, 30), (30, 400), (900, 1300), (16, 16)])
-def test_images_of_any_shape_and_size_are_drawn_at_a_size_to_look_at(tmp_path: Path, shape: tuple[int, int]) -> None:
+def test_images_of_any_shape_and_size_are_drawn_at_a_readable_size(tmp_path: Path, shape: tuple[int, int]) -> None:
     path = tmp_path / "photo $x$ \N{CJK UNIFIED IDEOGRAPH-4E2D}.png"
     Image.fromarray(RNG.integers(0, 256, (*shape, 3), dtype=np.uint8)).save(path)
     written = maps.write_map(toy_scorer(), path, SCORE, tmp_path / "maps")
@@ -50,7 +50,7 @@ def test_images_of_any_shape_and_size_are_drawn_at_a_size_to_look_at(tmp_path: P
         assert min(picture.size) > 200 and max(picture.size) < 1400
 
 
-def test_equal_names_in_two_folders_do_not_meet_and_none_leaves_the_folder() -> None:
+def test_equal_names_in_two_folders_do_not_collide_and_none_leaves_the_folder() -> None:
     named = ["a/1.png", "b/1.png", "/a/2.png", "../a/1.png", "1.png", "1.jpg"]
     found = [maps.place_of(Path(name), Path("maps")) for name in named]
     assert found[0] == Path("maps/a/1.png.png")

@@ -140,7 +140,7 @@ def test_forty_bad_inputs_are_each_named_and_every_good_image_is_scored(monkeypa
     assert "Traceback" not in told and "Warning" not in told
 
 
-def test_good_images_alone_end_with_exit_code_0_and_what_the_score_means(monkeypatch, capfd, tmp_path, model):
+def test_good_images_alone_end_with_exit_code_0_and_the_scale_of_the_score(monkeypatch, capfd, tmp_path, model):
     good_images(tmp_path)
     code, told = command(monkeypatch, capfd, tmp_path, "--model", model, "--out", tmp_path / ".out.csv")
     assert code == 0
@@ -193,7 +193,7 @@ def test_bad_options_are_one_message_and_exit_code_2(monkeypatch, capfd, tmp_pat
     assert "Traceback" not in told
 
 
-def test_other_numbers_of_crops_are_used_and_their_uncertainty_is_told(monkeypatch, capfd, tmp_path, model):
+def test_other_numbers_of_crops_are_used_and_their_standard_error_is_printed(monkeypatch, capfd, tmp_path, model):
     images = tmp_path / "images"
     images.mkdir()
     for number in range(3):
@@ -213,7 +213,7 @@ def test_other_numbers_of_crops_are_used_and_their_uncertainty_is_told(monkeypat
     assert f"±{spread / 3**0.5:.4f} with the model's 3" in told[12]
 
 
-def test_the_first_image_is_judged_alone_and_the_others_in_full_batches_in_the_order_given(tmp_path):
+def test_the_first_image_is_scored_alone_and_the_others_in_full_batches_in_the_order_given(tmp_path):
     scorer = toy_scorer()
     sizes, judged = [], scorer.score_crops
     scorer.score_crops = lambda crops: sizes.append(len(crops)) or judged(crops)  # type: ignore[method-assign, func-returns-value]
@@ -277,7 +277,7 @@ def test_a_terminal_that_cannot_print_a_character_gets_it_replaced(tmp_path, mod
 
 
 @pytest.mark.slow
-def test_a_pipe_gets_a_row_for_each_path_before_the_next_one_is_there(tmp_path, model):
+def test_a_pipe_gets_a_row_for_each_path_before_the_next_path_arrives(tmp_path, model):
     for name in "ab":
         Image.fromarray(RNG.integers(0, 256, (20, 20, 3), dtype=np.uint8)).save(tmp_path / f"{name}.png")
     arguments = ["-m", "gada_ray", "score", "--list", "-", "--model", str(model)]

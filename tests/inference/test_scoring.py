@@ -74,7 +74,7 @@ def test_spread_is_the_standard_deviation_over_crops_and_none_for_one_crop() -> 
 
 
 @pytest.mark.parametrize(("direction", "raw"), [("higher_is_better", 1 + 4 * 0.25), ("lower_is_better", 5 - 4 * 0.25)])
-def test_the_raw_score_lies_on_the_labels_scale_and_runs_their_way(direction: str, raw: float) -> None:
+def test_the_raw_score_has_the_scale_and_direction_of_the_labels(direction: str, raw: float) -> None:
     scorer = toy_scorer()
     data = scorer.card.dataset.model_copy(update={"direction": direction, "score_range": (1.0, 5.0)})
     scorer.card = scorer.card.model_copy(update={"dataset": data})
@@ -83,13 +83,20 @@ def test_the_raw_score_lies_on_the_labels_scale_and_runs_their_way(direction: st
     assert (score.quality, score.score) == (0.25, raw)
 
 
-def test_the_distortion_is_the_likeliest_class_over_crops_where_a_classifier_was_trained() -> None:
+def test_the_distortion_is_the_most_probable_class_over_crops_where_a_classifier_was_trained() -> None:
     scorer = toy_scorer()
     answer_always(scorer.quality_network.classifier, torch.tensor([0.0, 0.0, 1.0]))
     assert scorer.score_crops([scorer.crops(picture())])[0].distortion == "noise"
     phase = PhaseConfig(name="direct", steps=1, trains=("backbone", "evaluator"), images="real")
     without = toy_scorer(tiny(config=TrainingConfig(phases=(phase,))))
     assert without.score_crops([without.crops(picture())])[0].distortion == ""
+
+
+def test_no_distortion_is_named_where_the_classifier_had_no_loss() -> None:
+    scorer = toy_scorer(tiny({"losses.class_weight": 0.0}))
+    assert any("classifier" in phase.trains for phase in scorer.card.config.phases)
+    (score,) = scorer.score_crops([scorer.crops(picture())])
+    assert score.distortion == ""
 
 
 def test_crops_depend_on_the_size_of_an_image_alone_and_lie_inside_it() -> None:
@@ -142,7 +149,7 @@ def test_files_are_scored_in_their_order_alike_in_any_batch_and_bad_ones_are_nam
 
 
 @pytest.mark.parametrize("batch", [1, None])
-def test_an_error_of_the_program_is_not_taken_for_a_bad_file(
+def test_an_error_of_the_program_is_not_reported_as_a_bad_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch: int | None
 ) -> None:
     scorer = toy_scorer()
@@ -152,7 +159,7 @@ def test_an_error_of_the_program_is_not_taken_for_a_bad_file(
 
 
 @pytest.mark.parametrize("batch", [4, None])
-def test_all_that_waits_is_scored_before_a_path_is_asked_for_that_is_not_there_yet(
+def test_all_waiting_images_are_scored_before_a_path_that_has_not_arrived_is_requested(
     tmp_path: Path, batch: int | None
 ) -> None:
     paths = files(tmp_path, 7)
