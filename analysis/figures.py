@@ -178,7 +178,7 @@ def heat_map(scores: pd.DataFrame) -> Figure:
     values = table.to_numpy(dtype=float)
     columns = list(map(str, table.columns))
     slanted = max(map(len, columns)) > MAX_UPRIGHT
-    rows = [textwrap.fill(str(row), 22) for row in table.index]
+    rows = [textwrap.fill(str(row).replace("_", " "), 22) for row in table.index]
     lines = max(row.count("\n") + 1 for row in rows)
     heads = 0.2 + (0.065 * min(26, max(map(len, columns))) if slanted else 0.0)
     figure = blank(max(WIDTH, 2.0 + 0.5 * len(columns)), 0.2 + heads + (0.16 + 0.16 * lines) * len(rows))
