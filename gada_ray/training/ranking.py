@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from gada_ray.config import PhaseConfig, TrainingConfig
-from gada_ray.data.crops import generator_for
+from gada_ray.data.crops import generator_for, seed_for
 from gada_ray.data.dataset import DataError
 from gada_ray.data.prepared import STRENGTHS
 from gada_ray.data.procedural import ordered
@@ -83,7 +83,7 @@ class PairSource:
         if self.procedural:
             return self._procedural(self.procedural, self.classes[place], random)
         assert generator is not None
-        return self._generated(generator, place, random)
+        return self._generated(generator, place, random, seed_for(seed, self.batches.number, step, "ranking noise"))
 
     def _procedural(self, source: ProceduralSource, distortion: Tensor, random: torch.Generator) -> Pairs:
         """One picture, window and class at two strengths."""
@@ -97,15 +97,16 @@ class PairSource:
         return Pairs(torch.cat(crops), devices.to_device(margin, source.device))
 
     @torch.no_grad()
-    def _generated(self, generator: Generator, place: Tensor, random: torch.Generator) -> Pairs:
+    def _generated(self, generator: Generator, place: Tensor, random: torch.Generator, noise_seed: int) -> Pairs:
         """One picture, window, class and noise at two qualities within the training labels of the class."""
         data, device = self.config.data, self.batches.source.device
         crops = self.batches.undistorted(self.references, self.ranking.pairs, random, extra=self.extra)
         low, high = self.ranges[place].T
         draws = torch.rand(2, self.ranking.pairs, generator=random).sort(dim=0, descending=True).values
         requested = low + (high - low) * draws
+        random = devices.noise_generator(random, device, noise_seed)
         noise = generator.draw_noise(self.ranking.pairs, data.crop_px, random)
-        noise, distortion, quality = (devices.to_device(t, device) for t in (noise, self.classes[place], requested))
+        distortion, quality = (devices.to_device(tensor, device) for tensor in (self.classes[place], requested))
         with devices.autocast(device, self.config.precision):
             made = [generator(noise, crops, distortion, one) for one in quality]
         return Pairs(torch.cat(made), MARGIN_SHARE * (quality[0] - quality[1]))

@@ -1,0 +1,147 @@
+"""Transfers between host and device in a training step, counted without a GPU.
+
+The device is torch's "meta" device, whose tensors have shapes and no data. Whatever would make the host wait for a GPU
+raises there: `.item()`, `.cpu()`, the truth of a tensor, `nonzero` and boolean masks. A dispatch mode records every
+operation, so that copies to the device are counted, and those that bypass `devices.to_device` are found.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from gada_ray import direct, recipe
+from gada_ray.config import TrainingConfig
+from gada_ray.data.crops import CropSource
+from gada_ray.data.procedural import procedures
+from gada_ray.model.generator import ModulatedGenerator, PlainGenerator
+from gada_ray.system import devices
+from gada_ray.training.phases import Phase, build
+from gada_ray.training.procedural import ProceduralSource
+from tests.toy import TINY, tiny, toy_dataset
+
+META = torch.device("meta")
+NAMES = ("jpeg", "gblur", "wn")
+STEPS = 4
+
+
+class Recorder(TorchDispatchMode):
+    """Records copies to the device, tensors made of Python numbers on it, and shapes of convolutions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.copies: list[tuple[int, ...]] = []
+        self.from_python: list[str] = []
+        self.convolutions: list[str] = []
+        self.handed_over: list[tuple[int, ...]] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        inputs = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
+        on_device = [leaf for leaf in (*inputs, *tree_leaves(out)) if getattr(leaf, "device", None) == META]
+        if not on_device:
+            return out
+        name = func.__name__
+        if name.startswith("lift_fresh"):
+            self.from_python.append(name)
+        if name.startswith("convolution"):
+            self.convolutions.append(f"{name} {[tuple(leaf.shape) for leaf in inputs]}")
+        # A number of the host, such as a step size, is an argument of the kernel and not a copy.
+        self.copies += [tuple(leaf.shape) for leaf in inputs if leaf.device.type == "cpu" and leaf.dim()]
+        return out
+
+
+@pytest.fixture
+def handed_over(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
+    """Shapes of the tensors that `devices.to_device` takes; the meta device has neither autocast nor generators."""
+    shapes: list[tuple[int, ...]] = []
+    to_device = devices.to_device
+
+    def counted(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+        shapes.append(tuple(tensor.shape))
+        return to_device(tensor, device)
+
+    monkeypatch.setattr(devices, "to_device", counted)
+    monkeypatch.setattr(devices, "autocast", lambda device, precision: contextlib.nullcontext())
+    monkeypatch.setattr(devices, "float32", lambda device: contextlib.nullcontext())
+    monkeypatch.setattr(devices, "noise_generator", lambda cpu, device, seed: None)
+    for kind in (ModulatedGenerator, PlainGenerator):
+        monkeypatch.setattr(kind, "draw_noise", lambda self, n, crop_px, generator: _noise(self, n, crop_px))
+    return shapes
+
+
+def _noise(generator: ModulatedGenerator | PlainGenerator, n: int, crop_px: int) -> torch.Tensor:
+    shape = (3, crop_px, crop_px) if isinstance(generator, ModulatedGenerator) else (TINY["model.noise_dim"], 1, 1)
+    return torch.empty(n, *shape, device=META)
+
+
+def recorded(config: TrainingConfig, number: int, folder: Any, handed_over: list[tuple[int, ...]]) -> list[Recorder]:
+    """Some steps of a phase on the device, after one that fills caches."""
+    dataset = replace(toy_dataset(), distortions=NAMES)
+    made = None
+    if config.phases[number].ranking.weight or config.phases[number].generated_by == "procedural":
+        made = ProceduralSource(dataset, procedures(NAMES, dataset.name), folder, 16, META, extra=False)
+    network = build(config, len(NAMES), 7).to(META)
+    phase = Phase(network, CropSource(dataset, META), torch.arange(len(dataset)), config, number, procedural=made)
+    phase.prepare()
+    for optimiser in phase.optimisers.values():
+        for group in optimiser.param_groups:  # the fused kernel does not exist here
+            group.update(fused=False, foreach=True)
+    steps = []
+    for step in range(STEPS):
+        handed_over.clear()
+        with Recorder() as recorder:
+            terms = phase.step(step, 0)
+        assert all(term.device == META for term in terms.values())
+        recorder.handed_over = list(handed_over)
+        steps.append(recorder)
+    return steps[1:]
+
+
+RANKED = {"phases.direct.ranking.weight": 1.0, "phases.direct.ranking.pairs": 4}
+GENERATED = {"phases.gan.ranking.weight": 1.0, "phases.gan.ranking.pairs": 4}
+CASES: dict[str, tuple[TrainingConfig, int, int]] = {
+    "phase 1": (tiny(), 0, 4),
+    "phase 2": (tiny(), 1, 6),
+    "phase 3": (tiny(), 2, 3),
+    "phase 1, regression": (tiny(config=recipe("regression", 6, 5, 4)), 0, 4),
+    "phase 1, paper": (tiny({"data.crop_px": 16, "data.batch": 4}, recipe("paper", 6, 5, 4)), 0, 4),
+    "phase 1, pairs of the generator": (tiny({**GENERATED, "phases.gan.ranking.made_by": "generator"}), 0, 7),
+    "phase 1, pristine references": (tiny({"data.pristine_fraction": 0.5}), 0, 6),
+    "direct": (tiny(config=TrainingConfig(phases=(direct(4),))), 0, 3),
+    "direct, procedural pairs": (tiny(RANKED, TrainingConfig(phases=(direct(4),))), 0, 6),
+    "phase 2, procedural images": (tiny({"phases.augmentation.generated_by": "procedural"}), 1, 6),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_step_only_copies_a_few_small_tensors_to_the_device_and_never_waits_for_it(case, tmp_path, handed_over):
+    config, number, copies = CASES[case]
+    for recorder in recorded(config, number, tmp_path, handed_over):
+        assert recorder.copies == recorder.handed_over, "a copy that bypasses devices.to_device waits for the device"
+        assert len(recorder.copies) == copies
+        assert max(map(len, recorder.copies)) <= 2, "classes, qualities and corners, never crops or noise"
+        assert recorder.from_python == []
+
+
+@pytest.mark.parametrize("case", ["phase 1", "phase 2", "phase 3", "direct, procedural pairs"])
+def test_convolutions_have_the_same_shapes_in_every_step_so_that_kernels_are_searched_once(case, tmp_path, handed_over):
+    config, number, _ = CASES[case]
+    first, *others = (recorder.convolutions for recorder in recorded(config, number, tmp_path, handed_over))
+    assert first and all(other == first for other in others)
+
+
+def test_waiting_for_the_device_would_be_found():
+    for wait in (torch.Tensor.item, torch.Tensor.cpu, bool, torch.Tensor.nonzero, lambda tensor: tensor[tensor > 0]):
+        with pytest.raises((RuntimeError, NotImplementedError)):
+            wait(torch.zeros(1, device=META))
+    with Recorder() as recorder:
+        torch.tensor([1.0], device=META)
+        torch.zeros(2, 3).to(META)
+    assert recorder.from_python == ["lift_fresh.default"] and recorder.copies == [(2, 3)]
