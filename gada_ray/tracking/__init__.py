@@ -1,4 +1,4 @@
-"""What MLflow is told, and asked: runs, models, and their addresses."""
+"""Runs and models in MLflow: written, found again, and linked."""
 
 from __future__ import annotations
 

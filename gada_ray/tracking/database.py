@@ -92,7 +92,7 @@ def check_version(path: Path) -> None:
     import mlflow
     from mlflow.store.db.utils import _get_latest_schema_revision
 
-    head = _get_latest_schema_revision()
+    head = _get_latest_schema_revision()  # type: ignore[no-untyped-call]
     if found is None or found[0] == head:
         return
     migrations = Path(mlflow.__file__).parent / "store" / "db_migrations" / "versions"

@@ -1,6 +1,6 @@
-"""What MLflow runs to serve a model, as a file that it copies into the model: images in, scores out.
+"""The code with which MLflow serves a model: images in, scores out. MLflow copies this file into the model.
 
-Loading needs no pickle: this file, a JSON file and plain arrays are all that there is.
+Loading needs no pickle: a model is this file, a JSON file and plain arrays.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from gada_ray.inference import scoring
 
 
 class ServedModel(PythonModel):
-    """Takes a frame with a column `image`, the bytes of image files, and gives quality, score, spread, distortion."""
+    """Takes a frame with a column `image`, the bytes of image files; returns quality, score, spread, distortion."""
 
     def load_context(self, context: Any) -> None:
         """Read the model."""
         self.scorer = scoring.load(Path(context.artifacts["model"]))
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
-        """One row an image, in the order given; an image that cannot be scored is an error that says its number."""
+        """Score images, one row each, in the given order. One that cannot be scored is an error with its number."""
         return pd.DataFrame(self.scorer.score_bytes(model_input["image"]), columns=scoring.Score._fields)
 
 

@@ -21,8 +21,8 @@ from gada_ray.config import PhaseConfig, TrainingConfig
 from gada_ray.data.dataset import DataError
 from gada_ray.study.definition import Preset, Study, make_plan
 from gada_ray.study.summary import ConfigurationRun, configuration_key, read_trial
-from gada_ray.tracking import runs, study_run
-from gada_ray.tracking.client import KEY, RESULT, source_tags
+from gada_ray.tracking import runs
+from gada_ray.tracking.client import KEY, NOTE, RESULT, source_tags
 from gada_ray.tracking.runs import Tracker, TrackingError, default_uri, sync, where_to_look
 from gada_ray.trials.store import Result, Store, StoreError
 
@@ -412,7 +412,7 @@ def test_a_run_says_who_made_it_by_which_command_from_which_commit(store, client
         assert run.data.tags["mlflow.source.name"] == "python tune.py --study 'a b'"
     (dataset,) = found.configurations[0].inputs.dataset_inputs
     assert dataset.dataset.name == "LIVE release 2, regenerated subset"
-    assert found.configurations[0].data.tags[study_run.NOTE].splitlines()[0] == (
+    assert found.configurations[0].data.tags[NOTE].splitlines()[0] == (
         "64 px: test SROCC 0.800, PLCC 0.850 (on 1 split); LIVE release 2, regenerated subset, preset small."
     )
 
@@ -577,8 +577,8 @@ def test_a_studys_description_leads_to_its_own_configurations_alone(store, clien
     keys = {configuration_key(ours, read_trial(folder))}
     assert configuration_key(other, read_trial(folder)) not in keys
     run = runs.log_study(store, plan, "s", ["f"], keys, tmp_path_factory.mktemp("report"), over=True)
-    note = client.get_run(run).data.tags[study_run.NOTE]
+    note = client.get_run(run).data.tags[NOTE]
     place = client.get_experiment_by_name("two").experiment_id
     found = client.search_runs([place], "tags.kind = 'configuration'")
     assert len(found) == 2
-    assert [one.data.tags[study_run.KEY] in keys for one in found if one.info.run_id in note] == [True]
+    assert [one.data.tags[KEY] in keys for one in found if one.info.run_id in note] == [True]
