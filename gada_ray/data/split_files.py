@@ -91,7 +91,8 @@ def load_splits(path: Path, dataset: IqaDataset, most: int | None = None) -> tup
       split, padded with -1. Beside `test.npy`, `train.npy` and `val.npy` are read; any other file has test parts only.
 
     Names are those of references or of images, and are matched without regard to folder, case and file suffix. All
-    images of a reference must be in one part. Where a form has no validation part, it is drawn from the training part.
+    images of a reference must be in one part; one picture under several names is kept in the part that is tested on.
+    Where a form has no validation part, it is drawn from the training part.
 
     Raises:
         DataError: names the file and every rule that it breaks.
@@ -277,6 +278,11 @@ def _matched(path: Path, entries: Sequence[tuple[int, Parts]], dataset: IqaDatas
             parts["train"] = set(dataset.references) - parts["test"] - parts["validation"]
         times = Counter(name for part in parts.values() for name in part)
         twice = sorted(name for name, n in times.items() if n > 1)
+        for name in filter(names.is_one_picture, twice):
+            # Known to nobody who divides images by name: it stays in the part that is tested on.
+            for part in ("train", "validation") if name in parts["test"] else ("train",):
+                parts[part].discard(name)
+        twice = [name for name in twice if not names.is_one_picture(name)]
         if twice:
             complain(
                 position,
@@ -307,6 +313,14 @@ class _Names:
         self.stems = _unambiguous((_key(name), name) for name in dataset.references)
         self.files = _unambiguous((PureWindowsPath(name.lower()).name, name.lower()) for name in dataset.images)
 
+    def is_one_picture(self, group: str) -> bool:
+        """Whether a group is one picture under several names, which `load_images` keeps together."""
+        if self.dataset.has_references:
+            return False
+        rows = np.flatnonzero(self.dataset.reference == self.dataset.references.index(group)).tolist()
+        first, *others = (self.dataset.distorted_image(row) for row in rows)
+        return bool(others) and all(np.array_equal(first, other) for other in others)
+
     def references_of(self, listed: Collection[str]) -> tuple[set[str], list[tuple[str, str]]]:
         """The references of some names, and problems with their kinds: unknown names, and incomplete references."""
         found: set[str] = set()
@@ -332,7 +346,11 @@ class _Names:
         if unknown:
             problems.append((f"{self.dataset.name} has no reference {some(unknown)}", "splits with unknown names"))
         numbers = {name: number for number, name in enumerate(self.dataset.references)}
-        torn = [name for name, images in seen.items() if len(images) < self.images[numbers[name]]]
+        torn = [
+            name
+            for name, images in seen.items()
+            if len(images) < self.images[numbers[name]] and not self.is_one_picture(name)
+        ]
         if torn:
             text = (
                 f"only some images of {some(sorted(torn))} are in a part, so content would be on both sides; "

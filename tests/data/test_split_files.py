@@ -13,7 +13,7 @@ from scipy.io import savemat
 from gada_ray.config import DataConfig
 from gada_ray.data import DataError, IqaDataset, Split, load_dataset, load_splits, make_splits
 from gada_ray.data.split_files import to_json, validate_splits_option
-from tests.data.fakes import write_noisy
+from tests.data.fakes import write_noisy, write_picture
 
 
 @pytest.fixture(scope="module")
@@ -135,6 +135,21 @@ def test_numbers_that_do_not_fit_are_refused_with_the_order_that_is_meant(tmp_pa
     path.write_text("text")
     with pytest.raises(DataError, match=r"test\.npy: not a \.npy file of numbers"):
         load_splits(path, dataset)
+
+
+def test_a_picture_under_two_names_that_a_file_divides_is_kept_in_the_part_that_is_tested_on(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    pictures = [rng.integers(0, 256, (12, 12, 3), dtype=np.uint8) for _ in range(7)]
+    for number, picture in enumerate([*pictures, pictures[1]]):
+        write_picture(tmp_path / f"{number}.png", picture)
+    (tmp_path / "scores.csv").write_text("distorted,score\n" + "".join(f"{n}.png,{n}\n" for n in range(8)))
+    (tmp_path / "scores.toml").write_text('name = "mine"\ndirection = "higher_is_better"\nrange = [0.0, 7.0]\n')
+    dataset = load_dataset("manifest", tmp_path, DataConfig())
+    for name, numbers in {"train": [1, 2, 3, 4], "val": [5], "test": [0, 6, 7]}.items():
+        np.save(tmp_path / f"{name}.npy", [numbers])
+    (split,) = load_splits(tmp_path / "test.npy", dataset)
+    assert (split.train, split.validation) == (("2.png", "3.png", "4.png"), ("5.png",))
+    assert split.test == ("0.png", "1.png", "6.png")
 
 
 def test_a_folder_of_splits_is_refused_with_what_is_accepted(tmp_path: Path, dataset: IqaDataset) -> None:
