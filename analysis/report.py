@@ -233,7 +233,7 @@ def _cross_dataset(found: pd.DataFrame | None) -> list[Table | Drawing]:
         for row in found.to_dict("records")
     ]
     columns = ["variant, tested on", *measures.values(), "splits"]
-    return [Table("cross_dataset", "Trained here, tested on other databases", columns, rows, found)]
+    return [Table("cross-dataset", "Trained here, tested on other databases", columns, rows, found)]
 
 
 def _cost(runs: Runs) -> list[Table | Drawing]:
