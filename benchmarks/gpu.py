@@ -118,9 +118,9 @@ def scoring_rows(device: torch.device, quick: bool) -> Iterator[Row]:
     since = time.perf_counter()
     for _ in range(count // batch):
         scorer.score_crops(crops)
-    judged = count // batch * batch / (time.perf_counter() - since)
+    scored = count // batch * batch / (time.perf_counter() - since)
     size = f"{WIDTH}×{HEIGHT} px, {scorer.count} crops of {scorer.card.config.data.crop_px} px"
-    yield "score, from decoded pixels on", size, f"{judged:.0f} images/s", f"{judged / 120:.1f} of the paper's 120"
+    yield "score, from decoded pixels on", size, f"{scored:.0f} images/s", f"{scored / 120:.1f} of the paper's 120"
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "picture.jpg"
         path.write_bytes(buffer.getvalue())
