@@ -101,13 +101,18 @@ L_E, and so regresses on the distorted image."""
 
 RECIPES: Mapping[str, Mapping[str, Any]] = {"gada": {}, "paper": PAPER, "regression": REGRESSION}
 """Values of a training by its recipe's name. "gada", the defaults of the configuration, is our AC-GAN: L_S, L_C, L_E
-and L1 are all in phase 1's losses; ours are the patch discriminator, the terms on statistics and spectra, the EMA teacher,
-and the modulated generator."""
+and L1 are all in phase 1's losses; ours are the patch discriminator, the terms on statistics and spectra, the EMA
+teacher, and the modulated generator."""
 
 
 def gada(gan_steps: int, augmentation_steps: int, finetuning_steps: int) -> TrainingConfig:
     """The full training of section 3.1 by the recipe "gada"."""
     return TrainingConfig(phases=(gan(gan_steps), augmentation(augmentation_steps), finetuning(finetuning_steps)))
+
+
+def baseline(direct_steps: int, finetuning_steps: int) -> TrainingConfig:
+    """The direct baseline of section 4.3, with phase 3's fine-tuning after it."""
+    return TrainingConfig(phases=(direct(direct_steps), finetuning(finetuning_steps)))
 
 
 def with_recipe(config: TrainingConfig, name: str) -> TrainingConfig:
@@ -139,18 +144,21 @@ SHORT = {
     **NARROW,
     "data.batch": 16,
     "phases.gan.steps": 1000,
-    "phases.augmentation.steps": 300,
-    "phases.finetuning.steps": 200,
+    "phases.augmentation.steps": 250,
+    "phases.finetuning.steps": 250,
 }
 """Values of a narrow training of some minutes on a CPU core, for studies of many variants."""
 
 MEDIUM = {
     **SHORT,
     "phases.gan.steps": 1500,
-    "phases.augmentation.steps": 600,
-    "phases.finetuning.steps": 200,
+    "phases.augmentation.steps": 500,
+    "phases.finetuning.steps": 500,
 }
 """Values of a narrow training of about ten minutes on a CPU core, which studies of phases share."""
+
+SHORT_BASELINE = {**NARROW, "data.batch": 16, "phases.direct.steps": 2000, "phases.finetuning.steps": 500}
+"""Values of a narrow direct baseline with fine-tuning; about one minute on a CPU core."""
 
 SMOKE = {
     "model.backbone_widths": (8, 8, 8),
@@ -165,3 +173,10 @@ SMOKE = {
     "phases.finetuning.steps": 4,
 }
 """Values that take a study through all its motions in seconds."""
+
+SMOKE_BASELINE = {
+    **{path: value for path, value in SMOKE.items() if not path.startswith("phases.")},
+    "phases.direct.steps": 6,
+    "phases.finetuning.steps": 4,
+}
+"""The same for a direct baseline with fine-tuning."""

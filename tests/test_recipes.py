@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gada_ray import RECIPES, TrainingConfig, direct, gada, recipe, with_recipe
+from gada_ray import RECIPES, TrainingConfig, baseline, direct, finetuning, gada, recipe, with_recipe
 from gada_ray.config import ConfigError, flatten
 from gada_ray.recipes import PAPER as VALUES
 
@@ -72,3 +72,8 @@ def test_the_baseline_takes_a_recipe_without_the_values_of_phase_1():
     config = with_recipe(TrainingConfig(phases=(direct(3),)), "paper")
     assert (config.data.crop_px, config.model.normalisation, config.evaluation.weights) == (128, "none", "final")
     assert config.phases == (direct(3),)
+
+
+def test_the_baseline_is_fine_tuned_as_phase_3_does():
+    assert baseline(3, 1).phases == (direct(3), finetuning(1))
+    assert baseline(3, 1).phases[1].rate_factor == gada(3, 2, 1).phases[2].rate_factor == 0.1

@@ -30,6 +30,7 @@ from gada_ray.study.definition import StudyError, make_plan, selection
 from gada_ray.study.inputs import Data
 from gada_ray.study.virtual import Timeline, play
 from gada_ray.tracking import models, runs
+from studies.labels import PHOTOGRAPHS
 from tests import inline
 from tests.helpers_manifest import make_manifest
 
@@ -86,7 +87,10 @@ def refused(
         (("--study", "patch_size", "--splits", "0"), ("--splits", "0")),
         (("--study", "patch_size", "--splits", "/nowhere.json"), ("/nowhere.json",)),
         (("--study", "labels", "--extra-references", "/nowhere"), ("/nowhere", "no folder")),
-        (("--study", "labels", "--variant", "GADA + photographs, 5 labelled"), ("--extra-references",)),
+        (
+            ("--study", "labels", "--variant", "ranking of procedural + photographs, 10 labelled"),
+            ("--extra-references",),
+        ),
         (("--study", "patch_size", "--best"), ("there is no", "mlflow.db")),
         (("--study", "patch_size", "--simulate", "/nowhere.csv"), ("/nowhere.csv is not a table", "configuration")),
         (("--study", "patch_size", "--no-such-option"), ("no-such-option",)),
@@ -181,8 +185,8 @@ def test_a_plan_on_a_machine_without_a_gpu_says_that_its_times_are_of_the_cpu(mo
     code, text = command(monkeypatch, capsys, *arguments)
     assert code == 0
     assert f"times are of the CPU of {socket.gethostname()}, which has no GPU" in text
-    # Phase 1 is priced once for the four variants that it starts, and the baseline's first phase for both.
-    assert "40 to do start from the weights of another" in text
+    # Phase 1 is priced once for the three variants that it starts, and the baseline's first phase for two.
+    assert "50 to do start from the weights of another" in text
 
 
 @pytest.mark.slow
@@ -259,7 +263,7 @@ def test_the_study_of_labels_runs_with_photographs_and_refuses_those_that_show_a
     photos = tmp_path / "photos"
     photos.mkdir()
     Image.effect_noise((48, 40), 60).convert("RGB").save(photos / "one.png")
-    few = [f"{method}, 5 labelled" for method in ("baseline", "GADA + references", "GADA + photographs")]
+    few = [f"{method}, 10 labelled" for method in ("baseline", "GADA", PHOTOGRAPHS)]
     arguments = ("--study", "labels", "--preset", "smoke", "--dataset", "manifest", "--data-root", tmp_path / "data")
     options = (*(word for variant in few for word in ("--variant", variant)), "--extra-references", photos)
     code, text = command(monkeypatch, capsys, *arguments, *options, "--storage", tmp_path / "runs", slots=1)

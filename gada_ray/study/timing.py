@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing.synchronize import Barrier
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -17,11 +18,13 @@ from gada_ray.config import TrainingConfig
 from gada_ray.data import sampling
 from gada_ray.data.crops import CropSource
 from gada_ray.data.dataset import IqaDataset, Photographs
+from gada_ray.data.procedural import procedures
 from gada_ray.data.splits import Fold
 from gada_ray.evaluation import protocol
 from gada_ray.study.price import Seconds, rest_kind, step_kind
 from gada_ray.system import devices
 from gada_ray.training.phases import Phase, build
+from gada_ray.training.procedural import ProceduralSource
 from gada_ray.trials.identity import Execution, Trial
 from gada_ray.trials.run import run_trial
 from gada_ray.trials.store import Store
@@ -51,9 +54,10 @@ def probe(
     network = build(config, len(dataset.distortions), 0)
     network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     seconds = dict.fromkeys(known, 0.0)
+    pictures = _undistorted_pictures(config, dataset, device)
     for number in range(len(config.phases)):
         if step_kind(config, number) not in seconds:
-            training = Phase(network, source, rows, config, number)
+            training = Phase(network, source, rows, config, number, procedural=pictures)
             training.prepare()
             seconds[step_kind(config, number)] = _time(lambda step: training.step(step, 0), device)  # noqa: B023
     if rest_kind(config) not in seconds:
@@ -65,6 +69,25 @@ def probe(
         seconds[rest_kind(config)] = looks * once * images / len(some)
     devices.free(device)
     return {kind: value for kind, value in seconds.items() if kind not in set(known)}
+
+
+def _undistorted_pictures(config: TrainingConfig, dataset: IqaDataset, device: torch.device) -> ProceduralSource | None:
+    """Pictures in place of procedural distortions, where any phase uses them: a step takes as long on them.
+
+    They are not distorted, since real coders take seconds, and are not kept.
+    """
+    using = [phase for phase in config.phases if phase.uses_procedures]
+    if not using:
+        return None
+    found = procedures(dataset.distortions, dataset.name, skip=any(phase.skip_unmatched for phase in using))
+    same = [one and dataclasses.replace(one, make=_unchanged) for one in found]
+    with tempfile.TemporaryDirectory() as folder:
+        extra = any(phase.uses_extra for phase in using)
+        return ProceduralSource(dataset, same, Path(folder), config.data.crop_px, device, extra=extra)
+
+
+def _unchanged(image: np.ndarray, amount: float, random: np.random.Generator) -> np.ndarray:
+    return image
 
 
 def sample(dataset: IqaDataset, fold: Fold) -> IqaDataset:

@@ -18,7 +18,7 @@ from studies import architecture, labels
 
 PX_PER_PT, MIN_PX = 96 / 72, 11
 PAPERS = ("#ffffff", "#14171b")
-MANY = [list(dict(architecture.STUDY.variants)), labels.some(5, 10, 20, 40, None)[:30]]  # type: ignore[arg-type]
+MANY = [list(dict(architecture.STUDY.variants)), labels.some(*labels.NUMBERS)[:30]]  # type: ignore[arg-type]
 
 
 def scores(names, splits=3):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from types import SimpleNamespace
 from typing import Any
@@ -85,6 +86,18 @@ def test_a_probe_on_a_sample_prices_a_training(monkeypatch):
         found = probes.seconds("a", config)
     cost = price(config, found)
     assert cost and min(cost.phases) > 0 and cost.rest > 0
+
+
+@pytest.mark.parametrize("use", [{"ranking.weight": 1.0}, {"generated_by": "procedural"}])
+def test_a_probe_prices_phases_with_procedural_distortions_and_keeps_no_picture(monkeypatch, tmp_path, use):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    values = {**TINY, **{f"phases.augmentation.{path}": value for path, value in use.items()}}
+    config = with_values(gada(3, 2, 1), {**values, "phases.augmentation.skip_unmatched": True})
+    dataset, splits = data(plan()).first
+    dataset = dataclasses.replace(dataset, distortions=("blur", *dataset.distortions[1:]))
+    cost = price(config, timing.probe(config, timing.sample(dataset, splits[0].for_test()), 4, Execution()))
+    assert cost and min(cost.phases) > 0
+    assert not list(tmp_path.rglob("*.uint8"))
 
 
 @pytest.mark.slow
