@@ -252,3 +252,8 @@ def test_changelog_citation_and_project_have_one_version() -> None:
     released = re.findall(r"^## \[(.+?)\](?: - \d{4}-\d\d-\d\d)?$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
     assert released[:2] == ["Unreleased", version]
     assert yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"] == version
+
+
+def test_the_readme_names_every_study() -> None:
+    text = (ROOT / "README.md").read_text()
+    assert [name for name in tune.study_names() if f"`{name}`" not in text] == []
