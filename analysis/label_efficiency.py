@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,7 +34,7 @@ def section(runs: Runs, predictions: pd.DataFrame) -> Section:
 
     Variants of fewer steps than others are left out: others start from them.
     """
-    steps = {variant: _steps(config) for variant, config in runs.of_variants.items()}
+    steps = {variant: training_steps(config) for variant, config in runs.of_variants.items()}
     whole_length = {variant: runs.of_variants[variant] for variant in steps if steps[variant] == max(steps.values())}
     numbers = {variant: config.get(FIELD) for variant, config in whole_length.items()}
     if len(set(numbers.values())) < 2:
@@ -43,16 +43,19 @@ def section(runs: Runs, predictions: pd.DataFrame) -> Section:
     frame = by_method(runs.splits, numbers, _all(runs.splits, predictions), method(against))
     columns = sorted(frame["labelled"].unique())
     whole = max(columns) if None in numbers.values() else None
-    rows = []
-    for name, part in frame.groupby("method", sort=False):
-        cells = part.set_index("labelled").reindex(columns)
-        rows.append([str(name), *(_cell(row) for _, row in cells.iterrows())])
+    rows = cells(frame, columns)
     heads = [_name(number, whole) for number in columns]
     title = f"SROCC by number of labelled images, and the difference from {method(against)}"
     return Section(
         TITLE,
         [
-            Drawing("labelled", title, "One line for each method.", draw(frame, whole), f"{title}. {_alt(frame)}"),
+            Drawing(
+                "labelled",
+                title,
+                "One line for each method.",
+                draw(frame, whole),
+                f"{title}. {in_words(frame, 'images')}",
+            ),
             Table("labelled", title, ["labelled images", *heads], rows, frame),
         ],
         TEXT.format(against=method(against)),
@@ -88,7 +91,7 @@ def by_method(splits: pd.DataFrame, numbers: Mapping[str, int | None], everythin
     return pd.DataFrame(rows).reindex(columns=["method", "labelled", "n", "mean", "low", "high", *names])
 
 
-def draw(frame: pd.DataFrame, whole: float | None) -> Figure:
+def draw(frame: pd.DataFrame, whole: float | None, label_x: str = "labelled images") -> Figure:
     """The rows of `by_method` in two panels; `whole` is the number of all images."""
     figure = blank(WIDTH, 6.6)
     left, right = figure.subplots(2, 1)
@@ -109,14 +112,24 @@ def draw(frame: pd.DataFrame, whole: float | None) -> Figure:
         style(axes, "")
         axes.set_xticks(ticks, [_name(tick, whole) for tick in ticks])
         axes.minorticks_off()
-        axes.set_xlabel("labelled images")
+        axes.set_xlabel(label_x)
         axes.set_ylabel(label)
     handles, names = left.get_legend_handles_labels()
     figure.legend(handles, names, loc="outside upper center", ncols=2, fontsize=9, frameon=False, labelcolor=INK)
     return figure
 
 
-def _steps(config: Mapping[str, Any]) -> int:
+def cells(frame: pd.DataFrame, columns: Sequence[float]) -> list[list[str]]:
+    """The rows of `by_method` as the text of a table with a row for each method."""
+    rows = []
+    for name, part in frame.groupby("method", sort=False):
+        found = part.set_index("labelled").reindex(columns)
+        rows.append([str(name), *(_cell(row) for _, row in found.iterrows())])
+    return rows
+
+
+def training_steps(config: Mapping[str, Any]) -> int:
+    """Optimiser steps of all phases of a configuration."""
     return sum(value for path, value in config.items() if path.endswith(".steps"))
 
 
@@ -126,10 +139,10 @@ def _all(splits: pd.DataFrame, predictions: pd.DataFrame) -> float:
     return float(splits["images"].astype(int).iloc[0] - tested.mean())
 
 
-def _alt(frame: pd.DataFrame) -> str:
+def in_words(frame: pd.DataFrame, unit: str) -> str:
     """The figure in words."""
-    cells = zip(frame["method"], frame["labelled"], frame["mean"], strict=True)
-    rows = [f"{name}, {labelled:.0f} images: {tables.number(mean)}" for name, labelled, mean in cells]
+    points = zip(frame["method"], frame["labelled"], frame["mean"], strict=True)
+    rows = [f"{name}, {labelled:.0f} {unit}: {tables.number(mean)}" for name, labelled, mean in points]
     return f"{'; '.join(rows)}."
 
 

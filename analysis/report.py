@@ -7,7 +7,18 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis import comparisons, figures, generator, label_efficiency, load, paper, search_report, tables, worst
+from analysis import (
+    budget,
+    comparisons,
+    figures,
+    generator,
+    label_efficiency,
+    load,
+    paper,
+    search_report,
+    tables,
+    worst,
+)
 from analysis.load import Runs
 from analysis.page import Drawing, Report, Section, Table, write
 from analysis.protocol import protocol, recipes
@@ -56,6 +67,7 @@ def make(runs: Runs, command: str = "") -> Report:
         comparisons.contrasts(contrasts),
         Section("Scores", [*_scores(everything), *_by_split(splits), *_states(runs)], _score_text(everything)),
         label_efficiency.section(runs, predictions),
+        budget.section(runs),
         comparisons.classical(brisque),
         Section("Other databases", _cross_dataset(runs.cross_dataset), CROSS_DATASET),
         Section("Training", _curves(runs)),
