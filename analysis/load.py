@@ -87,7 +87,7 @@ class Runs:
     search: pd.DataFrame
     """The same for validation runs of a search; empty where nothing was searched."""
     configurations: pd.DataFrame
-    """One row for each configuration: key, run_id, name, variant, stage, number, status, n, planned, diverged, oom,
+    """One row for each configuration: key, run_id, name, variant, stage, number, status, n, planned, diverged,
     device_hours, srocc_mean, dataset (short name), recipe, question, contrasts (as text)."""
     configs: Mapping[str, Mapping[str, Any]]
     """Every leaf of a configuration by its dotted path, by key."""

@@ -130,7 +130,7 @@ def test_koniq10k_is_read_from_the_table_with_the_authors_parts_alone(tmp_path: 
     assert published_split(dataset).test == tuple(names[7:])
     frame.assign(set="exam").to_csv(tmp_path / "koniq10k_distributions_sets.csv", index=False)
     with pytest.raises(
-        DataError, match="line 2: set 'exam' is none of training(.|\n)*and 6 more: lines with an unknown set"
+        DataError, match=r"line 2: set 'exam' is none of training(.|\n)*and 6 more: lines with an unknown set"
     ):
         load_dataset("koniq10k", tmp_path, DataConfig())
 
