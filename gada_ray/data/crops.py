@@ -100,7 +100,11 @@ def random_corners(
 
 
 class Pictures:
-    """Pixels on a device, as images in [0, 1]."""
+    """Pixels on a device, as images in [0, 1].
+
+    Sets of pixels that are too large for a GPU stay in host memory, where all trials of a node share them. Crops are
+    then gathered on the host and copied from pinned memory, which the GPU does not wait for.
+    """
 
     def __init__(self, images: IqaDataset | Photographs | Prepared, device: torch.device) -> None:
         with warnings.catch_warnings():
@@ -108,7 +112,8 @@ class Pictures:
             warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
             pixels = torch.from_numpy(images.pixels)
         self.device = device
-        self.pixels = pixels.to(device)
+        self.on_host = devices.leaves_on_host(pixels.nbytes, device)
+        self.pixels = pixels if self.on_host else pixels.to(device)
         self.offsets = torch.from_numpy(images.offsets.copy())
         self.shapes = torch.from_numpy(images.shapes.copy())
 
@@ -125,11 +130,16 @@ class Pictures:
     def gather(self, images: Tensor, top: Tensor, left: Tensor, crop_px: int) -> Tensor:
         """Crops `[n, 3, c, c]` in [0, 1] of images (numbers as in `IqaDataset`), in one indexing operation."""
         line = 3 * self.shapes[images, 1]
-        start, line = devices.to_device(torch.stack([self.offsets[images] + top * line + 3 * left, line]), self.device)
-        rows = torch.arange(crop_px, device=self.device)[None, :] * line[:, None]
-        columns = torch.arange(3 * crop_px, device=self.device)
+        corners = torch.stack([self.offsets[images] + top * line + 3 * left, line])
+        if not self.on_host:
+            corners = devices.to_device(corners, self.device)
+        start, line = corners
+        rows = torch.arange(crop_px, device=start.device)[None, :] * line[:, None]
+        columns = torch.arange(3 * crop_px, device=start.device)
         index = (start[:, None] + rows)[:, :, None] + columns
         crops = self.pixels[index].view(len(images), crop_px, crop_px, 3)
+        if self.on_host:
+            crops = devices.to_device(crops, self.device)
         # Channels stay last in memory, which convolutions prefer on CPU and on GPU.
         return crops.permute(0, 3, 1, 2).to(torch.float32).div_(255)
 

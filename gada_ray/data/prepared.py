@@ -98,6 +98,16 @@ def _plan(shapes: Sequence[tuple[int, ...]], procedures: int, crop_px: int, ever
     return np.arange(count) * len(shapes) // count, max(least, min(LARGEST_PX, side))
 
 
+def prepared_size(shapes: np.ndarray, procedures: int, crop_px: int, *, every: bool) -> int:
+    """Bytes of the file that `prepare` makes of pictures of `shapes` `[n, 2]`.
+
+    Raises:
+        DataError: for pictures that are smaller than the crops.
+    """
+    pictures, side = _plan([tuple(shape) for shape in shapes], procedures, crop_px, every)
+    return int(3 * np.minimum(shapes[pictures], side).prod(axis=1).sum() * procedures * (STRENGTHS + 1))
+
+
 def _centre(image: np.ndarray, side: int) -> np.ndarray:
     """At most `side` x `side` pixels of an image, from a corner on its grid of 8x8 blocks."""
     top, left = (max(0, size - side) // 2 // BLOCK_PX * BLOCK_PX for size in image.shape[:2])

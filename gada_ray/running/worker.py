@@ -15,6 +15,7 @@ from gada_ray.config import TrainingConfig
 from gada_ray.data.dataset import IqaDataset
 from gada_ray.data.splits import Fold
 from gada_ray.running.stop_signal import StopSignal
+from gada_ray.system import devices
 from gada_ray.trials.identity import EndedError, Execution, Progress, Report, Trial
 from gada_ray.trials.store import Result, Store
 
@@ -67,7 +68,17 @@ def train_trial(
         except Exception as error:
             error.node = how.node  # type: ignore[attr-defined]  # the driver reads it
             raise
+        finally:
+            _release(how.device)
     tune.report({"status": result.status, "steps_done": trial.config.steps, "steps": trial.config.steps})
+
+
+def _release(device: str) -> None:
+    """Free the GPU memory of a trial that has ended, since the next trial may run in this process or in another."""
+    if device != "cpu":
+        import torch
+
+        devices.free(torch.device(device))
 
 
 def _default_train() -> Train:

@@ -65,6 +65,7 @@ class Probes:
         """The fraction of a GPU that a trial asks for, so that as many trials share one as its memory allows."""
         from gada_ray.study import timing
 
+        total = self._call("", devices.total_mb)
         peak, seen = 0.0, set[str]()
         for variant in variants:
             for config in variant.largest:
@@ -75,14 +76,13 @@ class Probes:
                 place = selection(config)
                 dataset = self._data.datasets[place]
                 few = timing.sample(dataset, self._data.splits[place][0].for_test())
-                left_out = timing.pixels_mb(config, dataset) - timing.pixels_mb(config, few)
+                left_out = timing.pixels_mb(config, dataset, total) - timing.pixels_mb(config, few, total)
                 found = self._call(variant.name, timing.peak_mb, [(config, few)], self._execution)
                 peak = max(peak, found + left_out)
-        total = self._call("", devices.total_mb)
         if peak > total:
             raise ProbeError(
-                f"a trial takes {peak:.0f} MiB of a GPU with {total:.0f} MiB, most of it for the images, which lie on "
-                f"the GPU; take smaller ones (--set data.shorter_side=512) or a larger GPU"
+                f"a trial takes {peak:.0f} MiB of a GPU with {total:.0f} MiB, images included; make steps smaller "
+                f"(--set data.batch=16), take smaller images (--set data.shorter_side=512) or a larger GPU"
             )
         return devices.share(peak, total)
 

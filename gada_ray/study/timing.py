@@ -24,7 +24,7 @@ from gada_ray.evaluation import protocol
 from gada_ray.study.price import Seconds, rest_kind, step_kind
 from gada_ray.system import devices
 from gada_ray.training.phases import Phase, build
-from gada_ray.training.procedural import ProceduralSource
+from gada_ray.training.procedural import ProceduralSource, prepared_bytes
 from gada_ray.trials.identity import Execution, Trial
 from gada_ray.trials.run import run_trial
 from gada_ray.trials.store import Store
@@ -130,14 +130,17 @@ def _first(photographs: Photographs, count: int) -> Photographs:
     )
 
 
-def pixels_mb(config: TrainingConfig, dataset: IqaDataset) -> float:
-    """MiB that the pixels of a dataset take of a device in a trial."""
-    held = dataset.pixels.nbytes
+def pixels_mb(config: TrainingConfig, dataset: IqaDataset, total_mb: float) -> float:
+    """MiB of a GPU of `total_mb` MiB that the pixels of a trial take: its dataset, photographs and prepared pictures.
+
+    Sets that stay in host memory take none.
+    """
+    sets = [dataset.pixels.nbytes, *prepared_bytes(config, dataset)]
     if config.evaluation.independent_evaluator_steps:
-        held *= 2  # the independent evaluator is a training inside another, with pixels of its own
+        sets.append(dataset.pixels.nbytes)  # the independent evaluator is a training inside another
     if config.uses_extra and dataset.extra is not None:
-        held += dataset.extra.pixels.nbytes
-    return float(held) / 2**20
+        sets.append(dataset.extra.pixels.nbytes)
+    return sum(size for size in sets if devices.holds(size, total_mb)) / 2**20
 
 
 def peak_mb(trainings: Iterable[tuple[TrainingConfig, IqaDataset]], execution: Execution) -> float:
@@ -219,7 +222,8 @@ def _alone_and_together(
     source, rows = CropSource(dataset, device), torch.arange(len(dataset))
     network = build(config, len(dataset.distortions), 0)
     network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    training = Phase(network, source, rows, config, 0)
+    pictures = _undistorted_pictures(config, dataset, device)
+    training = Phase(network, source, rows, config, 0, procedural=pictures)
     training.prepare()
 
     def step(number: int) -> object:

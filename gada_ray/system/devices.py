@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import functools
+import gc
 import math
 import resource
 import sys
@@ -24,6 +25,9 @@ SPARE = 0.1
 """Fraction of a GPU's memory that trials leave free."""
 MAX_SHARING = 8
 """Trials on one GPU; more only wait for each other."""
+PIXELS_FRACTION = 0.25
+"""Largest fraction of a GPU's memory for one set of pixels. Larger sets stay in host memory, where all trials of a node
+share one copy."""
 
 
 def count() -> int:
@@ -155,10 +159,11 @@ def reserved_mb(device: torch.device) -> float:
 
 
 def free(device: torch.device) -> None:
-    """Release the memory that a GPU's allocator keeps."""
+    """Release the memory of tensors that are no longer used, which a GPU's allocator keeps."""
     import torch
 
     if device.type == "cuda":
+        gc.collect()
         torch.cuda.empty_cache()
 
 
@@ -167,6 +172,16 @@ def total_mb() -> float:
     import torch
 
     return float(torch.cuda.get_device_properties(0).total_memory / 2**20)
+
+
+def holds(pixels: int, total_mb: float) -> bool:
+    """Whether a GPU of `total_mb` MiB holds so many bytes of pixels in its own memory."""
+    return pixels / 2**20 <= PIXELS_FRACTION * total_mb
+
+
+def leaves_on_host(pixels: int, device: torch.device) -> bool:
+    """Whether so many bytes of pixels stay in host memory, since they are too large for a GPU."""
+    return device.type == "cuda" and not holds(pixels, total_mb())
 
 
 def share(peak_mb: float, total_mb: float) -> float:

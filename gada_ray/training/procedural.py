@@ -13,10 +13,52 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gada_ray.config import TrainingConfig
 from gada_ray.data.crops import Pictures, random_corners
 from gada_ray.data.dataset import IqaDataset
-from gada_ray.data.prepared import STRENGTHS, prepare
-from gada_ray.data.procedural import Procedure
+from gada_ray.data.prepared import STRENGTHS, prepare, prepared_size
+from gada_ray.data.procedural import Procedure, procedures
+
+
+def procedures_for(config: TrainingConfig, dataset: IqaDataset) -> tuple[Procedure | None, ...]:
+    """The procedure of every class, or None, that the phases of a training use; empty where none uses procedures.
+
+    Raises:
+        DataError: as `procedures`.
+    """
+    using = [phase for phase in config.phases if phase.uses_procedures]
+    if not using:
+        return ()
+    found = procedures(dataset.distortions, dataset.name, skip=any(phase.skip_unmatched for phase in using))
+    if any(phase.procedural_images for phase in using):
+        return found
+    return tuple(one if one and one.ordered else None for one in found)  # the ranking term draws no others
+
+
+def prepare_for(
+    config: TrainingConfig, dataset: IqaDataset, folder: Path, device: torch.device, workers: int = 1
+) -> ProceduralSource | None:
+    """Prepare the pictures of a training in a folder; None where no phase uses procedures.
+
+    Raises:
+        DataError: as `procedures` and `prepare`.
+    """
+    found = procedures_for(config, dataset)
+    if not found:
+        return None
+    extra = any(phase.uses_procedures and phase.uses_extra for phase in config.phases)
+    return ProceduralSource(dataset, found, folder, config.data.crop_px, device, extra=extra, workers=workers)
+
+
+def prepared_bytes(config: TrainingConfig, dataset: IqaDataset) -> list[int]:
+    """Bytes of the prepared pictures of a training: of references, and of unlabelled photographs if it uses them."""
+    known = sum(one is not None for one in procedures_for(config, dataset))
+    if not known:
+        return []
+    sets = [(dataset.shapes[: dataset.first], True)]
+    if dataset.extra is not None and any(phase.uses_procedures and phase.uses_extra for phase in config.phases):
+        sets.append((dataset.extra.shapes, False))
+    return [prepared_size(shapes, known, config.data.crop_px, every=every) for shapes, every in sets]
 
 
 class ProceduralSource:

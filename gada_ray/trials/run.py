@@ -22,7 +22,6 @@ from gada_ray.data.cache import cache_folder
 from gada_ray.data.crops import CropSource, seed_for
 from gada_ray.data.dataset import IqaDataset
 from gada_ray.data.labelled import labelled_rows
-from gada_ray.data.procedural import procedures
 from gada_ray.evaluation import generated
 from gada_ray.evaluation.held_out import HeldOut
 from gada_ray.evaluation.metrics import image_blind
@@ -34,7 +33,7 @@ from gada_ray.training import checkpoint
 from gada_ray.training.ema import ExponentialMovingAverage
 from gada_ray.training.memory import keep_freed_memory
 from gada_ray.training.phases import DivergedError, Phase, build
-from gada_ray.training.procedural import ProceduralSource
+from gada_ray.training.procedural import ProceduralSource, prepare_for
 from gada_ray.trials import state
 from gada_ray.trials.identity import ON_CPU, EndedError, Execution, Progress, Report, Trial, independent_evaluator
 from gada_ray.trials.record import commit
@@ -121,6 +120,13 @@ class _Training:
         """Training rows and references, and the held-out images with their test crops."""
         trial, config = self.trial, self.config
         self.source = CropSource(self.dataset, self.device)
+        if self.source.on_host:
+            warning = (
+                f"{self.dataset.name} takes {self.dataset.pixels.nbytes / 2**20:.0f} MiB, more than "
+                f"{devices.PIXELS_FRACTION:.0%} of this GPU's memory; its pixels stay in host memory, where crops are "
+                f"gathered in every step"
+            )
+            self.report({"warning": warning, "steps_done": 0, "steps": self.config.steps})
         labelled = labelled_rows(self.dataset, trial.fold.train, config.data, trial.seed, trial.fold.split)
         self.train_rows = torch.from_numpy(labelled)
         self.references = torch.from_numpy(np.flatnonzero(np.isin(self.dataset.references, trial.fold.train)))
@@ -136,22 +142,8 @@ class _Training:
 
     def _prepare_pictures(self) -> ProceduralSource | None:
         """Pictures under procedural distortions, where any phase needs them."""
-        using = [phase for phase in self.config.phases if phase.uses_procedures]
-        if not using:
-            return None
-        skip = any(phase.skip_unmatched for phase in using)
-        found = procedures(self.dataset.distortions, self.dataset.name, skip=skip)
-        if not any(phase.procedural_images for phase in using):
-            found = tuple(one if one and one.ordered else None for one in found)  # all that a ranking term draws
-        return ProceduralSource(
-            self.dataset,
-            found,
-            Path(self.execution.cache) if self.execution.cache else cache_folder(),
-            self.config.data.crop_px,
-            self.device,
-            extra=any(phase.uses_extra for phase in using),
-            workers=self.execution.threads,
-        )
+        folder = Path(self.execution.cache) if self.execution.cache else cache_folder()
+        return prepare_for(self.config, self.dataset, folder, self.device, self.execution.threads)
 
     def _restore(self) -> dict[str, Any]:
         """Continue from the checkpoint, or from a trial that was the first phases of this one; optimiser states."""

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from gada_ray.data.crops import align, generator_for, seed_for
+from gada_ray.data.crops import CropSource, align, generator_for, seed_for
 from gada_ray.data.sampling import sampler
+from gada_ray.system import devices
 from tests.toy import toy_dataset, toy_source
 
 
@@ -26,6 +27,26 @@ def test_crops_are_the_pixels_of_their_windows_for_images_of_differing_sizes(dat
         y, x = int(top[number]), int(left[number])
         expected = dataset.image(number)[y : y + 24, x : x + 24].transpose(2, 0, 1) / np.float32(255)
         np.testing.assert_array_equal(crop.numpy(), expected)
+
+
+def test_pixels_too_large_for_a_gpu_stay_on_the_host_and_give_the_same_crops_from_pinned_memory(dataset, monkeypatch):
+    source = toy_source(dataset)
+    images = torch.arange(len(dataset))
+    top, left = source.windows(images, 24, generator_for(1))
+    expected = source.gather(images, top, left, 24)
+    copied = []
+
+    def to_device(tensor, device):
+        copied.append((tensor.dtype, tuple(tensor.shape), device.type))
+        return tensor
+
+    monkeypatch.setattr(devices, "total_mb", lambda: 0.01)
+    monkeypatch.setattr(devices, "to_device", to_device)
+    on_host = CropSource(dataset, torch.device("cuda"))  # nothing is moved to the GPU, which does not exist here
+    assert on_host.on_host and not source.on_host
+    assert torch.equal(on_host.gather(images, top, left, 24), expected)
+    assert copied == [(torch.uint8, (len(images), 24, 24, 3), "cuda")]
+    assert on_host.pixels.data_ptr() == dataset.pixels.ctypes.data  # one copy, however many trials read it
 
 
 @pytest.mark.parametrize("kind", ["uniform", "activity", "difference"])

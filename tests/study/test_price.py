@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
+import torch
 
 from gada_ray import SMOKE, Choice, DataConfig, LogUniform, direct, gada, with_values
 from gada_ray.data import load_dataset
@@ -9,6 +12,7 @@ from gada_ray.study.definition import make_plan
 from gada_ray.study.price import Price, from_past, price, rest_kind, step_kind, work
 from gada_ray.study.timing import probe
 from gada_ray.system import devices
+from gada_ray.training.procedural import prepare_for
 from gada_ray.trials.run import Execution
 from tests.study.test_search import result, search, study
 from tests.toy import TINY, toy_dataset
@@ -112,3 +116,20 @@ def test_past_trials_price_steps_that_other_variants_share_and_not_those_of_othe
     assert cost and cost.phases == pytest.approx((20.0, 15.0)) and cost.rest == pytest.approx(2.0)
     assert from_past([partial, first], Execution("cuda")) == {}
     assert from_past([partial, first], Execution("cpu", 2)) == {}
+
+
+def named(dataset):
+    return replace(dataset, distortions=("jpeg", "gblur", "wn"))
+
+
+def test_pixels_on_a_gpu_are_those_of_all_sets_that_it_holds_prepared_pictures_included(tmp_path):
+    dataset = named(toy_dataset())
+    plain = with_values(gada(3, 2, 1), {**TINY, "evaluation.independent_evaluator_steps": 0})
+    ranked = with_values(plain, {"phases.finetuning.ranking.weight": 1.0})
+    own = dataset.pixels.nbytes / 2**20
+    assert timing.pixels_mb(plain, dataset, 80_000) == pytest.approx(own)
+    made = prepare_for(ranked, dataset, tmp_path, torch.device("cpu"))
+    assert made is not None
+    (file,) = (tmp_path / "procedural").glob("*.uint8")
+    assert timing.pixels_mb(ranked, dataset, 80_000) == pytest.approx(own + file.stat().st_size / 2**20)
+    assert timing.pixels_mb(ranked, dataset, 3 * own) == 0  # larger than a quarter of the memory: on the host

@@ -135,7 +135,7 @@ def test_a_share_is_of_the_largest_that_may_be_trained_and_of_all_pixels(monkeyp
     with as_on_a_gpu(of, monkeypatch) as probes:
         assert probes.share(of.variants[:1]) == devices.share(5_000.0, 80_000.0)
         assert [config.model.feature_maps for config in asked] == [64]
-        monkeypatch.setattr(timing, "pixels_mb", lambda config, dataset: 1_000.0 * len(dataset))
+        monkeypatch.setattr(timing, "pixels_mb", lambda config, dataset, total: 1_000.0 * len(dataset))
         many, few = len(data(of).first[0]), len(timing.sample(data(of).first[0], data(of).first[1][0].for_test()))
         monkeypatch.setattr(devices, "total_mb", lambda: 400_000.0)
         assert probes.share(of.variants[:1]) == devices.share(5_000.0 + 1_000.0 * (many - few), 400_000.0)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from types import SimpleNamespace
 from unittest.mock import MagicMock
 
 import pytest
 import torch
 
+from gada_ray.running import worker
 from gada_ray.running.slots import Resources, on_node
 from gada_ray.system import devices
+from gada_ray.trials.identity import EndedError
+from gada_ray.trials.store import Result
+from tests.toy import toy_dataset, toy_trial
 
 CPU = torch.device("cpu")
 
@@ -97,3 +102,38 @@ def test_memory_and_name_of_a_cpu_are_those_of_the_process() -> None:
     assert devices.name(CPU) == "cpu"
     assert devices.peak_mb(CPU) > 50
     assert devices.reserved_mb(CPU) == 0
+
+
+def test_a_gpu_holds_sets_of_pixels_of_up_to_a_quarter_of_its_memory() -> None:
+    gib = 2**30
+    assert devices.holds(5 * gib, 24_000) and not devices.holds(6 * gib, 24_000)
+    assert devices.holds(22 * gib, 140_000)
+
+
+def test_only_a_gpu_leaves_pixels_on_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "total_mb", lambda: 1.0)
+    assert devices.leaves_on_host(2**20, torch.device("cuda")) and not devices.leaves_on_host(2**20, CPU)
+
+
+def test_a_worker_empties_the_allocators_cache_of_a_gpu_after_every_trial(monkeypatch: pytest.MonkeyPatch) -> None:
+    emptied, ended = MagicMock(), []
+    monkeypatch.setattr(torch.cuda, "empty_cache", emptied)
+    monkeypatch.setattr(worker.ray, "get_runtime_context", MagicMock())
+    monkeypatch.setattr(worker.tune, "report", ended.append)
+    trial = toy_trial(toy_dataset())
+    config = {
+        "config": trial.config.model_dump(mode="json"),
+        "fold": asdict(trial.fold),
+        "seed": trial.seed,
+        "fingerprint": trial.fingerprint,
+    }
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # the worker sets it for a CPU; restored after the test
+
+    def train(*_: object) -> Result:
+        raise EndedError
+
+    for device, calls in (("cuda", 1), ("cpu", 1)):
+        execution = {"device": device}
+        worker.train_trial(config, {trial.fingerprint: toy_dataset()}, "", execution, train, MagicMock())
+        assert emptied.call_count == calls
+    assert ended == [{"ended": True}, {"ended": True}]

@@ -21,6 +21,7 @@ from gada_ray.config import flatten
 from gada_ray.data.dataset import IqaDataset
 from gada_ray.data.splits import Fold
 from gada_ray.evaluation.metrics import image_blind
+from gada_ray.system import devices
 from gada_ray.training.phases import Phase
 from gada_ray.trials.run import EndedError, Execution, Progress, Trial, run_trial
 from gada_ray.trials.store import CHECKPOINT, RESULT, Folder, RefusedError, Result, Store
@@ -56,6 +57,16 @@ class Interrupted(Exception):
 def test_the_same_trial_twice_gives_the_same_bits(dataset, undisturbed, tmp_path):
     store = Store(tmp_path)
     assert_same_numbers(undisturbed, (store, run_trial(toy_trial(dataset), dataset, store)))
+
+
+def test_a_trial_whose_pixels_stay_on_the_host_says_so_and_has_the_same_bits(
+    dataset, undisturbed, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(devices, "leaves_on_host", lambda pixels, device: True)
+    store, reports = Store(tmp_path), []
+    assert_same_numbers(undisturbed, (store, run_trial(toy_trial(dataset), dataset, store, report=reports.append)))
+    (warning,) = (said["warning"] for said in reports if "warning" in said)
+    assert warning.startswith("toy takes ") and "stay in host memory" in warning
 
 
 def test_a_result_holds_the_floor_under_its_scores(dataset, undisturbed):
