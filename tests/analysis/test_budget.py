@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
 from analysis import budget
 from analysis.page import Drawing, Table
@@ -33,6 +34,7 @@ def runs() -> Any:
 def test_a_method_is_a_line_over_its_steps_and_differs_from_the_one_of_the_first_contrast(runs):
     drawing, table = budget.section(runs).parts
     assert isinstance(drawing, Drawing) and isinstance(table, Table)
+    assert isinstance(drawing.figure, Figure)
     left, right = drawing.figure.axes  # above and below
     assert [text.get_text() for text in left.get_xticklabels()] == ["50", "100"]
     assert left.get_legend_handles_labels()[1] == ["base", "GADA"]
