@@ -1,12 +1,15 @@
-"""What a GPU does with all of it, in one run of ten minutes: `benchmarks/gpu.sh`, which fills the table of README.md.
+"""All GPU measurements in one run of about 15 minutes: `benchmarks/gpu.sh`, which fills the table of README.md.
 
-(a) Steps a second by phase, batch and precision, a run of steps without waiting in between, as in training; and against
-    the same steps on tensors in the GPU's memory.
-(b) Images a second of `score`, from decoded pixels on and from files on; the paper says 120.
-(c) Trials that share the GPU, under Ray as in a study: their steps a second together.
-(d) Memory of a trial, and how many a study would put on this GPU.
+(a) Steps a second by phase, batch and precision, without waiting between steps, as in training; also relative to the
+same
+    steps on tensors in the GPU's memory.
+(b) GPU-hours of LIVE's protocol (ten splits, three phases of `studies/paper_live.py`), from measured steps.
+(c) Images a second of `score`, from decoded pixels and from files; the paper reports 120.
+(d) Steps a second of one, two, four and eight trials that share the GPU, under Ray as in a study.
+(e) Memory of a trial, and the number of trials that a study would put on this GPU.
+(f) A training by recipe "paper" at full width, of 2,000 steps, and its learning curve, on the data of `--data-root`.
 
-`--device cpu --quick` goes through all of it on a machine without a GPU, in a minute, and says so.
+`--device cpu --quick` runs everything in tiny sizes on a machine without a GPU, in minutes, and says so.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
+import pandas as pd
 import torch
 import typer
 from PIL import Image
@@ -30,8 +34,8 @@ from rich.console import Console
 
 from benchmarks.__main__ import search_of
 from benchmarks.steps import InMemory, phase_on
-from gada_ray import SMOKE, DataConfig, TrainingConfig, direct, gada, with_values
-from gada_ray.data import IqaDataset, load_dataset
+from gada_ray import SMOKE, DataConfig, TrainingConfig, direct, gada, recipe, with_recipe, with_values
+from gada_ray.data import IqaDataset, load_dataset, make_splits
 from gada_ray.data.crops import CropSource
 from gada_ray.inference.card import Card
 from gada_ray.inference.scoring import Scorer
@@ -41,18 +45,25 @@ from gada_ray.running.slots import Resources
 from gada_ray.study import timing
 from gada_ray.system import devices
 from gada_ray.training.phases import Phase
-from gada_ray.trials.identity import Execution
+from gada_ray.trials.identity import Execution, Trial
+from gada_ray.trials.run import run_trial
+from gada_ray.trials.state import CURVES
 from gada_ray.trials.store import DatasetRecord, FoldRecord, Store
+from studies import paper_live
 
 TABLE = Path(__file__).with_name("README.md")
 BEGIN, END = "<!-- GPU table: benchmarks/gpu.sh -->", "<!-- end of the GPU table -->"
 HEIGHT, WIDTH = 512, 768
+SPLITS = 10
+"""Splits of LIVE's protocol."""
+PAPER_STEPS = (1_333, 444, 223)
+"""Steps of (f): 2,000 in the proportions of studies/paper_live.py."""
 Row = tuple[str, str, str, str]
 console = Console(soft_wrap=True)
 
 
 def steps_a_second(phase: Phase, seconds: float) -> float:
-    """Steps that follow each other without being waited for, as in training, after some that warm up."""
+    """Steps a second without waiting between steps, as in training, after three warm-up steps."""
     for number in range(3):
         phase.step(number, 0)
     devices.synchronize(phase.source.device)
@@ -65,12 +76,17 @@ def steps_a_second(phase: Phase, seconds: float) -> float:
     return done / (time.perf_counter() - since)
 
 
+def sized(config: TrainingConfig, quick: bool, **values: object) -> TrainingConfig:
+    """A configuration with some values; in tiny sizes, but with its own steps, where it only shows that it runs."""
+    tiny = {path: value for path, value in SMOKE.items() if not path.startswith("phases.")} if quick else {}
+    return with_values(config, tiny | values)
+
+
 def step_rows(dataset: IqaDataset, device: torch.device, quick: bool) -> Iterator[Row]:
     """(a)."""
     sizes = [(32, 8)] if quick else [(64, 32), (64, 64), (128, 64), (128, 256)]
     for (px, batch), precision in itertools.product(sizes, ("float32", "bfloat16")):
-        config = with_values(gada(1, 1, 1), {**(SMOKE if quick else {}), "data.crop_px": px, "data.batch": batch})
-        config = with_values(config, {"precision": precision})
+        config = sized(gada(1, 1, 1), quick, **{"data.crop_px": px, "data.batch": batch, "precision": precision})
         for number, settings in enumerate(config.phases):
             real, ready = (
                 steps_a_second(phase_on(kind(dataset, device), config, number), 0.2 if quick else 3.0)
@@ -80,8 +96,26 @@ def step_rows(dataset: IqaDataset, device: torch.device, quick: bool) -> Iterato
             yield f"step, {settings.name}", size, f"{real:.1f} steps/s", f"{real / ready:.2f} of in memory"
 
 
+def protocol_rows(dataset: IqaDataset, device: torch.device, quick: bool) -> Iterator[Row]:
+    """(b)."""
+    for name in ("paper", "gada"):
+        config = sized(with_recipe(paper_live.STUDY.base, name), quick)
+        hours = 0.0
+        for number, settings in enumerate(config.phases):
+            phase = phase_on(CropSource(dataset, device), config, number)
+            hours += settings.steps / steps_a_second(phase, 0.2 if quick else 5.0) / 3600
+        steps = " + ".join(f"{settings.steps:,}" for settings in config.phases)
+        size = f"recipe {name}, {config.data.crop_px} px, batch {config.data.batch}, {steps} steps"
+        yield (
+            "LIVE's protocol, ten splits",
+            size,
+            f"{SPLITS * hours:.1f} GPU-hours",
+            f"steps alone, one trial at a time; {hours:.2f} hours a split",
+        )
+
+
 def scorer_on(device: torch.device, quick: bool) -> Scorer:
-    """A quality network of full width with random weights, as `score` loads one."""
+    """A scorer whose quality network has full width and random weights."""
     config = with_values(TrainingConfig(phases=(direct(1),)), {"data.crop_px": 32} if quick else {})
     record = DatasetRecord(
         name="", labels="", direction="higher_is_better", score_range=(0, 1), fingerprint="", images=0, references=0
@@ -107,7 +141,7 @@ def scorer_on(device: torch.device, quick: bool) -> Scorer:
 
 
 def scoring_rows(device: torch.device, quick: bool) -> Iterator[Row]:
-    """(b)."""
+    """(c)."""
     scorer, count, batch = scorer_on(device, quick), 8 if quick else 256, 8
     random = np.random.default_rng(0).integers(0, 256, (HEIGHT // 8, WIDTH // 8, 3), dtype=np.uint8)
     picture = Image.fromarray(random).resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC)
@@ -120,7 +154,7 @@ def scoring_rows(device: torch.device, quick: bool) -> Iterator[Row]:
         scorer.score_crops(crops)
     scored = count // batch * batch / (time.perf_counter() - since)
     size = f"{WIDTH}×{HEIGHT} px, {scorer.count} crops of {scorer.card.config.data.crop_px} px"
-    yield "score, from decoded pixels on", size, f"{scored:.0f} images/s", f"{scored / 120:.1f} of the paper's 120"
+    yield "score, from decoded pixels", size, f"{scored:.0f} images/s", f"{scored / 120:.2f} times the paper's 120"
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "picture.jpg"
         path.write_bytes(buffer.getvalue())
@@ -128,15 +162,14 @@ def scoring_rows(device: torch.device, quick: bool) -> Iterator[Row]:
         done = sum(1 for _ in scorer.score_files([path] * count, batch, os.cpu_count() or 1))
         files = done / (time.perf_counter() - since)
     cores = f"{size}, JPEG, {os.cpu_count()} cores decode"
-    yield "score, from files on", cores, f"{files:.0f} images/s", f"{files / 120:.1f} of the paper's 120"
+    yield "score, from files", cores, f"{files:.0f} images/s", f"{files / 120:.2f} times the paper's 120"
 
 
 def sharing_rows(dataset: IqaDataset, device: torch.device, quick: bool) -> Iterator[Row]:
-    """(c)."""
+    """(d)."""
     steps = 30 if quick else 600
-    config = with_values(TrainingConfig(phases=(direct(steps),)), {"evaluation.curve_points": 0, "evaluation.crops": 4})
-    if quick:
-        config = with_values(config, {k: v for k, v in SMOKE.items() if not k.startswith(("phases", "evaluation"))})
+    values = {"evaluation.curve_points": 0, "evaluation.crops": 4}
+    config = sized(TrainingConfig(phases=(direct(steps),)), quick, **values)
     alone = None
     for count in (1, 2) if quick else (1, 2, 4, 8):
         on_gpu = device.type == "cuda"
@@ -156,44 +189,78 @@ def sharing_rows(dataset: IqaDataset, device: torch.device, quick: bool) -> Iter
         alone = alone or rate
         size = f"{config.data.crop_px} px, batch {config.data.batch}, {count} at a time"
         yield (
-            "trials that share it, direct",
+            "trials that share the device, direct",
             size,
             f"{rate:.0f} steps/s together",
-            f"{rate / alone:.2f} times one alone",
+            f"{rate / alone:.2f} times a single trial",
         )
 
 
 def memory_rows(dataset: IqaDataset, device: torch.device, quick: bool) -> Iterator[Row]:
-    """(d)."""
+    """(e)."""
     for px, batch in [(32, 8)] if quick else [(64, 32), (128, 64), (128, 256)]:
-        config = with_values(gada(1, 1, 1), {**(SMOKE if quick else {}), "data.crop_px": px, "data.batch": batch})
+        config = sized(gada(1, 1, 1), quick, **{"data.crop_px": px, "data.batch": batch})
         devices.free(device)
         devices.configure_backend(device)
         if device.type != "cuda":
             timing.probe(config, dataset, 1, Execution(str(device)))
-            yield "memory of a trial", f"{px} px, batch {batch}", f"{devices.peak_mb(device):.0f} MB", "of this process"
+            yield (
+                "memory of a trial",
+                f"{px} px, batch {batch}",
+                f"{devices.peak_mb(device):.0f} MiB",
+                "of this process",
+            )
             continue
         peak = timing.peak_mb([(config, dataset)], Execution(str(device)))
         many = int(1 / devices.share(peak, devices.total_mb()))
-        yield "memory of a trial", f"{px} px, batch {batch}", f"{peak:.0f} MB", f"a study puts {many} on this GPU"
+        yield "memory of a trial", f"{px} px, batch {batch}", f"{peak:.0f} MiB", f"a study puts {many} on this GPU"
+
+
+def curve_rows(dataset: IqaDataset, device: torch.device, quick: bool) -> Iterator[Row]:
+    """(f)."""
+    config = sized(recipe("paper", *((6, 4, 4) if quick else PAPER_STEPS)), quick)
+    fold = make_splits(dataset.references, 1)[0].for_test()
+    trial = Trial(config, fold, 0, dataset.fingerprint)
+    with tempfile.TemporaryDirectory() as folder:
+        store = Store(folder)
+        result = run_trial(trial, dataset, store, Execution(str(device)))
+        data = store.read(trial.signature, CURVES)
+    assert data is not None
+    frame = pd.read_csv(io.BytesIO(data))
+    curve = frame[frame["name"] == "srocc"]
+    points = ", ".join(
+        f"{step:,}: {value:.3f}" for step, value in zip(curve["global_step"], curve["value"], strict=True)
+    )
+    size = f"{config.data.crop_px} px, batch {config.data.batch}, {config.steps:,} steps, {result.run.seconds:.0f} s"
+    end = f"SROCC {result.metrics['srocc']:.3f}" if result.status == "finished" else f"diverged: {result.cause}"
+    yield f"recipe paper on {dataset.name}", size, end, f"split 0; SROCC by step: {points}"
 
 
 def main(
     device: Annotated[str, typer.Option(help="A torch device.")] = "cuda",
-    quick: Annotated[bool, typer.Option(help="Tiny sizes: shows that it runs, nothing else.")] = False,
-    write: Annotated[bool, typer.Option(help="Put the table into benchmarks/README.md.")] = False,
+    quick: Annotated[bool, typer.Option(help="Tiny sizes, which only show that everything runs.")] = False,
+    write: Annotated[bool, typer.Option(help="Write the table into benchmarks/README.md.")] = False,
+    data_root: Annotated[
+        Path | None,
+        typer.Option(help="Folder of a manifest dataset for (f), such as live20; by default the demo images."),
+    ] = None,
 ) -> None:
     """Measure everything, and print one table."""
     where = torch.device(device)
     if where.type == "cuda" and not devices.count():
-        raise typer.BadParameter("torch sees no GPU here; --device cpu --quick shows that the script runs")
+        raise typer.BadParameter(
+            "torch finds no GPU here; --device cpu --quick runs everything in tiny sizes on the CPU"
+        )
     devices.configure_backend(where)
     dataset = load_dataset("demo", None, DataConfig())
+    own = load_dataset("manifest", data_root, DataConfig()) if data_root else dataset
     parts = (
         step_rows(dataset, where, quick),
+        protocol_rows(dataset, where, quick),
         scoring_rows(where, quick),
         sharing_rows(dataset, where, quick),
         memory_rows(dataset, where, quick),
+        curve_rows(own, where, quick),
     )
     rows: list[Row] = []
     for row in itertools.chain.from_iterable(parts):
@@ -206,27 +273,27 @@ def main(
 
 
 def heading(device: torch.device, quick: bool) -> str:
-    """What the numbers are of."""
-    tiny = "; **tiny sizes, which show that it runs and nothing else**" if quick else ""
+    """The device and versions of the numbers."""
+    tiny = "; **tiny sizes, which only show that everything runs**" if quick else ""
     day = datetime.now(UTC).date()
     return f"{devices.name(device)}, {os.cpu_count()} cores, torch {torch.__version__}, demo images, {day}{tiny}:"
 
 
 def table(rows: list[Row], above: str) -> str:
-    """Markdown."""
+    """The rows as a Markdown table."""
     lines = [above, "", "| | | | |", "|---|---|---|---|", *(f"| {' | '.join(row)} |" for row in rows)]
     return "\n".join(lines)
 
 
 def filled(text: str, table: str) -> str:
-    """README.md with the table in its place.
+    """The text of README.md with the table between its markers.
 
     Raises:
-        ValueError: for a text without that place.
+        ValueError: for a text without the markers.
     """
     place = re.compile(f"{re.escape(BEGIN)}.*{re.escape(END)}", re.DOTALL)
     if not place.search(text):
-        raise ValueError(f"no place for the table: a line '{BEGIN}' and a line '{END}'")
+        raise ValueError(f"README.md has no line '{BEGIN}' followed by a line '{END}', between which the table belongs")
     return place.sub(lambda _: f"{BEGIN}\n\n{table}\n\n{END}", text)
 
 

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Ten minutes on one GPU: all GPU numbers of benchmarks/README.md, into its table. Without a GPU, to see that it runs:
-# benchmarks/gpu.sh --device cpu --quick
+# All GPU numbers of benchmarks/README.md, written into its table: about 15 minutes on one GPU. With real photographs:
+# benchmarks/gpu.sh --data-root FOLDER. Without a GPU, to see that everything runs: benchmarks/gpu.sh --device cpu --quick
 set -euo pipefail
-cd "$(dirname "$0")/.."
-make --quiet setup
+root=$(cd "$(dirname "$0")/.." && pwd)
+make --quiet -C "$root" setup
 write=--write
 for option in "$@"; do [[ $option == --quick ]] && write=; done
-exec .venv/bin/python -m benchmarks.gpu $write "$@"
+PYTHONPATH=$root exec "$root/.venv/bin/python" -m benchmarks.gpu $write "$@"

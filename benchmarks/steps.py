@@ -11,6 +11,7 @@ on the machine affect both alike. A ratio is the median over pairs of blocks, wi
 
 from __future__ import annotations
 
+import functools
 import statistics
 import tempfile
 import time
@@ -39,14 +40,20 @@ console = Console(soft_wrap=True)
 
 
 class InMemory(CropSource):
-    """Returns the same random crops at every call."""
+    """Returns the same random crops at every call for as many images."""
+
+    @functools.cached_property
+    def crops(self) -> dict[int, Tensor]:
+        """Random crops by their number: a step of phase 1 generates fewer crops than it takes of real images."""
+        return {}
 
     def gather(self, images: Tensor, top: Tensor, left: Tensor, crop_px: int) -> Tensor:
         """A tensor that is already on the device."""
-        if not hasattr(self, "crops"):
-            random = torch.rand(len(images), 3, crop_px, crop_px, device=self.device)
-            self.crops = random.contiguous(memory_format=torch.channels_last)
-        return self.crops
+        count = len(images)
+        if count not in self.crops:
+            random = torch.rand(count, 3, crop_px, crop_px, device=self.device)
+            self.crops[count] = random.contiguous(memory_format=torch.channels_last)
+        return self.crops[count]
 
 
 def alternating(
@@ -108,13 +115,14 @@ def main(
     direct = with_values(TrainingConfig(phases=(direct_phase(1),)), size)
     console.print(
         f"{dataset.name}, torch {torch.__version__}, 1 thread, {'full' if wide else 'narrow'} widths, batch "
-        f"{gada.data.batch}, crops of {gada.data.crop_px} px; median [quartiles] of {blocks} pairs of {steps} steps"
+        f"{gada.data.batch}, crops of {gada.data.crop_px} px; median [quartiles] of {blocks} pairs of {steps} steps",
+        markup=False,
     )
 
     def say(name: str, one: Phase, other: Phase) -> None:
         found = ratios(lambda n: one.step(n, 0), lambda n: other.step(n, 0), blocks, steps)
         low, middle, high = np.quantile(found, (0.25, 0.5, 0.75))
-        console.print(f"{name}: {middle:.3f} [{low:.3f}, {high:.3f}]", highlight=False)
+        console.print(f"{name}: {middle:.3f} [{low:.3f}, {high:.3f}]", highlight=False, markup=False)
 
     with tempfile.TemporaryDirectory() as folder:
         found = procedures(dataset.distortions, dataset.name)
@@ -131,7 +139,7 @@ def main(
         since = time.perf_counter()
         other.network.generator.compile()
         other.step(0, 0)
-        console.print(f"(d) compilation: {time.perf_counter() - since:.0f} s", highlight=False)
+        console.print(f"(d) compilation: {time.perf_counter() - since:.0f} s", highlight=False, markup=False)
         say("(d) phase 1, generator compiled / not compiled", other, ours)
 
 

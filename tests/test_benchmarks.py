@@ -92,12 +92,16 @@ def test_the_gpu_table_replaces_the_text_between_its_markers_and_nothing_else() 
 def test_steps_scoring_and_memory_are_measured_for_the_gpu_table_on_a_cpu_too() -> None:
     dataset, device = toy_dataset(), torch.device("cpu")
     rows = [*gpu.step_rows(dataset, device, quick=True), *gpu.scoring_rows(device, quick=True)]
-    rows += gpu.memory_rows(dataset, device, quick=True)
+    rows += [*gpu.memory_rows(dataset, device, quick=True), *gpu.protocol_rows(dataset, device, quick=True)]
+    rows += gpu.curve_rows(dataset, device, quick=True)
     names = [name for name, *_ in rows]
     for phase in ("gan", "augmentation", "finetuning"):
         assert names.count(f"step, {phase}") == 2
-    assert {"score, from decoded pixels on", "score, from files on", "memory of a trial"} <= set(names)
-    assert all(float(value.split()[0]) > 0 for _, _, value, _ in rows)
+    assert {"score, from decoded pixels", "score, from files", "memory of a trial"} <= set(names)
+    assert names[-3:] == ["LIVE's protocol, ten splits"] * 2 + ["recipe paper on toy"]
+    *measured, (_, _, end, curve) = rows
+    assert all(float(value.split()[0]) > 0 for _, _, value, _ in measured)
+    assert end.startswith("SROCC ") and "SROCC by step: " in curve and ", 14: " in curve
 
 
 @pytest.mark.slow
