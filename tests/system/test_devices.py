@@ -116,10 +116,11 @@ def test_only_a_gpu_leaves_pixels_on_the_host(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_worker_empties_the_allocators_cache_of_a_gpu_after_every_trial(monkeypatch: pytest.MonkeyPatch) -> None:
-    emptied, ended = MagicMock(), []
+    emptied = MagicMock()
+    ended: list[dict[str, bool]] = []
     monkeypatch.setattr(torch.cuda, "empty_cache", emptied)
-    monkeypatch.setattr(worker.ray, "get_runtime_context", MagicMock())
-    monkeypatch.setattr(worker.tune, "report", ended.append)
+    monkeypatch.setattr("ray.get_runtime_context", MagicMock())
+    monkeypatch.setattr("ray.tune.report", ended.append)
     trial = toy_trial(toy_dataset())
     config = {
         "config": trial.config.model_dump(mode="json"),

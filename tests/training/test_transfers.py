@@ -24,7 +24,7 @@ from gada_ray.model.generator import ModulatedGenerator, PlainGenerator
 from gada_ray.system import devices
 from gada_ray.training.phases import Phase, build
 from gada_ray.training.procedural import ProceduralSource
-from tests.toy import TINY, tiny, toy_dataset
+from tests.toy import tiny, toy_dataset
 
 META = torch.device("meta")
 NAMES = ("jpeg", "gblur", "wn")
@@ -77,8 +77,9 @@ def handed_over(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
 
 
 def _noise(generator: ModulatedGenerator | PlainGenerator, n: int, crop_px: int) -> torch.Tensor:
-    shape = (3, crop_px, crop_px) if isinstance(generator, ModulatedGenerator) else (TINY["model.noise_dim"], 1, 1)
-    return torch.empty(n, *shape, device=META)
+    if isinstance(generator, ModulatedGenerator):
+        return torch.empty((n, 3, crop_px, crop_px), device=META)
+    return torch.empty((n, generator.config.noise_dim, 1, 1), device=META)
 
 
 def recorded(config: TrainingConfig, number: int, folder: Any, handed_over: list[tuple[int, ...]]) -> list[Recorder]:
