@@ -310,7 +310,7 @@ class _Suggester(Searcher):
                 self._watcher.warn(job, f"failed, is retried from its last checkpoint: {_cause(error)}")
                 self._search.again(job)
             else:
-                self._watcher.warn(job, f"given up after {RETRIES + 1} attempts without progress: {_cause(error)}")
+                self._watcher.warn(job, f"failed after {RETRIES + 1} attempts without progress: {_cause(error)}")
                 self._search.done(job, None)
 
     def _worth_another(self, job: Job, error: Exception | None) -> bool:

@@ -49,7 +49,7 @@ CHOSEN = (
 )
 
 
-def winner(search: Search) -> Configuration | None:
+def best_configuration(search: Search) -> Configuration | None:
     """The tested configuration with the highest mean SROCC over its splits, of those with a score on every split."""
     return max(_complete(search), key=lambda configuration: float(np.mean(configuration.scores)), default=None)
 
@@ -94,7 +94,7 @@ def publish(
     Raises:
         ModelError: for weights that are missing or damaged, or an MLflow that cannot be used.
     """
-    best = winner(search)
+    best = best_configuration(search)
     if best is None or not search.finished:
         return None
     result = best.results[min(best.results)]

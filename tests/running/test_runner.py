@@ -191,7 +191,7 @@ def test_a_broken_checkpoint_is_named_and_a_trial_that_always_fails_is_given_up_
     text = command(*study, code=1).out
     assert f"{cut_off / 'checkpoint.pt'} is cut off" in text and "the trial starts again" in text
     assert text.count("failed, is retried from its last checkpoint: ") == runner.RETRIES
-    assert f"given up after {runner.RETRIES + 1} attempts without progress: " in text
+    assert f"failed after {runner.RETRIES + 1} attempts without progress: " in text
     assert f"Is a directory: '{unreadable / 'checkpoint.pt'}'" in text
     assert (cut_off / "result.json").exists() and not (unreadable / "result.json").exists()
     assert (whole / "result.json").read_bytes() == before
@@ -222,7 +222,7 @@ def test_a_trial_is_retried_while_it_makes_progress_and_preemption_does_not_coun
     search.done.assert_not_called()
     attempt(died, steps=10)
     search.done.assert_called_once_with(job, None)
-    assert messages[-1].startswith(f"given up after {runner.RETRIES + 1} attempts without progress: ")
+    assert messages[-1].startswith(f"failed after {runner.RETRIES + 1} attempts without progress: ")
 
 
 def test_a_storage_that_refuses_a_worker_ends_the_study_by_the_workers_error(tmp_path):

@@ -1,4 +1,4 @@
-"""A study's winner becomes one model in MLflow, by a stated rule, and gives the same scores wherever it is used."""
+"""A study's best variant becomes one model in MLflow, by a stated rule, and gives the same scores wherever it is used."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def address(trained):
 
 
 def winner_of(search: Search) -> Configuration:
-    found = models.winner(search)
+    found = models.best_configuration(search)
     assert found is not None
     return found
 
@@ -125,7 +125,7 @@ def test_a_variant_that_lacks_a_split_does_not_win(trained):
     other = winner_of(search)
     assert other.run.variant != best.run.variant
     other.results[0] = None
-    assert models.winner(search) is None
+    assert models.best_configuration(search) is None
     assert publish(trained, search) is None
 
 
