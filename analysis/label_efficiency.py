@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -119,7 +119,7 @@ def draw(frame: pd.DataFrame, whole: float | None, label_x: str = "labelled imag
     return figure
 
 
-def cells(frame: pd.DataFrame, columns: Sequence[float]) -> list[list[str]]:
+def cells(frame: pd.DataFrame, columns: list[float]) -> list[list[str]]:
     """The rows of `by_method` as the text of a table with a row for each method."""
     rows = []
     for name, part in frame.groupby("method", sort=False):

@@ -1,4 +1,4 @@
-"""A study's best variant becomes one model in MLflow, by a stated rule, and gives the same scores wherever it is used."""
+"""A study's best variant becomes one model in MLflow, by a stated rule, and gives the same scores everywhere."""
 
 from __future__ import annotations
 

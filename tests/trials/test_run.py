@@ -63,9 +63,10 @@ def test_a_trial_whose_pixels_stay_on_the_host_says_so_and_has_the_same_bits(
     dataset, undisturbed, monkeypatch, tmp_path
 ):
     monkeypatch.setattr(devices, "leaves_on_host", lambda pixels, device: True)
-    store, reports = Store(tmp_path), []
+    store = Store(tmp_path)
+    reports: list[Progress] = []
     assert_same_numbers(undisturbed, (store, run_trial(toy_trial(dataset), dataset, store, report=reports.append)))
-    (warning,) = (said["warning"] for said in reports if "warning" in said)
+    (warning,) = (str(said["warning"]) for said in reports if "warning" in said)
     assert warning.startswith("toy takes ") and "stay in host memory" in warning
 
 
