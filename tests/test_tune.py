@@ -199,9 +199,9 @@ def test_a_spent_budget_ends_with_what_is_missing_and_the_next_run_takes_it_up(m
     code, text = command(monkeypatch, capsys, *arguments, "--max-gpu-hours", "1e-9", slots=1)
     assert code == 75, text
     rows = {line.split("│")[1].strip(): line for line in text.split("What is missing")[1].splitlines() if "│" in line}
-    assert len(rows) == 6
+    assert len(rows) == 8
     assert sum(" 1 of 1 " in line for line in rows.values()) == 1
-    assert "the budget of 1e-09 CPU-hours (--max-gpu-hours) is spent with 5 trainings to do" in text
+    assert "the budget of 1e-09 CPU-hours (--max-gpu-hours) is spent with 7 trainings to do" in text
     assert "so far" in text and "estimated" in text
     assert "nan" not in text
 
@@ -218,7 +218,7 @@ def test_a_spent_budget_ends_with_what_is_missing_and_the_next_run_takes_it_up(m
     monkeypatch.setattr(tune, "study_names", lambda: ["again"])
     code, text = command(monkeypatch, capsys, "--study", "again", *arguments[2:], "--plan")
     assert code == 0
-    assert "6 trainings are done and not repeated (6 by study phases)" in text
+    assert "8 trainings are done and not repeated (8 by study phases)" in text
     assert "0 trainings to do" in text
 
 

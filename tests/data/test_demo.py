@@ -77,7 +77,7 @@ def test_a_damaged_cache_is_made_again_with_a_warning(
     with caplog.at_level(logging.WARNING):
         again = load_dataset("demo", tmp_path, DataConfig())
     assert len(tiny) == 2
-    assert str(path) in caplog.text and "broken" in caplog.text
+    assert str(path) in caplog.text and "damaged" in caplog.text
     assert again.fingerprint == whole.fingerprint
     assert load_dataset("demo", tmp_path, DataConfig()).fingerprint == whole.fingerprint
     assert len(tiny) == 2
