@@ -28,8 +28,7 @@ IMPORTED = {
     "ray.cluster_utils.Cluster": "tests/faults.py, tests/running/test_cluster.py: several nodes on one machine",
     "ray.autoscaler._private.util.validate_config": "tests/test_deploy.py: `ray up` checks its file by it",
     "ray.autoscaler._private.util.prepare_config": "tests/test_deploy.py: `ray up` completes its file by it",
-    "mlflow.store.db.utils._get_latest_schema_revision": "tracking/database.py: the schema version that this MLflow reads; "
-    "it has no public name",
+    "mlflow.store.db.utils._get_latest_schema_revision": "tracking/database.py: the schema that this MLflow reads",
     "mlflow.utils.file_utils.ExclusiveFileLock": "tracking/client.py: MLflow's own lock while it makes a database",
 }
 """By dotted name."""
