@@ -69,6 +69,11 @@ class DataConfig(Frozen):
     pristine_from: Literal["labelled", "training"] = "labelled"
     """Pristine references: that of the replaced image in the same window, or any of the training part."""
 
+    @property
+    def generator_alignment(self) -> float:
+        """Fraction of aligned crops where the generator is measured: 1 if it learns from aligned crops, else 0."""
+        return float(self.aligned_fraction > 0)
+
 
 class ModelConfig(Frozen):
     """The network of section 3.3, or the backbone and evaluator of another method."""

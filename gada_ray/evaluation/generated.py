@@ -71,7 +71,7 @@ def _against_truth(
     random = generator_for("against truth", data.crop_px)
     columns: dict[str, list[Tensor]] = {}
     for rows in held_out.repeat_interleave(CROPS).split(BATCH):
-        references, made, truth = _triples(generator, source, rows, data.crop_px, _alignment(data), random)
+        references, made, truth = _triples(generator, source, rows, data.crop_px, data.generator_alignment, random)
         parts = {
             "class": source.distortion[rows],
             "quality": source.quality[rows],
@@ -100,11 +100,6 @@ def _against_truth(
     return found
 
 
-def _alignment(data: DataConfig) -> float:
-    """The fraction of aligned crops in all measures: all where the generator learned from such, else none."""
-    return float(data.aligned_fraction > 0)
-
-
 def _ratios(frame: pd.DataFrame) -> dict[str, float]:
     """The measures of `_against_truth` on some crops; a distance ratio is 1 where the reference equals the truth."""
     total = frame.sum()
@@ -128,7 +123,7 @@ def _sweeps(
 
     device, random = source.device, generator_for("conditioning", data.crop_px)
     images = source.reference[held_out].unique()
-    crops = source.gather(images, *source.windows(images, data.crop_px, random, _alignment(data)), data.crop_px)
+    crops = source.gather(images, *source.windows(images, data.crop_px, random, data.generator_alignment), data.crop_px)
     qualities = _range(source, train, QUALITIES).to(device)
     by_metric, spread = [], []
     for one in source.distortion[train].unique():
@@ -165,7 +160,7 @@ def patches(
     px = max(data.crop_px, min(128, int(source.shapes[source.distorted(rows)].min()) // 8 * 8))
     random = generator_for("patches", px)
     references, generated, distorted = (
-        images.cpu() for images in _triples(generator.eval(), source, rows, px, _alignment(data), random)
+        images.cpu() for images in _triples(generator.eval(), source, rows, px, data.generator_alignment, random)
     )
     requested = _range(source, train, SHOWN)
     noise = generator.draw_noise(len(rows), px, generator_for("patches", px)).to(source.device)

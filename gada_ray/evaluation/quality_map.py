@@ -14,6 +14,7 @@ from gada_ray.config import TrainingConfig
 from gada_ray.data.crops import grid_for
 from gada_ray.evaluation.protocol import CROPS_AT_ONCE
 from gada_ray.model.quality_network import QualityNetwork
+from gada_ray.system import devices
 
 OVERLAP = 4
 """Crops overlap: their step is this fraction of their side."""
@@ -67,7 +68,7 @@ def compute_quality_map(
     for part in torch.arange(len(down)).split(CROPS_AT_ONCE):
         batch = crops[down[part], across[part]].to(device).float().div_(255)
         batch = batch.contiguous(memory_format=torch.channels_last)
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=config.precision == "bfloat16"):
+        with devices.autocast(device, config.precision):
             quality, _ = quality_network.evaluate(batch)
         parts.append(quality.cpu().double())
     return QualityMap(torch.cat(parts).view(len(top), len(left)).numpy(), top, left, px)

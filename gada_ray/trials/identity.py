@@ -84,10 +84,11 @@ def independent_evaluator(trial: Trial) -> Trial:
     mean shifts and changes of contrast.
     """
     data = trial.config.data
-    aligned = float(data.aligned_fraction > 0)  # as the crops on which it is used
     usual = {name: getattr(DataConfig(), name) for name in (*CROPPING, "labelled_images", "labelled_by", *PRISTINE)}
     values = {
-        "data": data.model_copy(update=usual | {"batch": INDEPENDENT_EVALUATOR_BATCH, "aligned_fraction": aligned}),
+        "data": data.model_copy(
+            update=usual | {"batch": INDEPENDENT_EVALUATOR_BATCH, "aligned_fraction": data.generator_alignment}
+        ),
         "model": ModelConfig(
             backbone_widths=INDEPENDENT_EVALUATOR_WIDTHS[:-1],
             feature_maps=INDEPENDENT_EVALUATOR_WIDTHS[-1],
