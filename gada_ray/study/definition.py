@@ -48,6 +48,8 @@ class Preset:
     candidates: int = 0
     """Configurations that are searched for a variant, or all of its space where that has fewer; the first one is the
     variant's own."""
+    first: tuple[Values, ...] = ()
+    """Changes of the variant's own configuration that its search tries next, such as one value at a time."""
     generation: int = 4
     """Candidates that are proposed at once, after the first ten, which are random. A larger generation keeps a larger
     cluster busy, and its candidates are chosen with fewer results at hand. A study's candidates are the same whatever
@@ -88,6 +90,8 @@ class VariantPlan:
     """Candidates made at once."""
     place: int = 0
     """Position of the variant among all of the study."""
+    first: tuple[Values, ...] = ()
+    """Changes of its configuration that its search tries right after it."""
 
     @property
     def possible(self) -> tuple[TrainingConfig, ...]:
@@ -228,7 +232,7 @@ def make_plan(
                 continue
             config = _with_photographs(f"variant '{variant}' of study '{name}'", config, extra)
         if searched:
-            _check_space(f"variant '{variant}' of study '{name}'", size.space, values, config)
+            _check_space(f"variant '{variant}' of study '{name}'", size, values, config)
         plans.append(
             VariantPlan(
                 variant,
@@ -238,6 +242,7 @@ def make_plan(
                 int(min(size.candidates, combinations(size.space.values()))) if searched else 0,
                 size.generation,
                 places[variant],
+                size.first if searched else (),
             )
         )
     _check_photographs(name, plans, extra)
@@ -330,12 +335,19 @@ def _check_contrasts(name: str, contrasts: Sequence[Contrast], variants: Collect
         pairs.add(pair)
 
 
-def _check_space(variant: str, space: Mapping[str, Dimension], values: Values, config: TrainingConfig) -> None:
+def _check_space(variant: str, size: Preset, values: Values, config: TrainingConfig) -> None:
     """Make sure that a search can start from a variant's own values and that all of its candidates can be compared.
 
     It must leave alone what makes the variant and what selects data, and propose nothing that breaks a rule.
     """
-    own = flatten(config)
+    own, space = flatten(config), size.space
+    for change in size.first:
+        for path, value in change.items():
+            if path not in space or not space[path].holds(value):
+                raise StudyError(
+                    f"{variant} first tries {path}={value!r}, which its space does not contain; add it to the space of "
+                    f"the preset"
+                )
     for path, dimension in space.items():
         if path in values:
             raise StudyError(f"{variant} sets {path} itself, so its preset cannot search it; take it out of either")

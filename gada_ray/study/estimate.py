@@ -252,7 +252,8 @@ def plan_key(plan: Plan, data: Data, execution: Execution) -> str:
     """Digest of what an estimate depends on: variants, splits, data, and the kind of device."""
 
     def of(variant: VariantPlan) -> object:
-        return [variant.name, variant.config.model_dump(), variant.candidates, sorted(variant.space)]
+        first = [[variant.first]] if variant.first else []
+        return [variant.name, variant.config.model_dump(), variant.candidates, sorted(variant.space), *first]
 
     place = next(iter(data.splits))
     racing = None if plan.racing is None else str(plan.racing)

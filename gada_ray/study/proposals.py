@@ -26,8 +26,8 @@ def propose(
     """Values of `count` new candidates of a variant, or of as many as its space has left.
 
     `tried` are the values of all candidates before, by dotted path, and `told` is what each of them reached; higher is
-    better. No candidate is proposed twice. The first of all is the variant's own configuration. The same arguments give
-    the same candidates.
+    better. No candidate is proposed twice. The first of all is the variant's own configuration, followed by the changes
+    of it that the study names. The same arguments give the same candidates.
     """
     import optuna
     from optuna.trial import TrialState, create_trial
@@ -43,9 +43,9 @@ def propose(
         study = optuna.create_study(direction="maximize", sampler=sampler)
         for params, value in zip(before, told, strict=True):
             study.add_trial(create_trial(params=params, distributions=distributions, value=value))
-        if not tried:
-            own = flatten(variant.config)
-            study.enqueue_trial({path: encoded(own[path]) for path in space})
+        own = flatten(variant.config)
+        for change in ({}, *variant.first)[len(tried) :]:
+            study.enqueue_trial({path: encoded((own | change)[path]) for path in space})
         while len(found) < count:
             trial = study.ask(distributions)
             if canonical(trial.params) not in known:
