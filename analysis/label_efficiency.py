@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis import tables
+from analysis import equivalent_labels, tables
 from analysis.drawing import WIDTH, look
 from analysis.load import Runs
 from analysis.page import Drawing, Section, Table
@@ -27,6 +27,11 @@ TEXT = (
     "overlap, and neither is adjusted for the number of comparisons: the verdict is about the contrasts. In the table "
     "of scores, BRISQUE uses the labels of all images of the training part."
 )
+EQUIVALENT = (
+    "The number of labelled images at which {against} has the mean SROCC of the variant; between the numbers that were "
+    "trained, every split is interpolated on the logarithm of the number. The 95% CI holds all numbers at which the "
+    "paired, corrected test finds no difference."
+)
 
 
 def section(runs: Runs, predictions: pd.DataFrame) -> Section:
@@ -40,7 +45,8 @@ def section(runs: Runs, predictions: pd.DataFrame) -> Section:
     if len(set(numbers.values())) < 2:
         return Section(TITLE, [])
     against = next((one.second for one in runs.contrasts if one.second in numbers), next(iter(numbers)))
-    frame = by_method(runs.splits, numbers, _all(runs.splits, predictions), method(against))
+    everything, methods = _all(runs.splits, predictions), {variant: method(variant) for variant in numbers}
+    frame = by_method(runs.splits, numbers, everything, method(against))
     columns = sorted(frame["labelled"].unique())
     whole = max(columns) if None in numbers.values() else None
     rows = cells(frame, columns)
@@ -57,9 +63,27 @@ def section(runs: Runs, predictions: pd.DataFrame) -> Section:
                 f"{title}. {in_words(frame, 'images')}",
             ),
             Table("labelled", title, ["labelled images", *heads], rows, frame),
+            *_equivalents(
+                equivalent_labels.table(runs.splits, numbers, methods, everything, method(against)),
+                method(against),
+                frame[frame["method"] == method(against)]["labelled"],
+            ),
         ],
         TEXT.format(against=method(against)),
     )
+
+
+def _equivalents(frame: pd.DataFrame, against: str, tried: pd.Series[float]) -> list[Table]:
+    """The table of the numbers of labels that other methods are worth; none without two numbers to compare with."""
+    if frame.empty:
+        return []
+    rows = [
+        [str(row["method"]), f"{row['labelled']:.0f}", equivalent_labels.text(row, tried.min(), tried.max())]
+        for _, row in frame.iterrows()
+    ]
+    title = f"Labelled images with which {against} is as good"
+    columns = ["method", "labelled images", f"as good as {against} with [95% CI]"]
+    return [Table("equivalent", title, columns, rows, frame, EQUIVALENT.format(against=against))]
 
 
 def method(variant: str) -> str:

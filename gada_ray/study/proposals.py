@@ -45,7 +45,7 @@ def propose(
             study.add_trial(create_trial(params=params, distributions=distributions, value=value))
         own = flatten(variant.config)
         for change in ({}, *variant.first)[len(tried) :]:
-            study.enqueue_trial({path: encoded((own | change)[path]) for path in space})
+            study.enqueue_trial({path: encoded(change.get(path, own[path])) for path in space})
         while len(found) < count:
             trial = study.ask(distributions)
             if canonical(trial.params) not in known:

@@ -20,8 +20,8 @@ from tests.toy import TINY, toy_dataset
 REFERENCES = [f"r{number:02d}" for number in range(15)]
 
 
-def study(variants=None, candidates=0, space=None, splits=3, **more):
-    size = Preset(cost="nothing", splits=splits, values=TINY, space=space or {}, candidates=candidates)
+def study(variants=None, candidates=0, space=None, splits=3, first=(), **more):
+    size = Preset(cost="nothing", splits=splits, values=TINY, space=space or {}, candidates=candidates, first=first)
     variants = variants or {"a": {}, "b": {"data.batch": 8}}
     return Study(question="?", base=gada(3, 2, 1), variants=variants, presets={"smoke": size}, **more)
 
@@ -193,6 +193,34 @@ def test_where_half_of_a_range_diverges_later_candidates_avoid_it_and_the_best_o
     assert sum(c.failed for c in random) >= 3, "about half of what is drawn at random"
     assert sum(c.failed for c in proposed) <= len(proposed) / 4
     assert variant.best and optimum(variant.best.run.config.rates.evaluator) < 0.005
+
+
+def test_changes_that_a_study_names_are_tried_right_after_its_own_values():
+    space = {"model.norm": Choice("batch", "instance"), "rates.evaluator": LogUniform(1e-5, 1e-1)}
+    first = ({"model.norm": "instance"}, {"rates.evaluator": 1e-2}, *({"rates.evaluator": 10**-x} for x in range(2, 5)))
+    searching, _, _ = play(study({"a": {}}, candidates=12, space=space, first=first))
+    tried = [(c.run.config.model.norm, c.run.config.rates.evaluator) for c in searching.variants[0].proposed]
+    # The second 1e-2 is no new candidate.
+    assert tried[:5] == [("batch", 5e-4), ("instance", 5e-4), ("batch", 1e-2), ("batch", 1e-3), ("batch", 1e-4)]
+    assert len(set(tried)) == len(tried) == 12
+
+
+def test_more_changes_than_a_generation_has_room_for_are_all_tried():
+    first = tuple({"rates.evaluator": 1e-5 * number} for number in range(2, 15))
+    searching, _, _ = play(study({"a": {}}, candidates=14, space={"rates.evaluator": LogUniform(1e-5, 1)}, first=first))
+    tried = [c.run.config.rates.evaluator for c in searching.variants[0].proposed]
+    assert tried == [5e-4, *(change["rates.evaluator"] for change in first)]
+
+
+def test_a_change_outside_the_space_is_refused():
+    with pytest.raises(StudyError, match=r"first tries rates.evaluator=2.*does not contain"):
+        search(
+            study(
+                {"a": {}}, candidates=3, space={"rates.evaluator": LogUniform(1e-5, 1)}, first=({"rates.evaluator": 2},)
+            )
+        )
+    with pytest.raises(StudyError, match=r"first tries data.batch=8.*does not contain"):
+        search(study({"a": {}}, candidates=3, space=RATE, first=({"data.batch": 8},)))
 
 
 def test_a_candidate_is_proposed_once_however_small_the_space():
