@@ -7,10 +7,8 @@ same command again: finished trials are read back, and interrupted ones continue
 from __future__ import annotations
 
 import importlib
-import json
 import pkgutil
 import sys
-from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -20,11 +18,11 @@ import typer
 from rich.console import Console
 
 import studies
-from gada_ray.config import ConfigError
 from gada_ray.errors import UserError, did_you_mean
 from gada_ray.running import views
 from gada_ray.running.interrupt import Interruption
 from gada_ray.study.definition import Study, StudyError, make_plan
+from gada_ray.study.settings import parse_settings
 from gada_ray.system.streams import safe_output
 
 RESUMES = 75
@@ -109,9 +107,7 @@ def main(
     ] = None,
     extra_references: Annotated[
         Path | None,
-        typer.Option(
-            help="Folder of unlabelled photographs that phase 2 distorts.", metavar="DIR", rich_help_panel=DATA
-        ),
+        typer.Option(help="Folder of unlabelled photographs to distort, too.", metavar="DIR", rich_help_panel=DATA),
     ] = None,
     also_test: Annotated[
         list[str] | None,
@@ -286,20 +282,6 @@ def load_study(name: str) -> Study:
         raise StudyError(f"unknown study '{name}'; available: {', '.join(study_names())}{near}")
     found: Study = importlib.import_module(f"studies.{name}").STUDY
     return found
-
-
-def parse_settings(items: Sequence[str]) -> dict[str, Any]:
-    """`path=value` pairs; a value is JSON, or else text."""
-    values = {}
-    for item in items:
-        path, equals, text = item.partition("=")
-        if not equals or not path:
-            raise ConfigError(f"--set needs path.to.field=value, got '{item}'")
-        try:
-            values[path] = json.loads(text)
-        except ValueError:
-            values[path] = text
-    return values
 
 
 def run() -> NoReturn:

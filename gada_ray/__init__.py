@@ -16,6 +16,7 @@ from gada_ray.config import (
 from gada_ray.recipes import (
     MEDIUM,
     NARROW,
+    RANKING_WEIGHT,
     RECIPES,
     SHORT,
     SHORT_BASELINE,
@@ -25,6 +26,7 @@ from gada_ray.recipes import (
     baseline,
     continued,
     direct,
+    few_labels,
     finetuning,
     gada,
     gan,
@@ -39,6 +41,7 @@ from gada_ray.study.space import Choice, LogUniform, Uniform
 __all__ = [
     "MEDIUM",
     "NARROW",
+    "RANKING_WEIGHT",
     "RECIPES",
     "SHORT",
     "SHORT_BASELINE",
@@ -61,6 +64,7 @@ __all__ = [
     "baseline",
     "continued",
     "direct",
+    "few_labels",
     "finetuning",
     "gada",
     "gan",

@@ -12,14 +12,14 @@ import statistics
 import sys
 import threading
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, BinaryIO, Literal
 
 import typer
 from rich.console import Console
-from rich.progress import track
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn, track
 from rich.table import Table
 
 from gada_ray.config import DataConfig
@@ -37,13 +37,18 @@ from gada_ray.data import (
 from gada_ray.data.words import SHOWN, counted, some
 from gada_ray.errors import UserError
 from gada_ray.inference.card import SCENES, Card, ModelError, Score, place_of, read_card
+from gada_ray.running.interrupt import Interruption
 from gada_ray.system import bytecode, devices
 from gada_ray.tracking.lookup import fetch
 
 if TYPE_CHECKING:
     from gada_ray.data.doctor import Report
     from gada_ray.evaluation.scenes import Scene
+    from gada_ray.trials.identity import Trial
+    from gada_ray.trials.store import Result, Store
 
+COLUMNS = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:.0f}%"), TimeRemainingColumn()
+"""Of the progress of trainings."""
 LISTED = 200
 """Largest number of references or groups that `check` lists one by one."""
 MODEL_HELP = "The model: a runs:/ or models:/ URI in MLflow, or a folder."
@@ -130,6 +135,108 @@ def splits(
         f"{counted(len(chosen), 'split')} of {loaded.name} in {out}; the first has {len(first.train)} {kind} to train "
         f"on, {len(first.validation)} to validate and {len(first.test)} to test",
     )
+
+
+@app.command()
+def train(
+    data_root: Annotated[Path, typer.Option(help="Folder of the labelled images and their references.")],
+    out: Annotated[Path, typer.Option(help="Folder for the model, predictions and their scatter; must be new.")],
+    dataset: Annotated[str, typer.Option(help=f"One of {', '.join(DATASETS)}.")] = "manifest",
+    extra_references: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder of unlabelled photographs to distort, too.")
+    ] = None,
+    ranking: Annotated[bool, typer.Option(help="Learn the order of distorted pictures, which needs no labels.")] = True,
+    folds: Annotated[int, typer.Option(min=3, help="Folds of the cross-validation over scenes.")] = 5,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Change a field of the configuration.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of folds, weights and crops.")] = 0,
+    storage: Annotated[Path, typer.Option(help="Folder of trainings, to resume them.")] = Path("runs"),
+    device: Annotated[str | None, typer.Option(help="A torch device; by default a GPU where there is one.")] = None,
+) -> None:
+    """Train a model of your own images on all of them, with the SROCC of cross-validation over scenes.
+
+    Exit code 75: ended early; the same command resumes it.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise DataError(f"--out {out} exists and is not empty; name a new folder")
+    check_place(dataset, data_root)
+    from gada_ray.data.photos import load_photographs
+    from gada_ray.study import cross_validation
+    from gada_ray.study.settings import parse_settings
+
+    console = Terminal()
+    photographs = load_photographs(extra_references) if extra_references and ranking else None
+    plan = cross_validation.make(dataset, parse_settings(settings or []), seed, photographs, ranking)
+    with console.status(f"loading {data_root}"):
+        loaded = cross_validation.load(plan, data_root, photographs)
+    wanted = cross_validation.trials(plan, loaded, folds)
+    scenes_ = counted(len(loaded.references), "scene")
+    say(
+        console,
+        f"{counted(len(loaded), 'labelled image')} of {scenes_}, {plan.variants[0].name}: {folds} folds by scene, then "
+        f"one training on all images",
+    )
+    bytecode.enable_cache()
+    from gada_ray.evaluation import scenes
+    from gada_ray.inference import pictures, scoring
+    from gada_ray.inference.stored import quality_weights
+    from gada_ray.trials.run import EndedError
+    from gada_ray.trials.store import Store
+
+    store, interruption = Store(storage), Interruption()
+    interruption.listen()
+    try:
+        with interruption.noted(), Progress(*COLUMNS, console=console, transient=True) as progress:
+            run = one_after_another(store, loaded, len(wanted), device, interruption, progress)
+            outcome = cross_validation.train(wanted, store, run)
+    except EndedError:
+        say(console, f"ended by {interruption.name}; run the same command to go on", style="yellow")
+        raise typer.Exit(75) from None
+    say(console, cross_validation.sentence(outcome))
+    title = f"{loaded.name}: every image by the training without its scene"
+    try:
+        weights = quality_weights(store, outcome.final)
+        known = scenes.to_bytes(scenes.trained_on(loaded, loaded.references, photographs is not None))
+        scoring.save(out, cross_validation.card(plan, outcome, loaded.distortions), weights, known)
+        outcome.predictions.to_csv(out / "predictions.csv", index=False)
+        pictures.scatter(outcome.predictions, title).savefig(out / "scatter.png", dpi=pictures.DPI, bbox_inches="tight")
+    except OSError as error:
+        raise DataError(f"--out {out} cannot be written ({error.strerror})") from None
+    say(console, f"model, predictions.csv and scatter.png are in {out}; score images with")
+    say(console, f"python -m gada_ray score IMAGES --model {out}", style="bold")
+
+
+def one_after_another(
+    store: Store, dataset: IqaDataset, count: int, device: str | None, interruption: Interruption, progress: Progress
+) -> Callable[[Trial], Result]:
+    """A function that runs a trial here, with all CPUs, shows its progress, and says what it came to."""
+    from gada_ray.study.cross_validation import STUDY
+    from gada_ray.trials.run import Execution, run_trial
+
+    how = Execution(
+        device or devices.default(), os.cpu_count() or 1, study=STUDY, ending=lambda: interruption.name is not None
+    )
+
+    def run(trial: Trial) -> Result:
+        number = trial.fold.split + 1
+        bar = progress.add_task(f"training {number} of {count}", total=trial.config.steps)
+
+        def report(said: dict[str, float | int | str]) -> None:
+            if "warning" in said:
+                say(progress.console, f"warning: {said['warning']}", style="yellow")
+            progress.update(bar, completed=float(said["steps_done"]))
+
+        result = run_trial(trial, dataset, store, how, report)
+        progress.remove_task(bar)
+        if trial.fold.held_out and "srocc" in result.metrics:
+            images = counted(len(dataset.rows_of(trial.fold.held_out)), "image")
+            scores = f"SROCC {result.metrics['srocc']:.3f}, PLCC {result.metrics['plcc']:.3f}"
+            of = counted(len(trial.fold.held_out), "scene")
+            say(progress.console, f"fold {number}: {scores} on {images} of {of}")
+        return result
+
+    return run
 
 
 @app.command()

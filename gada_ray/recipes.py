@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
-from gada_ray.config import ConfigError, PhaseConfig, TrainingConfig, with_values
+from gada_ray.config import ConfigError, PhaseConfig, RankingConfig, TrainingConfig, with_values
 
 LATER_PHASES_FACTOR = 0.1
 """Section 4.2: "During the second and third phases we divide the learning rate by 10"."""
+
+RANKING_WEIGHT = 1.2
+"""Weight of the ranking term where it is used; see the study `labels`."""
 
 
 def gan(steps: int) -> PhaseConfig:
@@ -113,6 +116,22 @@ def gada(gan_steps: int, augmentation_steps: int, finetuning_steps: int) -> Trai
 def baseline(direct_steps: int, finetuning_steps: int) -> TrainingConfig:
     """The direct baseline of section 4.3, with phase 3's fine-tuning after it."""
     return TrainingConfig(phases=(direct(direct_steps), finetuning(finetuning_steps)))
+
+
+def few_labels(
+    direct_steps: int, finetuning_steps: int, references: Literal["training", "extra"] | None = "training"
+) -> TrainingConfig:
+    """The direct baseline for few labels: with the ranking term of procedural distortions in both of its phases.
+
+    `references` are the pictures that are distorted: references of the training part, or these and unlabelled
+    photographs ("extra"); None leaves the term out. Distortion classes without a procedure make no pairs.
+    """
+    base = baseline(direct_steps, finetuning_steps)
+    if references is None:
+        return base
+    term = RankingConfig(weight=RANKING_WEIGHT, references=references)
+    phases = [phase.model_copy(update={"ranking": term, "skip_unmatched": True}) for phase in base.phases]
+    return base.model_copy(update={"phases": tuple(phases)})
 
 
 def with_recipe(config: TrainingConfig, name: str) -> TrainingConfig:

@@ -25,7 +25,19 @@ nothing; its generator's order helps where the generator is faithful.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gada_ray import SHORT, SMOKE, Contrast, PhaseConfig, Preset, Study, TrainingConfig, gada, real_only, with_values
+from gada_ray import (
+    RANKING_WEIGHT,
+    SHORT,
+    SMOKE,
+    Contrast,
+    PhaseConfig,
+    Preset,
+    Study,
+    TrainingConfig,
+    gada,
+    real_only,
+    with_values,
+)
 
 NUMBERS = (10, 20, 40, 80, None)
 BASELINE = "baseline"
@@ -86,7 +98,7 @@ STUDY = Study(
             "phases.augmentation.conditions": "between",
             "phases.augmentation.generated_from": "training",
             "phases.augmentation.rate_factor": 1.0,
-            "phases.augmentation.ranking.weight": 1.2,
+            "phases.augmentation.ranking.weight": RANKING_WEIGHT,
         },
     ),
     variants=variants,

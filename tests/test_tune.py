@@ -28,6 +28,7 @@ from gada_ray.running.lock import only_driver
 from gada_ray.study import estimate, timing
 from gada_ray.study.definition import StudyError, make_plan, selection
 from gada_ray.study.inputs import Data
+from gada_ray.study.settings import parse_settings
 from gada_ray.study.virtual import Timeline, play
 from gada_ray.tracking import models, runs
 from studies.labels import PHOTOGRAPHS
@@ -412,7 +413,7 @@ def test_the_uri_of_the_best_model_is_printed_and_a_failure_to_log_it_is_a_messa
 
 
 def test_settings_are_json_or_text():
-    assert tune.parse_settings(["a.b=3", "c=true", "d=mscn", "e=[1, 2]"]) == {
+    assert parse_settings(["a.b=3", "c=true", "d=mscn", "e=[1, 2]"]) == {
         "a.b": 3,
         "c": True,
         "d": "mscn",

@@ -47,7 +47,7 @@ class Fold:
 
     split: int
     scored_on: str
-    """"validation" or "test"."""
+    """"validation" or "test", or "nothing" for a training on all references."""
     train: tuple[str, ...]
     held_out: tuple[str, ...]
 
@@ -81,6 +81,28 @@ def make_splits(
         train = shuffled[n_test + n_validation :]
         splits.append(Split(index, *(tuple(sorted(part)) for part in (train, validation, test))))
     return tuple(splits)
+
+
+def cross_validation(references: Sequence[str], count: int, seed: int = 0) -> tuple[Fold, ...]:
+    """Folds that hold every reference out once, in a seeded random order; their sizes differ by one at most.
+
+    Raises:
+        DataError: for fewer than two folds, or fewer references than folds.
+    """
+    names = sorted(set(references))
+    if not 2 <= count <= len(names):
+        raise DataError(f"cross-validation over {len(names)} references needs 2 to {len(names)} folds, got {count}")
+    order = np.random.Generator(np.random.PCG64([seed, count])).permutation(len(names))
+    parts = [{names[i] for i in part} for part in np.array_split(order, count)]
+    return tuple(
+        Fold(index, "test", tuple(name for name in names if name not in part), tuple(sorted(part)))
+        for index, part in enumerate(parts)
+    )
+
+
+def whole(references: Sequence[str], index: int) -> Fold:
+    """A fold that trains on all references and is scored on nothing."""
+    return Fold(index, "nothing", tuple(sorted(set(references))), ())
 
 
 def splits_hash(splits: Sequence[Split]) -> str:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
 from gada_ray.config import Frozen, TrainingConfig, explain
 from gada_ray.errors import UserError
-from gada_ray.trials.store import DatasetRecord, FoldRecord
+from gada_ray.trials.store import DatasetRecord, FoldRecord, Result
 
 FORMAT = 1
 CARD, WEIGHTS, SCENES = "card.json", "weights.npz", "scenes.npz"
@@ -55,6 +55,20 @@ class Card(Frozen):
         """What raw scores are, for people."""
         data, (low, high) = self.dataset, self.dataset.score_range
         return f"{data.labels}, {low:g} to {high:g}, {data.direction.replace('_', ' ')}"
+
+
+def trial_fields(result: Result, distortions: tuple[str, ...]) -> dict[str, Any]:
+    """The fields of a card that describe the trial whose weights it comes with."""
+    return {
+        "signature": result.signature,
+        "fold": result.fold,
+        "metrics": result.metrics,
+        "dataset": result.dataset,
+        "distortions": distortions,
+        "config": result.config,
+        "code_version": result.code_version,
+        "versions": result.run.versions,
+    }
 
 
 class Score(NamedTuple):

@@ -97,7 +97,7 @@ def load_data(plan: Plan, root: Path | None, requested: str | None = None, extra
         check_usable(dataset, splits[place])
         check_labelled(plan, dataset, splits[place])
         if extra:
-            check_photographs(plan, extra, dataset, splits[place])
+            check_photographs(plan, extra, dataset, _tested(plan, splits[place]))
         assert dataset.fingerprint
     check_same_references(plan, datasets)
     return Data(datasets, splits)
@@ -153,8 +153,14 @@ def check_labelled(plan: Plan, dataset: IqaDataset, splits: Sequence[Split]) -> 
             labelled_rows(dataset, fold.train, variant.config.data, plan.seed, split.index)
 
 
-def check_photographs(plan: Plan, extra: Photographs, dataset: IqaDataset, splits: Sequence[Split]) -> None:
-    """Make sure that crops fit into unlabelled photographs, and that none shows what is tested on.
+def _tested(plan: Plan, splits: Sequence[Split]) -> list[str]:
+    """References on which any trial of a plan is scored."""
+    searched = any(variant.space for variant in plan.variants)
+    return sorted({name for split in splits for name in (*split.test, *(split.validation if searched else ()))})
+
+
+def check_photographs(plan: Plan, extra: Photographs, dataset: IqaDataset, held_out: Sequence[str]) -> None:
+    """Make sure that crops fit into unlabelled photographs, and that none shows one of some references.
 
     Pictures are compared once, which takes about a second for each photograph, and the outcome is kept beside the demo.
 
@@ -169,8 +175,6 @@ def check_photographs(plan: Plan, extra: Photographs, dataset: IqaDataset, split
         raise DataError(
             f"--extra-references: crops of {crop_px}x{crop_px} pixels do not fit into {_some(small)}; take them out"
         )
-    searched = any(variant.space for variant in plan.variants)
-    held_out = sorted({name for split in splits for name in (*split.test, *(split.validation if searched else ()))})
     key = digest([dataset.fingerprint, held_out, extra.fingerprint, extra.names])
     kept = cache_folder() / f"scenes-{scenes.VERSION}-{key[:32]}.json"
     try:

@@ -5,22 +5,23 @@ MLflow and torch are loaded where they are used: a model that is there already i
 
 from __future__ import annotations
 
-import hashlib
 import io
 import math
 import tempfile
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from gada_ray.config import TrainingConfig, digest
 from gada_ray.errors import first_line
-from gada_ray.inference.card import Card, ModelError
+from gada_ray.inference.card import Card, ModelError, trial_fields
+from gada_ray.inference.stored import quality_weights
 from gada_ray.study.definition import Plan
 from gada_ray.study.search import Configuration, Search
 from gada_ray.study.summary import aggregate, configuration_key, metric_name, parameters, read_trial
@@ -74,7 +75,7 @@ def make_card(configuration: Configuration, variants: int, result: Result, disto
         variant=run.variant,
         chosen=CHOSEN.format(variants=variants),
         over_splits={name: value for name, value in over_splits.items() if name != "device_hours"},
-        **_of_trial(result, distortions),
+        **trial_fields(result, distortions),
     )
 
 
@@ -105,7 +106,8 @@ def publish(
 
     try:
         client = connect(uri)
-        return _log(client, card, best, key, search.plan, lambda: _weights(store, result), lambda: scenes(result))
+        weights = partial(quality_weights, store, result)
+        return _log(client, card, best, key, search.plan, weights, lambda: scenes(result))
     except ModelError:
         raise
     except Exception as error:
@@ -250,37 +252,6 @@ def example(crop_px: int) -> bytes:
     return buffer.getvalue()
 
 
-def _of_trial(result: Result, distortions: tuple[str, ...]) -> dict[str, Any]:
-    """The fields of a card that describe the trial whose weights it comes with."""
-    return {
-        "signature": result.signature,
-        "fold": result.fold,
-        "metrics": result.metrics,
-        "dataset": result.dataset,
-        "distortions": distortions,
-        "config": result.config,
-        "code_version": result.code_version,
-        "versions": result.run.versions,
-    }
-
-
-def _weights(store: Store, result: Result) -> dict[str, Tensor]:
-    """The quality network's state from a trial's stored weights."""
-    from gada_ray.training import checkpoint
-
-    place = store.folder(result.signature) / "weights.pt"
-    data = store.read(result.signature, "weights.pt")
-    if data is None or hashlib.sha256(data).hexdigest() != result.files["weights.pt"]:
-        raise ModelError(f"{place} is missing or not what the trial wrote; delete its folder to train it again")
-    saved = checkpoint.from_bytes(data, str(place))
-    network = (saved if result.config.evaluation.weights == "final" else saved["ema"])["network"]
-    return {
-        name.removeprefix("quality_network."): value
-        for name, value in network.items()
-        if name.startswith("quality_network.")
-    }
-
-
 def scorer(store: Store, result: Result, distortions: tuple[str, ...], device: str = "cpu") -> Scorer:
     """A finished trial's network, whether or not a study chose it; its card says no more than the trial does.
 
@@ -296,7 +267,7 @@ def scorer(store: Store, result: Result, distortions: tuple[str, ...], device: s
         variant=result.signature,
         chosen="not chosen",
         over_splits={},
-        **_of_trial(result, distortions),
+        **trial_fields(result, distortions),
     )
-    weights = {name: tensor.cpu().numpy() for name, tensor in _weights(store, result).items()}
+    weights = {name: tensor.cpu().numpy() for name, tensor in quality_weights(store, result).items()}
     return Scorer(card, weights, device)

@@ -80,6 +80,8 @@ def _check_data(trial: Trial, dataset: IqaDataset) -> None:
     """Make sure that a dataset and its unlabelled photographs are those that a trial names."""
     if dataset.fingerprint != trial.fingerprint:
         raise ValueError(f"the trial is on data {trial.fingerprint[:12]}, {dataset.name} is {dataset.fingerprint[:12]}")
+    if not trial.fold.held_out and trial.config.uses_generator:
+        raise ValueError("a generator is measured on held-out references, and the trial's fold has none")
     given = dataset.extra.fingerprint if dataset.extra and trial.config.uses_extra else None
     for phase in trial.config.phases:
         if phase.uses_extra and (given is None or phase.extra_fingerprint != given):
@@ -251,7 +253,7 @@ class _Training:
     def _record_scores(self, crops: CropScores) -> dict[str, float]:
         """Add a point to the learning curve, and return it."""
         _, metrics = self.held_out.agreement(crops)
-        scores = {name: metrics[name] for name in ("srocc", "plcc")}
+        scores: dict[str, float] = {name: metrics[name] for name in ("srocc", "plcc") if name in metrics}
         self.state.note(self.config.phases[self.state.phase].name, self.steps_before, scores)
         return scores
 
@@ -328,7 +330,7 @@ class _Training:
             )
         if self.trial.fold.scored_on == "test":
             files["worst.npz"] = self.held_out.worst_images(scores, predictions)
-        metrics = self.state.phases[-1]["metrics"] | self._image_blind()
+        metrics = self.state.phases[-1]["metrics"] | (self._image_blind() if self.trial.fold.held_out else {})
         return self._commit("finished", None, metrics, files)
 
     def _image_blind(self) -> dict[str, float]:

@@ -55,7 +55,7 @@ class FoldRecord(Frozen):
     """The references of a trial, by name."""
 
     split: int
-    scored_on: Literal["validation", "test"]
+    scored_on: Literal["validation", "test", "nothing"]
     train: tuple[str, ...]
     held_out: tuple[str, ...]
 

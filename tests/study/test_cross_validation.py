@@ -1,0 +1,149 @@
+"""`python -m gada_ray train`: cross-validation over scenes, and a model of all images."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+import gada_ray.__main__ as program
+import gada_ray.trials.run
+from gada_ray.data.dataset import DataError
+from gada_ray.data.splits import cross_validation, whole
+from gada_ray.inference.card import read_card
+from gada_ray.study.cross_validation import make
+from gada_ray.trials.store import Store
+from tests.helpers_manifest import make_manifest
+from tests.toy import TINY, toy_dataset, toy_trial
+
+SETTINGS = {
+    **{path: value for path, value in TINY.items() if "curve" not in path and "generator" not in path},
+    "phases.direct.steps": 4,
+    "phases.finetuning.steps": 2,
+}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("own") / "images"
+    make_manifest(folder)
+    # A kind with a procedure, so that its pairs can be ordered.
+    table = (folder / "scores.csv").read_text().replace(",noise,", ",wn,")
+    (folder / "scores.csv").write_text(table)
+    return folder
+
+
+def command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str]:
+    settings = [f"--set={path}={list(v) if isinstance(v, tuple) else v!s}" for path, v in SETTINGS.items()]
+    monkeypatch.setattr(sys, "argv", ["gada_ray", "train", *map(str, arguments), *settings])
+    with pytest.raises(SystemExit) as stop:
+        program.run()
+    captured = capfd.readouterr()
+    return int(stop.value.code or 0), captured.out + captured.err
+
+
+def test_every_reference_is_held_out_once_and_folds_depend_on_the_seed():
+    names = [f"r{number:02d}" for number in range(13)]
+    folds = cross_validation(names, 5, seed=3)
+    assert sorted(name for fold in folds for name in fold.held_out) == names
+    assert sorted(len(fold.held_out) for fold in folds) == [2, 2, 3, 3, 3]
+    assert all(sorted((*fold.train, *fold.held_out)) == names for fold in folds)
+    assert folds == cross_validation(names[::-1], 5, seed=3) != cross_validation(names, 5, seed=4)
+    assert whole(names, 5).train == tuple(names) and not whole(names, 5).held_out
+
+
+@pytest.mark.parametrize("count", [1, 4])
+def test_folds_without_references_are_refused(count):
+    with pytest.raises(DataError, match=f"3 references needs 2 to 3 folds, got {count}"):
+        cross_validation("abc", count)
+
+
+def test_a_model_of_all_images_comes_with_the_scores_of_trainings_that_had_not_seen_them(
+    data, tmp_path, monkeypatch, capfd
+):
+    arguments = ["--data-root", data, "--folds", 3, "--storage", tmp_path / "runs"]
+    code, said = command(monkeypatch, capfd, *arguments, "--out", tmp_path / "model")
+    assert code == 0, said
+    assert "48 labelled images of 6 scenes, ranking of procedural: 3 folds by scene, then one training on all" in said
+    assert "fold 3: SROCC " in said and " on 16 images of 2 scenes" in said
+    assert "means over 3 folds, each tested on scenes that its training has not seen" in said
+    card = read_card(tmp_path / "model")
+    assert len(card.fold.train) == 6 and not card.fold.held_out and not card.metrics
+    assert card.over_splits["n"] == 3 and "srocc_ci_low" in card.over_splits
+    assert card.chosen.startswith("One configuration, not chosen among others.")
+    predictions = pd.read_csv(tmp_path / "model" / "predictions.csv")
+    assert predictions["image"].is_unique and len(predictions) == 48
+    assert predictions.groupby("reference")["fold"].nunique().max() == 1
+    assert (tmp_path / "model" / "scatter.png").stat().st_size > 1000
+    assert [phase.ranking.weight for phase in card.config.phases] == [1.2, 1.2]
+
+    # Resumed, nothing is trained again, and the model is the same.
+    monkeypatch.setattr(gada_ray.trials.run, "build", lambda *_: pytest.fail("trained again"))
+    code, again = command(monkeypatch, capfd, *arguments, "--out", tmp_path / "again")
+    assert code == 0, again
+    assert (tmp_path / "again" / "weights.npz").read_bytes() == (tmp_path / "model" / "weights.npz").read_bytes()
+    assert command(monkeypatch, capfd, *arguments, "--out", tmp_path / "model")[0] == 2  # would be overwritten
+    monkeypatch.undo()
+    monkeypatch.setattr(sys, "argv", ["gada_ray", "score", str(data / "a_0.png"), "--model", str(tmp_path / "model")])
+    with pytest.raises(SystemExit) as stop:
+        program.run()
+    assert not stop.value.code and "a_0.png" in capfd.readouterr().out
+
+
+def test_photographs_are_distorted_too_unless_they_show_a_scene_of_the_labelled_images(
+    data, tmp_path, monkeypatch, capfd
+):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    pixels = np.random.default_rng(5).integers(0, 256, (12, 12, 3), dtype=np.uint8)
+    Image.fromarray(pixels).resize((96, 96), Image.Resampling.BICUBIC).save(photos / "new.png")
+    arguments = ["--data-root", data, "--folds", 3, "--storage", tmp_path / "runs", "--extra-references", photos]
+    code, said = command(monkeypatch, capfd, *arguments, "--out", tmp_path / "model")
+    assert code == 0 and "ranking of procedural + photographs" in said, said
+    Image.open(data / "b.png").save(photos / "known.png")
+    code, said = command(monkeypatch, capfd, *arguments, "--out", tmp_path / "other")
+    assert code == 2 and "known.png (shows b)" in said
+    assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--folds", 9], "cross-validation over 6 references needs 2 to 6 folds, got 9"),
+        (["--set", "phases.gan.steps=3"], "phases.gan"),
+        (["--set", "oops"], "--set needs path.to.field=value, got 'oops'"),
+        (["--dataset", "nothing"], "nothing"),
+    ],
+)
+def test_wrong_input_is_one_message_before_any_training(data, tmp_path, monkeypatch, capfd, options, message):
+    monkeypatch.setattr(gada_ray.trials.run, "build", lambda *_: pytest.fail("trained"))
+    code, said = command(monkeypatch, capfd, "--data-root", data, "--out", tmp_path / "m", *options)
+    assert code == 2 and message in said
+    assert not (tmp_path / "m").exists()
+
+
+def test_without_ranking_it_is_the_baseline_and_photographs_are_not_needed():
+    plan = make("manifest", {}, 0, None, ranking=False)
+    assert plan.variants[0].name == "baseline" and not any(p.uses_procedures for p in plan.variants[0].config.phases)
+    assert plan.variants[0].config.steps == 2500
+
+
+def test_a_trial_without_held_out_images_has_weights_and_no_scores(tmp_path):
+    from dataclasses import replace
+
+    from gada_ray import baseline
+    from tests.toy import tiny
+
+    dataset = toy_dataset()
+    trial = toy_trial(dataset)
+    direct = replace(trial, config=tiny(config=baseline(4, 2)), fold=whole(dataset.references, 0))
+    store = Store(tmp_path)
+    result = gada_ray.trials.run.run_trial(direct, dataset, store)
+    assert result.status == "finished" and not result.metrics
+    assert store.read(direct.signature, "weights.pt")
+    with pytest.raises(ValueError, match="measured on held-out references"):
+        gada_ray.trials.run.run_trial(replace(trial, fold=whole(dataset.references, 0)), dataset, store)
