@@ -135,15 +135,15 @@ STUDY = Study(
             variants=some(10, None),
         ),
         "small": Preset(
-            cost="120 trainings of 2,000 narrow steps (140 with photographs); about 2 hours on 2 idle CPU cores",
-            splits=5,
+            cost="300 trainings of 1,000 narrow steps (350 with photographs); about 3 hours on 2 idle CPU cores",
+            splits=10,
             values={
                 **SHORT,
-                "phases.augmentation.steps": 800,
-                "phases.finetuning.steps": 200,
-                "evaluation.curve_points": 2,
+                "phases.gan.steps": 600,
+                "phases.augmentation.steps": 300,
+                "phases.finetuning.steps": 100,
+                "evaluation.curve_points": 1,
             },
-            variants=some(10, 40, 80, None),
         ),
         "paper": Preset(
             cost="30 variants (35 with photographs) x 10 splits, 45,000 steps each: about 150 GPU-hours, not measured",
