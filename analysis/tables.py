@@ -27,26 +27,33 @@ def scores(splits: pd.DataFrame) -> pd.DataFrame:
     """SROCC and PLCC of every variant over splits, on all images and by distortion, and then those of the baselines.
 
     `splits` has the columns variant, split, references_train, references_held_out, srocc, plcc, by distortion
-    srocc/jpeg and so on, image_blind_srocc and image_blind_plcc where they were recorded, and brisque_srocc and
-    brisque_plcc where they are known. Columns: source, variant, metric, distortion (ALL for all images; never a mean
-    over distortions), n, mean, sd, median, and low and high, the 95% confidence interval that allows for overlapping
-    splits.
+    srocc/jpeg and so on, image_blind_srocc and image_blind_plcc where they were recorded, and brisque_srocc,
+    brisque_plcc, brisque_srocc/jpeg and so on where they are known. Columns: source, variant, metric, distortion (ALL
+    for all images; never a mean over distortions), n, mean, sd, median, and low and high, the 95% confidence interval
+    that allows for overlapping splits.
     """
     rows = []
     ratio = float((splits["references_held_out"] / splits["references_train"]).mean())
     for variant, runs in splits.groupby("variant", sort=False):
         for metric in METRICS:
-            for name in [metric, *sorted(column for column in map(str, runs) if column.startswith(f"{metric}/"))]:
+            for name in _measures(runs, metric):
                 where = (OURS, str(variant), metric, name.partition("/")[2] or ALL)
                 rows += _row(where, runs[name], ratio)
     for metric in METRICS:
-        for name, values in baselines(splits, metric).items():
-            rows += _row((BASELINE, name, metric, ALL), values, ratio)
+        for measure in _measures(splits, metric, "brisque_"):
+            for name, values in baselines(splits, measure).items():
+                rows += _row((BASELINE, name, metric, measure.partition("/")[2] or ALL), values, ratio)
     return pd.DataFrame(rows)
 
 
+def _measures(frame: pd.DataFrame, metric: str, prefix: str = "") -> list[str]:
+    """A metric, and then its names by distortion, of those columns that begin with a prefix; without the prefix."""
+    names = (column.removeprefix(prefix) for column in map(str, frame) if column.startswith(f"{prefix}{metric}/"))
+    return [metric, *sorted(names)]
+
+
 def baselines(splits: pd.DataFrame, metric: str) -> dict[str, pd.Series[float]]:
-    """The scores of every baseline by split, by its name.
+    """The scores of every baseline by split, by its name; `metric` may be one of a distortion, such as srocc/jpeg.
 
     The image-blind baseline predicts a constant where there is one distortion class; it is left out there.
     """
@@ -110,11 +117,14 @@ def crop_draws(splits: pd.DataFrame, crops: Mapping[str, int]) -> pd.DataFrame:
 
 
 def with_baselines(splits: pd.DataFrame, brisque: pd.DataFrame | None) -> pd.DataFrame:
-    """Splits with the scores of BRISQUE, which `brisque` has in the columns split, srocc and plcc."""
+    """Splits with the scores of BRISQUE, which `brisque` has in the columns split, srocc, plcc, srocc/jpeg and so on.
+
+    What was computed before scores by distortion were kept has those of all images alone.
+    """
     if brisque is None:
         return splits
-    renamed = {metric: f"brisque_{metric}" for metric in METRICS}
-    return splits.merge(brisque[["split", *METRICS]].rename(columns=renamed), on="split", how="left")
+    renamed = {name: f"brisque_{name}" for metric in METRICS for name in _measures(brisque, metric)}
+    return splits.merge(brisque[["split", *renamed]].rename(columns=renamed), on="split", how="left")
 
 
 def _row(where: tuple[str, str, str, str], column: pd.Series[float], ratio: float) -> list[dict[str, object]]:

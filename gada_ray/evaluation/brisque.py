@@ -13,12 +13,13 @@ from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import pandas as pd
 from PIL import Image
 from scipy import ndimage
 from scipy.special import gammaln
 
 from gada_ray.data.dataset import IqaDataset
-from gada_ray.evaluation.metrics import agreement
+from gada_ray.evaluation.metrics import agreement, by_distortion
 
 FEATURES = 36
 SIGMA, RADIUS = 7 / 6, 3
@@ -136,8 +137,10 @@ def _some(groups: np.ndarray) -> np.ndarray:
 def baseline(
     dataset: IqaDataset, statistics: np.ndarray, train: Collection[str], held_out: Collection[str]
 ) -> dict[str, float]:
-    """`agreement` of BRISQUE, trained on some references of a dataset, on the images of others."""
+    """`by_distortion` of BRISQUE, trained on some references of a dataset, on the images of others."""
     rows, tested = dataset.rows_of(sorted(train)), dataset.rows_of(sorted(held_out))
     quality = dataset.quality.astype(np.float64)
     prediction = predict(statistics[rows], quality[rows], dataset.reference[rows], statistics[tested])
-    return agreement(quality[tested], prediction, fit=False)
+    classes = np.array(dataset.distortions)[dataset.distortion[tested]]
+    frame = pd.DataFrame({"distortion": classes, "target": quality[tested], "prediction": prediction})
+    return by_distortion(frame, fit=False)

@@ -51,13 +51,14 @@ def agreement(target: np.ndarray, prediction: np.ndarray, fit: bool = True) -> d
     }
 
 
-def by_distortion(predictions: pd.DataFrame) -> dict[str, float]:
+def by_distortion(predictions: pd.DataFrame, fit: bool = True) -> dict[str, float]:
     """Agreement on all images and, as `srocc/jpeg` and so on, on the images of each distortion.
 
     `predictions` has the columns distortion, target and prediction. The value for all images is computed on all images;
-    it is not a mean over distortions. No logistic is fitted on a distortion alone: it has too few images.
+    it is not a mean over distortions. A distortion with fewer than two images has no value. No logistic is fitted on a
+    distortion alone: it has too few images; without `fit`, none is fitted at all.
     """
-    metrics = agreement(predictions["target"].to_numpy(), predictions["prediction"].to_numpy())
+    metrics = agreement(predictions["target"].to_numpy(), predictions["prediction"].to_numpy(), fit)
     for distortion, group in predictions.groupby("distortion", sort=True):
         if len(group) >= 2:
             part = agreement(group["target"].to_numpy(), group["prediction"].to_numpy(), fit=False)

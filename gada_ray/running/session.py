@@ -430,7 +430,7 @@ class Session:
         if not any(one.run.stage == "test" and trial.result.status == "finished" for one, trial in trials):
             return views.warn("no report is made: no training has a score on test references yet")
         keys = {configuration_key(configuration.run, trial) for configuration, trial in trials}
-        brisque = None if self._brisque is None else self._brisque.to_dict("list")
+        brisque = None if self._brisque is None else self._brisque.to_csv(index=False)
         made_of = digest([sorted(trial.digest for _, trial in trials), brisque, self.search.finished])
         command = f"python -m analysis report --study {plan.study} --preset {plan.preset}{option(self.uri)}"
         place = store.root / "reports" / f"{plan.study}-{plan.preset}-{plan.dataset}"

@@ -18,12 +18,14 @@ from gada_ray.trials.store import Folder, read_whole, write_whole
 
 FILE = "brisque.csv"
 """Artifact of a whole study's run in MLflow, for reports; it also has the fingerprint of the images."""
-VERSION = 1
-"""Raised by one when the same images and splits would have other scores."""
+VERSION = 2
+"""Raised by one when the same images and splits would have other scores, or further ones."""
+STATISTICS_VERSION = 1
+"""Raised by one when the same images would have other statistics."""
 
 
 def brisque_baseline(dataset: IqaDataset, splits: Sequence[Split], root: Folder) -> pd.DataFrame:
-    """BRISQUE trained and tested on every split: columns split, srocc, plcc and further `agreement`.
+    """BRISQUE trained and tested on every split: columns split, srocc, plcc, srocc/jpeg and so on (`by_distortion`).
 
     Statistics of the images and the scores of each split are kept in the folder `baselines` of a storage.
     """
@@ -54,7 +56,7 @@ def brisque_baseline(dataset: IqaDataset, splits: Sequence[Split], root: Folder)
 
 
 def _statistics(dataset: IqaDataset, place: Folder) -> np.ndarray:
-    path = place / f"brisque-{VERSION}-{dataset.fingerprint}.npy"
+    path = place / f"brisque-{STATISTICS_VERSION}-{dataset.fingerprint}.npy"
     data = _read(path)
     if data is None:
         from gada_ray.evaluation import brisque

@@ -58,6 +58,16 @@ def test_variants_and_both_baselines_are_given_split_by_split() -> None:
     assert frame[["split 0", "split 1"]].to_numpy().tolist() == [[0.9] * 2, [0.9] * 2, [0.1] * 2, [0.95] * 2]
 
 
+def test_brisque_has_a_score_by_distortion_where_the_baseline_kept_it() -> None:
+    splits = of_two_numbers().drop(columns=["brisque_srocc", "brisque_plcc"]).assign(**{"srocc/jpeg": 0.8})
+    kept = pd.DataFrame({"split": [0, 1], "srocc": 0.9, "plcc": 0.9, "krcc": 0.7, "krcc/jpeg": 0.6})
+    found = tables.scores(tables.with_baselines(splits, kept.assign(**{"srocc/jpeg": [0.5, 0.7]})))
+    brisque = found[found["variant"] == tables.BRISQUE].set_index(["metric", "distortion"])["mean"]
+    assert brisque.to_dict() == pytest.approx({("srocc", "ALL"): 0.9, ("srocc", "jpeg"): 0.6, ("plcc", "ALL"): 0.9})
+    before = tables.scores(tables.with_baselines(splits, kept))
+    assert before.loc[before["variant"] == tables.BRISQUE, "distortion"].tolist() == ["ALL", "ALL"]
+
+
 def test_variants_are_compared_with_brisque_by_split_and_adjusted_for_their_number() -> None:
     rows = [(v, s, 0.9 + s / 50 + n / 100) for n, v in enumerate("ab") for s in range(4)]
     splits = pd.DataFrame(rows, columns=["variant", "split", "srocc"]).assign(

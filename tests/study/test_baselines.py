@@ -19,6 +19,7 @@ def test_brisque_is_computed_once_for_images_and_splits_and_then_read(tmp_path: 
     splits = make_splits(dataset.references, 2)
     found = brisque_baseline(dataset, splits, tmp_path)
     assert found["split"].tolist() == [0, 1] and found["srocc"].between(-1, 1).all()
+    assert {f"{metric}/{name}" for metric in ("srocc", "plcc") for name in dataset.distortions} <= set(found)
     monkeypatch.setattr(brisque, "of_dataset", None)
     monkeypatch.setattr(brisque, "predict", None)
     pd.testing.assert_frame_equal(brisque_baseline(dataset, splits, tmp_path), found)
