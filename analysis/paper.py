@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import re
+from collections.abc import Collection, Mapping
 
 import pandas as pd
+
+from gada_ray.data import procedural
 
 DATASETS = {"LIVE release 2": "LIVE", "TID2013": "TID2013"}
 """The databases of the paper, by the names that runs give them. Subsets and regenerated copies are others."""
@@ -102,3 +105,48 @@ def numbers(study: str, dataset: str, distortions: Collection[str]) -> pd.DataFr
             if variant in TABLE_3_ALL:
                 rows.append(("Table 3, TID2013", variant, "srocc", "ALL", TABLE_3_ALL[variant]))
     return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def database(dataset: str) -> str:
+    """The database of the paper that a dataset is, or is a part or a copy of, by how its name begins; else empty."""
+    name = dataset.lower()
+    return "LIVE" if name.startswith("live") else "TID2013" if name.startswith("tid") else ""
+
+
+def types(dataset: str, distortions: Collection[str]) -> dict[str, str]:
+    """The paper's types of a dataset's classes, where they have one: Table 2's name, or Table 3's number as `07`."""
+    type_of = {"LIVE": _live_type, "TID2013": _tid2013_type}.get(database(dataset))
+    pairs = {distortion: type_of(distortion) for distortion in distortions} if type_of else {}
+    return {distortion: kind for distortion, kind in pairs.items() if kind}
+
+
+def _live_type(distortion: str) -> str:
+    """LIVE's class of this name, or with the same procedural distortion."""
+    if distortion in LIVE[:-1]:
+        return distortion
+    procedure = procedural.find(distortion)
+    return next((name for name in LIVE[:-1] if procedure is not None and procedural.find(name) == procedure), "")
+
+
+def _tid2013_type(distortion: str) -> str:
+    """The number with which a class of TID2013 begins."""
+    number = re.fullmatch(r"(\d{1,2})(_.*)?", distortion)
+    return f"{int(number[1]):02d}" if number and 1 <= int(number[1]) <= len(TABLE_3["HallIQA"]) else ""
+
+
+def by_type(dataset: str, kinds: Mapping[str, str]) -> pd.DataFrame:
+    """All rows of Table 2 or 3 under a dataset's classes, whose types are `kinds` (`types`), in the form of `numbers`.
+
+    GADA's rows are the last.
+    """
+    rows: list[tuple[str, str, str, str, float | None]] = []
+    if database(dataset) == "LIVE":
+        for variant, both in TABLE_2.items():
+            for metric, values in zip(("plcc", "srocc"), both, strict=True):
+                known = dict(zip(LIVE, values, strict=True))
+                rows += [("Table 2, LIVE", variant, metric, name, known[kind]) for name, kind in kinds.items()]
+    elif database(dataset) == "TID2013":
+        for variant, scores in TABLE_3.items():
+            numbered = {f"{number:02d}": score for number, score in enumerate(scores, 1)}
+            rows += [("Table 3, TID2013", variant, "srocc", name, numbered.get(kind)) for name, kind in kinds.items()]
+    return pd.DataFrame([row for row in rows if row[-1] is not None], columns=COLUMNS)

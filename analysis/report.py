@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from analysis import (
+    beside_paper,
     budget,
     comparisons,
     figures,
@@ -66,6 +67,7 @@ def make(runs: Runs, command: str = "") -> Report:
     sections = [
         comparisons.contrasts(contrasts),
         Section("Scores", [*_scores(everything), *_by_split(splits), *_states(runs)], _score_text(everything)),
+        beside_paper.section(str(splits["dataset"].iloc[0]), scores),
         label_efficiency.section(runs, predictions),
         budget.section(runs),
         comparisons.classical(brisque),
