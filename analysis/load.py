@@ -39,6 +39,8 @@ PAGE_SIZE = 1000
 MAX_REQUESTS = 8
 """Requests at the same time, for a server that is far away."""
 COMMIT = "mlflow.source.git.commit"
+PREDICTION_TYPES = {"image": str, "reference": str, "distortion": str}
+"""Names in a file of predictions are text: TID2013's class 01 is no number."""
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being read, how many are done, and how many there are (0 where that is not known)."""
@@ -94,7 +96,7 @@ class Runs:
     client: MlflowClient = field(repr=False)
     origin: Origin
     brisque: pd.DataFrame | None = None
-    """Scores of BRISQUE: split, srocc and plcc; None where no run of the whole study has them."""
+    """Scores of BRISQUE: split, srocc, plcc, srocc/jpeg and so on; None where no run of the whole study has them."""
     cross_dataset: pd.DataFrame | None = None
     """Scores of the test runs on other databases, summarised; None where there are none."""
     progress: Progress = silent
@@ -135,7 +137,7 @@ class Runs:
             read = functools.partial(_file, self.client, name="predictions.csv", folder=Path(folder))
             files = _each(read, list(frame["run_id"]), "predictions", self.progress)
             parts = [
-                pd.read_csv(file).assign(variant=variant, split=split)
+                pd.read_csv(file, dtype=PREDICTION_TYPES).assign(variant=variant, split=split)
                 for file, variant, split in zip(files, frame["variant"], frame["split"], strict=True)
                 if file is not None
             ]

@@ -239,7 +239,7 @@ def _write_files(client: MlflowClient, run_id: str, run: ConfigurationRun, trial
         if predictions is not None:
             (folder / "predictions.csv").write_bytes(predictions.getvalue())
             title = f"{trial.result.dataset.name}, {run.name}, split {trial.result.fold.split}"
-            pictures.scatter(pd.read_csv(predictions), title).savefig(folder / "scatter.png")
+            pictures.scatter(pd.read_csv(predictions, dtype={"distortion": str}), title).savefig(folder / "scatter.png")
         if patches is not None:
             with np.load(patches, allow_pickle=False) as arrays:
                 pictures.figure1(arrays).savefig(folder / "figure1.png")
