@@ -1,11 +1,11 @@
 """Do generated images save labels? SROCC by the number of labelled images, for two uses of generated images.
 
 The paper promises quality from few labels, and none of its tables varies their number. Here 10, 20, 40, 80, 160 or
-all images of the training part are labelled, at random (`--set data.labelled_by=reference`: one reference after another).
-Smaller sets are subsets of larger ones and hold every class. Neither scores nor pixels of other images are used. The
-undistorted references of the training part have no scores, and methods may distort them. All methods have the same
-number of optimiser steps, and phase 2 has the full learning rate, since few labels train the network too little
-before it:
+all images of the training part are labelled, at random (`--set data.labelled_by=reference`: one reference after
+another). Smaller sets are subsets of larger ones and hold every class. Neither scores nor pixels of other images are
+used. The undistorted references of the training part have no scores, and methods may distort them. All methods have
+the same number of optimiser steps, and phase 2 has the full learning rate, since few labels train the network too
+little before it:
 
 - baseline: the three phases on real labelled crops alone
 - GADA: phase 2 regresses on generated crops of all training references as well
