@@ -147,7 +147,7 @@ class Quantisation(nn.Module):
             return self._quantised(images, condition.float())
 
     def _quantised(self, images: Tensor, condition: Tensor) -> Tensor:
-        coefficients = F.conv2d(_space_to_depth(images - MIDDLE, BLOCK_PX), self.transform)
+        coefficients = _recombined(_space_to_depth(images - MIDDLE, BLOCK_PX), self.transform)
         step = LARGEST_STEP * torch.sigmoid(GATE_SCALE * self.linear(condition))[:, :, None, None] + 1e-6
         # Rounding has no gradient. A smooth function with the same effect replaces it in the backward pass: small
         # coefficients vanish, large ones stay.
@@ -156,7 +156,8 @@ class Quantisation(nn.Module):
         rounded = smooth + (step * (coefficients / step).round() - smooth).detach()
         # It has no gradient for the steps of large coefficients, so that the share of rounding is learned as well.
         share = torch.sigmoid(GATE_SCALE * self.share(condition))[:, :, None, None]
-        return F.pixel_shuffle(F.conv2d(torch.lerp(coefficients, rounded, share), self.inverse), BLOCK_PX) + MIDDLE
+        blocks = _recombined(torch.lerp(coefficients, rounded, share), self.inverse)
+        return F.pixel_shuffle(blocks, BLOCK_PX) + MIDDLE
 
 
 class ColourTransform(nn.Module):
@@ -312,6 +313,14 @@ Generator: TypeAlias = PlainGenerator | ModulatedGenerator
 def make_generator(config: ModelConfig, distortions: int) -> Generator:
     """The generator of a configuration."""
     return (PlainGenerator if config.generator == "plain" else ModulatedGenerator)(config, distortions)
+
+
+def _recombined(maps: Tensor, matrix: Tensor) -> Tensor:
+    """Linear combinations of channels `[n, c, h, w]`, at each position the same, by a matrix `[c, c, 1, 1]`."""
+    if torch.compiler.is_compiling():
+        # Compiled code cannot change the precision of convolutions; matrix products always have float32.
+        return torch.einsum("oc,nchw->nohw", matrix[:, :, 0, 0], maps)
+    return F.conv2d(maps, matrix)
 
 
 def _space_to_depth(images: Tensor, side: int) -> Tensor:

@@ -61,13 +61,18 @@ def gaussian(size: int, sd_px: float, device: torch.device) -> Tensor:
 BINOMIAL = (1 / 64, 6 / 64, 15 / 64, 20 / 64, 15 / 64, 6 / 64, 1 / 64)
 
 
+def binomial(size: int, device: torch.device) -> Tensor:
+    """A binomial average of 7 pixels along a line, reflected at its ends, as a matrix `[size, size]`."""
+    return _average(size, BINOMIAL, device)
+
+
 def local_mean(images: Tensor) -> Tensor:
     """The mean of `[n, c, h, w]` under a 7x7 binomial window, reflected at the borders; sides of at least 4.
 
     Two matrix products: as convolutions of single channels, the gradients alone cost as much as the whole backbone.
     """
     h, w = images.shape[2:]
-    return _average(h, BINOMIAL, images.device) @ images @ _average(w, BINOMIAL, images.device).T
+    return binomial(h, images.device) @ images @ binomial(w, images.device).T
 
 
 BLOCK_PX = 8
@@ -101,30 +106,39 @@ class Views:
 
     def __init__(self, images: Tensor) -> None:
         self.images = images
+        # Not `functools.cached_property`, whose lock torch.compile cannot trace.
+        self._detail: Tensor | None = None
+        self._contrast: Tensor | None = None
 
     def first(self, count: int) -> Views:
         """The views of the first crops, which share what has been computed."""
         part = Views(self.images[:count])
-        part.__dict__.update(
-            {name: self.__dict__[name][:count] for name in ("detail", "contrast") if name in self.__dict__}
+        part._detail, part._contrast = (
+            view if view is None else view[:count] for view in (self._detail, self._contrast)
         )
         return part
 
-    @functools.cached_property
+    @property
     def detail(self) -> Tensor:
         """The crops minus their local mean, in float32, since contrast is a small difference of large numbers."""
-        with devices.float32(self.images.device):
-            images = self.images.float().contiguous()
-            return images - local_mean(images)
+        if self._detail is None:
+            with devices.float32(self.images.device):
+                images = self.images.float().contiguous()
+                self._detail = images - local_mean(images)
+        return self._detail
 
-    @functools.cached_property
+    @property
     def contrast(self) -> Tensor:
         """Mean-subtracted contrast-normalised (MSCN) coefficients, with channels last in memory."""
         # The contrast of the centred image differs from the textbook's by second-order terms and has no cancellation;
         # the small constant keeps the square root differentiable on flat patches.
-        with devices.float32(self.images.device):
-            contrast = (local_mean(self.detail.square()) + 1e-6).sqrt()
-            return (self.detail / (contrast + CONTRAST_FLOOR)).contiguous(memory_format=torch.channels_last)
+        if self._contrast is None:
+            detail = self.detail
+            with devices.float32(self.images.device):
+                contrast = (local_mean(detail.square()) + 1e-6).sqrt()
+                scaled = detail / (contrast + CONTRAST_FLOOR)
+                self._contrast = scaled.contiguous(memory_format=torch.channels_last)
+        return self._contrast
 
 
 def viewed(images: Tensor | Views) -> Views:

@@ -39,8 +39,7 @@ def train_trial(
     by default `run_trial`. A trial that `stop` requests to stop writes a checkpoint and ends.
     """
     how = replace(Execution(**execution), node=ray.get_runtime_context().get_node_id())
-    if how.device == "cpu":
-        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    os.environ.update(devices.environment(how.device, how.deterministic))
     train = train or _default_train()
     fold = config["fold"]
     trial = Trial(
@@ -69,20 +68,26 @@ def train_trial(
             error.node = how.node  # type: ignore[attr-defined]  # the driver reads it
             raise
         finally:
-            _release(how.device)
+            _release(how)
     tune.report({"status": result.status, "steps_done": trial.config.steps, "steps": trial.config.steps})
 
 
-def _release(device: str) -> None:
-    """Free the GPU memory of a trial that has ended, since the next trial may run in this process or in another."""
-    if device != "cpu":
-        import torch
+def _release(execution: Execution) -> None:
+    """Free what a trial that has ended leaves: the next trial may run in this process or in another.
 
-        devices.free(torch.device(device))
+    Compiled code is for the shapes of one trial, and its number is limited.
+    """
+    if execution.device == "cpu" and not execution.compiler:
+        return
+    import torch
+
+    if execution.compiler:
+        torch.compiler.reset()
+    devices.free(torch.device(execution.device))
 
 
 def _default_train() -> Train:
-    """`run_trial`. It loads torch, and must not before CUDA_VISIBLE_DEVICES is set."""
+    """`run_trial`. It loads torch, and must not before `devices.environment` is set."""
     from gada_ray.trials.run import run_trial
 
     return run_trial

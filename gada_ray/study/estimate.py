@@ -257,7 +257,7 @@ def plan_key(plan: Plan, data: Data, execution: Execution) -> str:
 
     place = next(iter(data.splits))
     racing = None if plan.racing is None else str(plan.racing)
-    device = [execution.device, execution.threads]
+    device = [execution.device, execution.threads, *(["compiled"] if execution.compiler else [])]
     splits = [len(data.splits[place]), plan.seed, sorted(data.by_fingerprint)]
     return digest([[of(variant) for variant in plan.variants], splits, racing, device])
 

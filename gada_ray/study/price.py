@@ -63,11 +63,11 @@ def price(config: TrainingConfig, seconds: Mapping[str, float]) -> Price | None:
 
 
 def from_past(results: Iterable[Result], execution: Execution) -> Seconds:
-    """Means over finished trials on the same kind of device, on a CPU also with the same number of threads."""
+    """Means over finished trials on the same kind of device, compiled or not, on a CPU also with as many threads."""
     found: dict[str, list[float]] = {}
     for result in results:
         run, config = result.run, result.config
-        alike = (run.device == "cpu") == (execution.device == "cpu")
+        alike = (run.device == "cpu") == (execution.device == "cpu") and run.compiled == bool(execution.compiler)
         if result.status != "finished" or not alike or (run.device == "cpu" and run.threads != execution.threads):
             continue
         trained = [(n, phase) for n, phase in enumerate(config.phases) if phase.name in run.phase_seconds]

@@ -146,7 +146,7 @@ def pixels_mb(config: TrainingConfig, dataset: IqaDataset, total_mb: float) -> f
 def peak_mb(trainings: Iterable[tuple[TrainingConfig, IqaDataset]], execution: Execution) -> float:
     """MiB of its GPU that the largest of some trainings takes, found by steps of every kind among them."""
     device = torch.device(execution.device)
-    devices.configure_backend(device)
+    devices.configure_backend(device, execution.deterministic)
     known: Seconds = {}
     again = 0.0
     for config, dataset in trainings:

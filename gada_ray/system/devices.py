@@ -61,8 +61,21 @@ def images_at_once(device: torch.device) -> int | None:
     return None if device.type == "cpu" else 8
 
 
-def configure_backend(device: torch.device) -> None:
-    """Set the arithmetic of a training on a device, and measure its peak memory from here on."""
+def environment(device: str, deterministic: bool) -> dict[str, str]:
+    """Environment variables of a process that trains on a device, which are to be set before it loads torch."""
+    if device == "cpu":
+        return {"CUDA_VISIBLE_DEVICES": ""}
+    # Matrix products on several streams give the same bits again if cuBLAS has such a workspace (NVIDIA, cuBLAS,
+    # "Results reproducibility"). torch asks for it.
+    return {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"} if deterministic else {}
+
+
+def configure_backend(device: torch.device, deterministic: bool = False) -> None:
+    """Set the arithmetic of a training on a device, and measure its peak memory from here on.
+
+    With `deterministic`, a GPU takes kernels that give the same bits again. Operations that have none give a warning.
+    The process needs `environment`.
+    """
     import torch
 
     if device.type == "cuda":
@@ -71,8 +84,10 @@ def configure_backend(device: torch.device) -> None:
         # numbers, and linear layers take a negligible part of a step.
         _convolutions().fp32_precision = "tf32"
         torch.backends.cuda.matmul.fp32_precision = "ieee"
-        # Shapes are fixed, so that the fastest kernel can be searched.
-        torch.backends.cudnn.benchmark = True
+        # Shapes are fixed, so that the fastest kernel can be searched. The fastest one may differ from run to run.
+        torch.backends.cudnn.benchmark = not deterministic
+        torch.backends.cudnn.deterministic = deterministic
+        torch.use_deterministic_algorithms(deterministic, warn_only=True)
 
 
 def to_device(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
@@ -98,7 +113,8 @@ def float32(device: torch.device) -> Iterator[None]:
     import torch
 
     with torch.autocast(device.type, enabled=False):
-        if device.type != "cuda":
+        # Compiled code cannot change the settings of cuDNN, so that networks have no convolution in here when compiled.
+        if device.type != "cuda" or torch.compiler.is_compiling():
             yield
             return
         settings = _convolutions()

@@ -115,6 +115,10 @@ class Execution:
     """Name of the node in a cluster, for its result."""
     cache: str = ""
     """Folder of files that can be made again, such as prepared distortions; by default the user's cache folder."""
+    compiler: str = ""
+    """Backend of torch.compile for the forward passes of training steps; empty: they are not compiled."""
+    deterministic: bool = False
+    """Whether a GPU is limited to kernels that give the same bits again, where torch has them; for a CPU, all are."""
     ending: Callable[[], bool] = bool
     """Called before every step: whether to write a checkpoint and end. By default never, since `bool()` is False."""
 

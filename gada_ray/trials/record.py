@@ -75,5 +75,7 @@ def _run_record(state: TrainingState, execution: Execution, device: torch.device
         peak_memory_mb=devices.peak_mb(device),
         reused=state.reused,
         study=execution.study,
+        compiled=state.compiled,
+        deterministic=bool(state.deterministic),
         versions={"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__},
     )

@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -30,6 +30,7 @@ from gada_ray.model.generator import Generator
 from gada_ray.model.quality_network import Gada, QualityNetwork
 from gada_ray.system import devices
 from gada_ray.training import checkpoint
+from gada_ray.training.compilation import compile_forward_passes
 from gada_ray.training.ema import ExponentialMovingAverage
 from gada_ray.training.memory import keep_freed_memory
 from gada_ray.training.phases import DivergedError, Phase, build
@@ -97,12 +98,18 @@ class _Training:
         self.config = trial.config
         self.device = torch.device(execution.device)
         self.since = self.saved = time.monotonic()
-        devices.configure_backend(self.device)
+        self.deterministic = execution.deterministic and self.device.type == "cuda"
+        devices.configure_backend(self.device, self.deterministic)
         self.started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        self.state, self.sums = TrainingState(started=self.started), Sums()
+        self.state, self.sums = TrainingState(started=self.started, deterministic=None), Sums()
 
     def run(self) -> Result:
         """Select images, build the network, restore, train the phases that are left, test, and store the result."""
+        # Outside of steps, batches differ in size. Networks are tested as they are used later: without compilation.
+        with self._stance("force_eager"):
+            return self._run()
+
+    def _run(self) -> Result:
         self._select_images()
         self._build_network()
         self.procedural = self._prepare_pictures()
@@ -141,6 +148,12 @@ class _Training:
         self.network = build(self.config, len(self.dataset.distortions), self.seed)
         self.network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.ema = ExponentialMovingAverage(self.network, self.config.ema_decay)
+        if self.execution.compiler:
+            compile_forward_passes(self.network, self.ema.network, self.execution.compiler)
+
+    def _stance(self, stance: Literal["default", "force_eager"]) -> contextlib.AbstractContextManager[Any]:
+        """Whether compiled forward passes are used ("default") or not ("force_eager")."""
+        return torch.compiler.set_stance(stance) if self.execution.compiler else contextlib.nullcontext()
 
     def _prepare_pictures(self) -> ProceduralSource | None:
         """Pictures under procedural distortions, where any phase needs them."""
@@ -182,8 +195,9 @@ class _Training:
         loss_every = max(1, steps // LOSS_POINTS)
         curve_steps = _curve_steps(steps, curve_points)
         while self.state.step < steps:
+            self.state.continued_by(bool(self.execution.compiler), self.deterministic)
             try:
-                with self._timed(phase.phase.name):
+                with self._timed(phase.phase.name), self._stance("default"):
                     at_loss_point = self._train_until(phase, loss_every, curve_steps)
             except EndedError:
                 self._save(phase)

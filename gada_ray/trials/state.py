@@ -38,6 +38,15 @@ class TrainingState:
     started: str = ""
     reused: str | None = None
     """Signature of the trial whose weights this one started from."""
+    compiled: bool = False
+    """Whether some steps were compiled."""
+    deterministic: bool | None = False
+    """Whether a GPU was limited to deterministic kernels in all steps; None before the first one."""
+
+    def continued_by(self, compiled: bool, deterministic: bool) -> None:
+        """Note how the next steps are computed."""
+        self.compiled = self.compiled or compiled
+        self.deterministic = deterministic and self.deterministic is not False
 
     def note(self, phase: str, before: int, values: dict[str, float]) -> None:
         """Add a point to curves at this step; `before` counts the steps of earlier phases."""
@@ -128,7 +137,10 @@ def warm_start(store: Store, trial: Trial, network: Gada, ema: ExponentialMoving
         ema.load_state_dict(saved["ema"])
         # Not pandas, whose parser rounds the last bit differently between versions.
         rows = csv.reader(curves.decode().splitlines()[1:])
-        state = TrainingState(phase=len(result.phases), reused=signature)
+        run = result.run
+        state = TrainingState(
+            phase=len(result.phases), reused=signature, compiled=run.compiled, deterministic=run.deterministic
+        )
         state.curves = [[p, int(step), int(overall), name, float(v)] for p, step, overall, name, v in rows]
         state.phases = [phase.model_dump() for phase in result.phases]
         if result.config.evaluation != trial.config.evaluation:

@@ -19,6 +19,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import operator
 import os
 import re
 import uuid
@@ -118,6 +119,11 @@ class RunRecord(Frozen):
     """Signature of the trial whose weights this one started from."""
     study: str = ""
     """Name of the study that it was trained for; other studies may use it."""
+    # Left out where they are False, so that results of before they existed keep their digests.
+    compiled: bool = Field(default=False, exclude_if=operator.not_)
+    """Whether forward passes of its steps, or of some of them, were compiled."""
+    deterministic: bool = Field(default=False, exclude_if=operator.not_)
+    """Whether a GPU was limited to deterministic kernels in all steps. A CPU has no others."""
     versions: dict[str, str]
 
 

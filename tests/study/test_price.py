@@ -116,6 +116,7 @@ def test_past_trials_price_steps_that_other_variants_share_and_not_those_of_othe
     assert cost and cost.phases == pytest.approx((20.0, 15.0)) and cost.rest == pytest.approx(2.0)
     assert from_past([partial, first], Execution("cuda")) == {}
     assert from_past([partial, first], Execution("cpu", 2)) == {}
+    assert from_past([partial, first], Execution(compiler="inductor")) == {}
 
 
 def named(dataset):

@@ -53,7 +53,8 @@ def backends(monkeypatch: pytest.MonkeyPatch) -> MagicMock:
     """Stands in for torch's settings and counters of a GPU."""
     made = MagicMock()
     monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", made.reset)
-    made.cudnn = SimpleNamespace(benchmark=False, conv=SimpleNamespace(fp32_precision="none"))
+    made.cudnn = SimpleNamespace(benchmark=False, deterministic=False, conv=SimpleNamespace(fp32_precision="none"))
+    monkeypatch.setattr(torch, "use_deterministic_algorithms", made.algorithms)
     monkeypatch.setattr(torch.backends, "cudnn", made.cudnn)
     monkeypatch.setattr(torch.backends.cuda, "matmul", SimpleNamespace(fp32_precision="none"))
     return made
@@ -67,6 +68,35 @@ def test_on_a_gpu_convolutions_take_tf32_matrix_products_do_not_and_memory_is_co
     assert backends.cudnn.benchmark
     assert backends.cudnn.conv.fp32_precision == "tf32"
     assert torch.backends.cuda.matmul.fp32_precision == "ieee"
+
+
+def test_a_gpu_is_limited_to_deterministic_kernels_if_that_was_asked_for_and_a_cpu_is_left_alone(
+    backends: MagicMock,
+) -> None:
+    devices.configure_backend(CPU, deterministic=True)
+    assert not backends.algorithms.called and not backends.cudnn.deterministic
+    devices.configure_backend(torch.device("cuda"), deterministic=True)
+    backends.algorithms.assert_called_once_with(True, warn_only=True)
+    assert backends.cudnn.deterministic and not backends.cudnn.benchmark
+    devices.configure_backend(torch.device("cuda"))  # another trial in the same process
+    assert backends.algorithms.call_args.args == (False,)
+    assert not backends.cudnn.deterministic and backends.cudnn.benchmark
+
+
+def test_a_process_gets_the_workspace_of_deterministic_products_before_it_loads_torch() -> None:
+    assert devices.environment("cuda", deterministic=True) == {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
+    assert devices.environment("cuda", deterministic=False) == {}
+    for deterministic in (False, True):
+        assert devices.environment("cpu", deterministic) == {"CUDA_VISIBLE_DEVICES": ""}
+
+
+def test_float32_leaves_the_settings_of_a_gpu_alone_while_code_is_compiled(
+    backends: MagicMock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    devices.configure_backend(torch.device("cuda"))
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    with devices.float32(torch.device("cuda")):
+        assert backends.cudnn.conv.fp32_precision == "tf32"
 
 
 def test_float32_takes_tf32_from_convolutions_and_gives_it_back(backends: MagicMock) -> None:
@@ -115,10 +145,13 @@ def test_only_a_gpu_leaves_pixels_on_the_host(monkeypatch: pytest.MonkeyPatch) -
     assert devices.leaves_on_host(2**20, torch.device("cuda")) and not devices.leaves_on_host(2**20, CPU)
 
 
-def test_a_worker_empties_the_allocators_cache_of_a_gpu_after_every_trial(monkeypatch: pytest.MonkeyPatch) -> None:
-    emptied = MagicMock()
+def test_a_worker_frees_the_memory_of_a_gpu_and_drops_compiled_code_after_every_trial(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    emptied, reset = MagicMock(), MagicMock()
     ended: list[dict[str, bool]] = []
     monkeypatch.setattr(torch.cuda, "empty_cache", emptied)
+    monkeypatch.setattr(torch.compiler, "reset", reset)
     monkeypatch.setattr("ray.get_runtime_context", MagicMock())
     monkeypatch.setattr("ray.tune.report", ended.append)
     trial = toy_trial(toy_dataset())
@@ -133,8 +166,10 @@ def test_a_worker_empties_the_allocators_cache_of_a_gpu_after_every_trial(monkey
     def train(*_: object) -> Result:
         raise EndedError
 
-    for device, calls in (("cuda", 1), ("cpu", 1)):
-        execution = {"device": device}
+    for device, compiler, calls in (("cuda", "", 1), ("cpu", "", 1), ("cuda", "inductor", 2)):
+        assert not reset.called
+        execution = {"device": device, "compiler": compiler}
         worker.train_trial(config, {trial.fingerprint: toy_dataset()}, "", execution, train, MagicMock())
         assert emptied.call_count == calls
-    assert ended == [{"ended": True}, {"ended": True}]
+    reset.assert_called_once()
+    assert ended == [{"ended": True}] * 3

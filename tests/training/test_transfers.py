@@ -1,4 +1,4 @@
-"""Transfers between host and device in a training step, counted without a GPU.
+"""Transfers between host and device in a training step, counted without a GPU; and the kinds of its operations.
 
 The device is torch's "meta" device, whose tensors have shapes and no data. Whatever would make the host wait for a GPU
 raises there: `.item()`, `.cpu()`, the truth of a tensor, `nonzero` and boolean masks. A dispatch mode records every
@@ -40,6 +40,7 @@ class Recorder(TorchDispatchMode):
         self.from_python: list[str] = []
         self.convolutions: list[str] = []
         self.handed_over: list[tuple[int, ...]] = []
+        self.operations: set[str] = set()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
@@ -48,6 +49,7 @@ class Recorder(TorchDispatchMode):
         if not on_device:
             return out
         name = func.__name__
+        self.operations.add(func.overloadpacket.__name__)
         if name.startswith("lift_fresh"):
             self.from_python.append(name)
         if name.startswith("convolution"):
@@ -136,6 +138,32 @@ def test_convolutions_have_the_same_shapes_in_every_step_so_that_kernels_are_sea
     config, number, _ = CASES[case]
     first, *others = (recorder.convolutions for recorder in recorded(config, number, tmp_path, handed_over))
     assert first and all(other == first for other in others)
+
+
+WITHOUT_DETERMINISTIC_KERNEL = {
+    *(f"reflection_pad{n}d_backward" for n in (1, 2, 3)),
+    *(f"_adaptive_avg_pool{n}d_backward" for n in (2, 3)),
+    *("avg_pool3d_backward", "adaptive_max_pool2d_backward", "max_unpool2d", "max_unpool3d", "nll_loss2d_forward"),
+    *(f"fractional_max_pool{n}d_backward" for n in (2, 3)),
+    *(f"upsample_{n}_backward" for n in ("linear1d", "bilinear2d", "bicubic2d", "trilinear3d")),
+    *("grid_sampler_2d_backward", "grid_sampler_3d_backward", "_ctc_loss_backward", "_embedding_bag_dense_backward"),
+    *("put", "put_", "histc", "bincount", "median", "nanmedian", "kthvalue", "scatter_reduce", "scatter_reduce_"),
+}
+"""Operations that `torch.use_deterministic_algorithms` (torch 2.15) lists as without a deterministic GPU kernel."""
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_every_operation_of_a_step_has_a_deterministic_kernel_on_a_gpu(case, tmp_path, handed_over):
+    config, number, _ = CASES[case]
+    (recorder, *_) = recorded(config, number, tmp_path, handed_over)
+    assert {"convolution", "convolution_backward"} <= recorder.operations
+    assert not recorder.operations & WITHOUT_DETERMINISTIC_KERNEL
+
+
+def test_the_decoder_that_resizes_is_the_exception_that_the_docs_name(tmp_path, handed_over):
+    values = {"model.generator": "plain", "model.upsampling": "resize"}
+    (recorder, *_) = recorded(tiny(values), 0, tmp_path, handed_over)
+    assert recorder.operations & WITHOUT_DETERMINISTIC_KERNEL == {"reflection_pad2d_backward"}
 
 
 def test_waiting_for_the_device_would_be_found():

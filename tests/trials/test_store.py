@@ -8,7 +8,8 @@ import pytest
 
 from gada_ray.training import checkpoint
 from gada_ray.trials.run import run_trial
-from gada_ray.trials.store import RESULT, Store, StoreError, write_whole
+from gada_ray.trials.state import TrainingState
+from gada_ray.trials.store import RESULT, RunRecord, Store, StoreError, write_whole
 from tests.toy import tiny, toy_dataset, toy_trial
 
 
@@ -115,3 +116,31 @@ def test_a_checkpoint_of_a_later_format_is_named(monkeypatch):
     monkeypatch.undo()
     with pytest.raises(checkpoint.CheckpointError, match="format 2"):
         checkpoint.from_bytes(data, "x")
+
+
+def test_a_result_of_before_says_that_nothing_was_compiled_or_limited_and_keeps_its_digest(finished):
+    _, result = finished
+    run = result.run.model_dump(mode="json")
+    assert not {"compiled", "deterministic"} & set(run)
+    later = RunRecord.model_validate(run | {"compiled": True, "deterministic": True})
+    assert RunRecord.model_validate(later.model_dump(mode="json")) == later
+    assert not RunRecord.model_validate(run).compiled and not RunRecord.model_validate(run).deterministic
+
+
+@pytest.mark.parametrize(
+    ("attempts", "compiled", "deterministic"),
+    [
+        ([(False, True)], False, True),
+        ([(True, True), (False, True)], True, True),
+        ([(False, True), (False, False)], False, False),
+        ([(False, False), (True, True)], True, False),
+    ],
+)
+def test_a_training_is_compiled_if_a_part_is_and_deterministic_if_all_of_it_is(attempts, compiled, deterministic):
+    state = TrainingState(deterministic=None)
+    for attempt in attempts:
+        state.continued_by(*attempt)
+    assert (state.compiled, state.deterministic) == (compiled, deterministic)
+    of_before = TrainingState()  # read from a checkpoint that does not tell
+    of_before.continued_by(False, True)
+    assert not of_before.deterministic
