@@ -29,6 +29,8 @@ RESUMES = 75
 """The exit code of a study that ended early; the same command resumes it."""
 INTERRUPTED = 130
 """The exit code that typer makes of KeyboardInterrupt."""
+COMPILER = "inductor"
+"""Backend of torch.compile."""
 WHAT, DATA, RESOURCES, BUDGET, OUTPUT = "What to run", "Data", "Resources", "Budget", "Output"
 """Groups of options in --help."""
 EXAMPLES = """Examples:
@@ -133,6 +135,22 @@ def main(
     max_concurrent: Annotated[
         int | None, typer.Option(min=1, help="Trials at a time, at most.", rich_help_panel=RESOURCES)
     ] = None,
+    compiled: Annotated[
+        bool,
+        typer.Option(
+            "--compile",
+            help="Compile forward passes of training steps by torch.compile; on GPUs alone.",
+            rich_help_panel=RESOURCES,
+        ),
+    ] = False,
+    deterministic: Annotated[
+        bool,
+        typer.Option(
+            "--deterministic",
+            help="Limit GPUs to kernels that give the same bits again, where torch has them.",
+            rich_help_panel=RESOURCES,
+        ),
+    ] = False,
     address: Annotated[
         str | None,
         typer.Option(help="Ray cluster to use; by default one is started on this machine.", rich_help_panel=RESOURCES),
@@ -240,12 +258,16 @@ def main(
         max_gpu_hours=max_gpu_hours,
         slots=slots,
         address=address,
+        compiler=COMPILER if compiled else "",
+        deterministic=deterministic,
         also_test=tuple(also_test or ()),
     )
     if best:
         return print(session.best_model(decided, how))
     validate_requests(decided, data_root, requested)
-    session.requested(how)
+    on_gpus = session.requested(how).gpus > 0
+    if deterministic and not on_gpus:
+        views.warn("--deterministic changes nothing: trainings on a CPU with as many threads give the same bits again")
     training = not (plan or sync)
     if training:
         # The preset's own sentence is about the preset as it is.

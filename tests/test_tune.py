@@ -110,6 +110,15 @@ def test_a_gpu_that_is_not_there_is_refused_by_name(monkeypatch, capsys, tmp_pat
     refused(monkeypatch, capsys, *arguments, says=("--gpus-per-trial 0.5", "no GPU"))
 
 
+def test_compilation_on_a_cpu_is_refused_and_a_cpu_needs_no_deterministic_kernels(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    arguments = ("--study", "patch_size", "--preset", "smoke", "--storage", tmp_path)
+    refused(monkeypatch, capsys, *arguments, "--compile", says=("--compile was requested", "--gpus-per-trial"))
+    monkeypatch.setattr(session, "Session", lambda *_: SimpleNamespace(show_plan=lambda: None))
+    code, text = command(monkeypatch, capsys, *arguments, "--plan", "--deterministic")
+    assert code == 0 and "--deterministic changes nothing: trainings on a CPU" in text
+
+
 @pytest.mark.parametrize(
     ("damage", "says"),
     [

@@ -57,7 +57,7 @@ Report = Callable[..., list[Path]]
 
 @dataclass(frozen=True)
 class Options:
-    """How a study is run; nothing here changes its numbers."""
+    """How a study is run; nothing here is part of a trial's identity."""
 
     storage: str = "runs"
     tracking_uri: str | None = None
@@ -76,6 +76,10 @@ class Options:
     """Trials at a time that a plan assumes; None: those of this machine."""
     address: str | None = None
     """Address of a Ray cluster; None: one is started on this machine."""
+    compiler: str = ""
+    """Backend of torch.compile for training steps; empty: they are not compiled."""
+    deterministic: bool = False
+    """Whether GPUs are limited to deterministic kernels."""
     also_test: tuple[str, ...] = ()
     """Other databases, as NAME=DIR, on which finished trials' weights are tested; see `running.cross_dataset`."""
 
@@ -84,11 +88,17 @@ def requested(options: Options) -> Resources:
     """Resources of a trial, as far as they are known without data.
 
     Raises:
-        ResourceError: for a GPU on a machine without one, unless the trials run on a cluster.
+        ResourceError: for a GPU on a machine without one, unless the trials run on a cluster, and for compilation on a
+            CPU.
     """
-    return choose_resources(
-        options.cpus, options.gpus, options.max_concurrent, options.checkpoint_every_s, options.address
+    wanted = Resources(
+        cpus=options.cpus,
+        max_concurrent=options.max_concurrent,
+        checkpoint_every_s=options.checkpoint_every_s,
+        compiler=options.compiler,
+        deterministic=options.deterministic,
     )
+    return choose_resources(wanted, options.gpus, options.address)
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gada_ray.errors import UserError
@@ -27,11 +27,20 @@ class Resources:
     gpus: float = 0.0
     max_concurrent: int | None = None
     checkpoint_every_s: float = 60.0
+    compiler: str = ""
+    """As in `Execution`."""
+    deterministic: bool = False
 
     @property
     def execution(self) -> Execution:
         """Device and threads of a trial. Ray shows a GPU trial its own GPU as the first one."""
-        return Execution("cuda" if self.gpus else "cpu", max(1, int(self.cpus)), self.checkpoint_every_s)
+        return Execution(
+            device="cuda" if self.gpus else "cpu",
+            threads=max(1, int(self.cpus)),
+            checkpoint_every_s=self.checkpoint_every_s,
+            compiler=self.compiler,
+            deterministic=self.deterministic,
+        )
 
     @property
     def unit(self) -> str:
@@ -39,13 +48,12 @@ class Resources:
         return "GPU-hours" if self.gpus else "CPU-hours"
 
 
-def choose_resources(
-    cpus: float, gpus: float | None, max_concurrent: int | None, checkpoint_every_s: float, address: str | None
-) -> Resources:
-    """Resources of a trial; where `gpus` is None, a whole GPU if this machine has one, else none.
+def choose_resources(wanted: Resources, gpus: float | None, address: str | None) -> Resources:
+    """Resources of a trial with so many GPUs; where `gpus` is None, a whole one if this machine has one, else none.
 
     Raises:
-        ResourceError: for a GPU requested on a machine without one, unless the trials run on a cluster.
+        ResourceError: for a GPU requested on a machine without one, unless the trials run on a cluster, and for
+            compilation on a CPU.
     """
     here = devices.count()
     if gpus and not here and address is None:
@@ -53,7 +61,13 @@ def choose_resources(
             f"--gpus-per-trial {gpus:g} was requested, but torch sees no GPU on this machine; "
             "leave it out to train on the CPU, or name a cluster with --address"
         )
-    return Resources(cpus, (1.0 if here else 0.0) if gpus is None else gpus, max_concurrent, checkpoint_every_s)
+    chosen = replace(wanted, gpus=(1.0 if here else 0.0) if gpus is None else gpus)
+    if chosen.compiler and not chosen.gpus:
+        raise ResourceError(
+            "--compile was requested, but trials train on CPUs, where steps gain less than minutes of compilation cost "
+            "(benchmarks/README.md); leave it out, or give each trial a GPU with --gpus-per-trial"
+        )
+    return chosen
 
 
 def slots_here(resources: Resources) -> int:

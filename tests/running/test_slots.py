@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from gada_ray.running import slots
-from gada_ray.system import cgroups
+from gada_ray.system import cgroups, devices
 
 
 @pytest.mark.parametrize(
@@ -63,6 +63,19 @@ def test_the_cpus_of_this_machine_are_those_of_the_process(monkeypatch):
     assert slots.slots_here(slots.Resources(cpus=2)) == 2
     assert slots.slots_here(slots.Resources(cpus=1, max_concurrent=3)) == 3
     assert slots.slots_here(slots.Resources(cpus=8)) == 1
+
+
+def test_how_a_trial_computes_reaches_its_execution_and_is_compiled_on_a_gpu_alone(monkeypatch):
+    monkeypatch.setattr(devices, "count", lambda: 1)
+    wanted = slots.Resources(compiler="inductor", deterministic=True)
+    chosen = slots.choose_resources(wanted, None, None).execution
+    assert (chosen.device, chosen.compiler, chosen.deterministic) == ("cuda", "inductor", True)
+    with pytest.raises(slots.ResourceError, match=r"--compile .* CPUs.* leave it out, or .*--gpus-per-trial"):
+        slots.choose_resources(wanted, 0.0, None)
+    monkeypatch.setattr(devices, "count", lambda: 0)
+    with pytest.raises(slots.ResourceError, match="--compile"):
+        slots.choose_resources(wanted, None, "10.0.0.1:6379")
+    assert slots.choose_resources(slots.Resources(deterministic=True), None, None).execution.device == "cpu"
 
 
 def test_the_cgroups_of_this_process_are_read(tmp_path):
