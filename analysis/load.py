@@ -83,9 +83,10 @@ class Runs:
     splits: pd.DataFrame
     """One row for each finished test run of a split, in the study's order of variants, or, where that was not recorded,
     that of their first runs: run_id, key (of its configuration), signature, variant, place (of the variant), split,
-    dataset, labels, preset, device, seed, code_version, fingerprint, references_train, references_held_out, train and
-    held_out (names), divided_by (reference, or group), start, end, and every final metric, such as srocc and
-    srocc/jpeg. Facts that older versions did not record are empty: splits_hash, images, references, versions."""
+    dataset, labels, preset, device (with the kind of kernels), seed, code_version, fingerprint, references_train,
+    references_held_out, train and held_out (names), divided_by (reference, or group), start, end, and every final
+    metric, such as srocc and srocc/jpeg. Facts that older versions did not record are empty: splits_hash, images,
+    references, versions."""
     search: pd.DataFrame
     """The same for validation runs of a search; empty where nothing was searched."""
     configurations: pd.DataFrame
@@ -281,7 +282,7 @@ def _split(run: Run) -> dict[str, Any]:
         "dataset": tags["dataset_name"],
         "labels": tags["labels"],
         "preset": tags["preset"],
-        "device": tags["device"],
+        "device": _device(tags),
         "seed": run.data.params.get("seed", ""),
         "code_version": tags["code_version"],
         "fingerprint": fingerprint,
@@ -294,6 +295,12 @@ def _split(run: Run) -> dict[str, Any]:
     later["divided_by"] = tags.get("divided_by", "reference")
     metrics = {name: value for name, value in run.data.metrics.items() if not name.startswith(("curve/", "loss/"))}
     return facts | names | later | metrics
+
+
+def _device(tags: Mapping[str, str]) -> str:
+    """The device of a training, and how it computed: "NVIDIA H200 (compiled, deterministic)"."""
+    how = [name for name in ("compiled", "deterministic") if tags.get(name) == "True"]
+    return f"{tags['device']} ({', '.join(how)})" if how else tags["device"]
 
 
 def _configuration(run: Run) -> dict[str, Any]:

@@ -157,8 +157,8 @@ def contrasts(frame: pd.DataFrame, named: Sequence[Contrast]) -> pd.DataFrame:
 def _compared(frame: pd.DataFrame, requested: Sequence[Contrast], alpha: float, family: int = 0) -> pd.DataFrame:
     """Pairs of variants with two splits or more on which both have the measure.
 
-    `same` says that both are the same trainings, by their signatures, and `devices` names the devices where a split's
-    two trainings ran on different ones.
+    `same` says that both are the same trainings, by their signatures, and `devices` names the devices, and how they
+    computed, where a split's two trainings differ in that.
     """
     wide = {
         name: frame.pivot(index="split", columns="variant", values=name)

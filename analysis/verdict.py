@@ -104,7 +104,7 @@ def answer(row: pd.Series[Any], family: int) -> Statement:
     if found == INCONCLUSIVE:
         text = f"{text} {power_of(row)}".rstrip()
     if row["devices"]:
-        text += f" The two were trained on different devices ({row['devices']})."
+        text += f" The two were trained on different devices or by different kernels ({row['devices']})."
     return Statement(row["question"], words, text)
 
 
@@ -218,14 +218,14 @@ def _with(family: pd.DataFrame, variant: str) -> list[pd.Series[Any]]:
 
 
 def notices(runs: Runs, pairs: pd.DataFrame) -> list[str]:
-    """What a reader must know before comparing: devices that differ, and variants that are the same training."""
+    """What a reader must know before comparing: devices or kernels that differ, variants that are the same training."""
     found = []
     devices = runs.splits["device"].value_counts(sort=False)
     if len(devices) > 1:
         counts = ", ".join(f"{count} on {device}" for device, count in devices.items())
         found.append(
-            f"The trainings ran on different devices ({counts}). Arithmetic differs between devices, so that a "
-            "comparison across them also contains that difference."
+            f"The trainings ran on different devices or by different kernels ({counts}). Arithmetic differs between "
+            "them, so that a comparison across them also contains that difference."
         )
     if len(pairs):
         same = pairs[pairs["same"] & (pairs["metric"] == "srocc")]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import operator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from gada_ray.config import Frozen, TrainingConfig, explain
 from gada_ray.errors import UserError
@@ -42,6 +43,12 @@ class Card(Frozen):
     """Names of the distortion classes, in the classifier's order."""
     config: TrainingConfig
     code_version: int
+    # What a card says of its training is left out where it is not known, as in cards of before.
+    device: str = Field(default="", exclude_if=operator.not_)
+    """The device that it was trained on."""
+    compiled: bool = Field(default=False, exclude_if=operator.not_)
+    """Whether steps of its training were compiled; see `RunRecord`, also for the next one."""
+    deterministic: bool = Field(default=False, exclude_if=operator.not_)
     versions: dict[str, str]
 
     @property
@@ -49,6 +56,19 @@ class Card(Frozen):
         """Whether the classifier was trained, so that its classes mean something."""
         trained = any("classifier" in phase.trains for phase in self.config.phases)
         return len(self.distortions) > 1 and trained and self.config.losses.class_weight > 0
+
+    @property
+    def arithmetic(self) -> str:
+        """On what it was trained and whether that can be repeated, for people; empty where it was not recorded."""
+        if not self.device:
+            return ""
+        if self.device == "cpu":
+            kernels = "the same bits again with as many threads"
+        elif self.deterministic:
+            kernels = "deterministic kernels, as far as torch has them"
+        else:
+            kernels = "kernels that are not deterministic, so that last digits vary"
+        return f"Trained on {self.device}{', compiled' * self.compiled}: {kernels}."
 
     @property
     def scale(self) -> str:
@@ -67,6 +87,9 @@ def trial_fields(result: Result, distortions: tuple[str, ...]) -> dict[str, Any]
         "distortions": distortions,
         "config": result.config,
         "code_version": result.code_version,
+        "device": result.run.device,
+        "compiled": result.run.compiled,
+        "deterministic": result.run.deterministic,
         "versions": result.run.versions,
     }
 

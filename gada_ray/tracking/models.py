@@ -134,7 +134,8 @@ def _log(
     if experiment is None:
         raise ModelError(f"MLflow has no experiment {card.study}")
     place = experiment.experiment_id
-    identity = digest(card.model_dump(mode="json"))
+    # Cards of before lack the device, and are cards of the same model.
+    identity = digest(card.model_dump(mode="json", exclude={"device"}))
     same = client.search_logged_models([place], f"tags.card = '{identity}'")
     for half in same:
         if half.status != LoggedModelStatus.READY:
@@ -172,7 +173,7 @@ def description(card: Card) -> str:
     return (
         f"Image quality network of study {card.study}, variant {card.variant}, preset {card.preset}, trained on "
         f"{card.dataset.name}, split {card.fold.split}. Test {scores} (mean of {card.over_splits['n']:.0f} splits). "
-        f"{card.chosen}\n\nIt scores whole images; score: {card.scale}."
+        f"{card.chosen}\n\n{card.arithmetic} It scores whole images; score: {card.scale}."
     )
 
 

@@ -132,6 +132,8 @@ def _write_split(
         RESULT: trial.digest,
         "status": result.status,
         "device": result.run.device,
+        "compiled": str(result.run.compiled),
+        "deterministic": str(result.run.deterministic),
         "code_version": str(result.code_version),
         "versions": ", ".join(f"{name} {version}" for name, version in result.run.versions.items()),
         "split": split,

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import comparisons, figures, statistics, tables
+from analysis import comparisons, figures, load, statistics, tables
 from analysis.page import Table
 from analysis.verdict import conclusion, notices, statements
 from gada_ray.study.contrasts import MEASURES, Contrast, from_text, to_text
@@ -87,9 +87,21 @@ def test_variants_with_equal_signatures_are_the_same_training_and_not_a_finding(
 def test_a_comparison_that_mixes_devices_is_named():
     splits = frame([0.01, 0.012, 0.02, 0.015])
     splits["device"] = np.where(splits["variant"] == A, "NVIDIA H200", "cpu")
-    assert "The two were trained on different devices (NVIDIA H200, cpu)." in said(splits)[0]
+    assert "The two were trained on different devices or by different kernels (NVIDIA H200, cpu)." in said(splits)[0]
     (text,) = notices(SimpleNamespace(splits=splits), tables.pairs(splits))  # type: ignore[arg-type]
-    assert "different devices (4 on cpu, 4 on NVIDIA H200)" in text
+    assert "different devices or by different kernels (4 on cpu, 4 on NVIDIA H200)" in text
+
+
+def test_a_comparison_that_mixes_compiled_trainings_and_others_is_named():
+    splits = frame([0.01, 0.012, 0.02, 0.015])
+    gpu = {"device": "NVIDIA H200", "deterministic": "False"}
+    of = {name: load._device(gpu | {"compiled": str(name == A)}) for name in (A, B)}
+    splits["device"] = splits["variant"].map(of)
+    assert "different kernels (NVIDIA H200, NVIDIA H200 (compiled))." in said(splits)[0]
+    (text,) = notices(SimpleNamespace(splits=splits), tables.pairs(splits))  # type: ignore[arg-type]
+    assert "(4 on NVIDIA H200, 4 on NVIDIA H200 (compiled))" in text
+    assert load._device({"device": "cpu"}) == "cpu", "runs of before do not tell"
+    assert load._device(gpu | {"compiled": "True", "deterministic": "True"}) == "NVIDIA H200 (compiled, deterministic)"
 
 
 def test_contrasts_are_kept_as_text_also_as_they_were_before_they_had_a_measure():

@@ -221,3 +221,22 @@ def test_a_damaged_model_is_refused_by_name(tmp_path: Path, damage: str, says: s
                 np.savez(file, allow_pickle=True, weight=np.array([print], dtype=object))
     with pytest.raises(ModelError, match=says):
         load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({}, ""),
+        ({"device": "cpu"}, "Trained on cpu: the same bits again with as many threads."),
+        ({"device": "GPU"}, "Trained on GPU: kernels that are not deterministic, so that last digits vary."),
+        (
+            {"device": "GPU", "compiled": True, "deterministic": True},
+            "Trained on GPU, compiled: deterministic kernels, as far as torch has them.",
+        ),
+    ],
+)
+def test_a_card_says_whether_its_training_can_be_repeated_and_one_of_before_says_nothing(values, words):
+    card = toy_card(**values)
+    assert card.arithmetic == words
+    assert type(card).model_validate_json(card.model_dump_json()) == card
+    assert {"device", "compiled", "deterministic"} & set(card.model_dump()) == set(values)

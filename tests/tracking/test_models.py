@@ -226,6 +226,7 @@ def test_a_model_shows_its_scores_parameters_and_dataset_and_is_registered_under
     assert model.params["variant"] == card.variant and "rates.generator" in model.params
     text = model.tags["mlflow.note.content"]
     assert f"variant {card.variant}" in text and f"SROCC {card.over_splits['srocc_mean']:.3f}" in text
+    assert f"\n\n{card.arithmetic} It scores" in text and card.arithmetic.startswith("Trained on cpu: the same bits")
     registry = MlflowClient(tracking_uri=trained.uri, registry_uri=trained.uri)
     version = registry.get_model_version_by_alias("toys", "best")
     assert (version.source, version.tags["variant"]) == (model.artifact_location, card.variant)
