@@ -1,13 +1,13 @@
-"""All GPU measurements in one run of about 15 minutes: `benchmarks/gpu.sh`, which fills the table of README.md.
+"""All GPU measurements in one run of about 20 minutes: `benchmarks/gpu.sh`, which fills the table of README.md.
 
 (a) Steps a second by phase, batch and precision, without waiting between steps, as in training; also relative to the
-same
-    steps on tensors in the GPU's memory.
+    same steps on tensors in the GPU's memory.
 (b) GPU-hours of LIVE's protocol (ten splits, three phases of `studies/paper_live.py`), from measured steps.
 (c) Images a second of `score`, from decoded pixels and from files; the paper reports 120.
 (d) Steps a second of one, two, four and eight trials that share the GPU, under Ray as in a study.
 (e) Memory of a trial, and the number of trials that a study would put on this GPU.
 (f) A training by recipe "paper" at full width, of 2,000 steps, and its learning curve, on the data of `--data-root`.
+(g) Steps a second with and without `tune.py --compile`, and seconds of compilation.
 
 `--device cpu --quick` runs everything in tiny sizes on a machine without a GPU, in minutes, and says so.
 """
@@ -236,6 +236,28 @@ def curve_rows(dataset: IqaDataset, device: torch.device, quick: bool) -> Iterat
     yield f"recipe paper on {dataset.name}", size, end, f"split 0; SROCC by step: {points}"
 
 
+def compiled_rows(dataset: IqaDataset, device: torch.device, quick: bool) -> Iterator[Row]:
+    """(g). In tiny sizes nothing is gained by kernels, which take minutes to make, so that steps are only traced."""
+    compiler, seconds = ("aot_eager", 0.2) if quick else ("inductor", 3.0)
+    for px, batch in [(32, 8)] if quick else [(64, 64), (128, 64)]:
+        config = sized(gada(1, 1, 1), quick, **{"data.crop_px": px, "data.batch": batch})
+        for number, settings in enumerate(config.phases):
+            source = CropSource(dataset, device)
+            without = steps_a_second(phase_on(source, config, number), seconds)
+            torch.compiler.reset()
+            phase, since = phase_on(source, config, number, compiler=compiler), time.perf_counter()
+            phase.step(0, 0)
+            devices.synchronize(device)
+            waited = time.perf_counter() - since
+            rate = steps_a_second(phase, seconds)
+            yield (
+                f"step, {settings.name}, compiled ({compiler})",
+                f"{px} px, batch {min(batch, len(dataset))}, float32",
+                f"{rate:.1f} steps/s",
+                f"{rate / without:.2f} of not compiled; the first step took {waited:.0f} s",
+            )
+
+
 def main(
     device: Annotated[str, typer.Option(help="A torch device.")] = "cuda",
     quick: Annotated[bool, typer.Option(help="Tiny sizes, which only show that everything runs.")] = False,
@@ -261,6 +283,7 @@ def main(
         sharing_rows(dataset, where, quick),
         memory_rows(dataset, where, quick),
         curve_rows(own, where, quick),
+        compiled_rows(dataset, where, quick),
     )
     rows: list[Row] = []
     for row in itertools.chain.from_iterable(parts):

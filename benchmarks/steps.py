@@ -32,6 +32,7 @@ from gada_ray.data import load_dataset
 from gada_ray.data.crops import CropSource
 from gada_ray.data.procedural import procedures
 from gada_ray.system import devices
+from gada_ray.training.compilation import compile_forward_passes
 from gada_ray.training.memory import keep_freed_memory
 from gada_ray.training.phases import Phase, build
 from gada_ray.training.procedural import ProceduralSource
@@ -86,12 +87,18 @@ def ratios(one: Callable[[int], object], other: Callable[[int], object], blocks:
 
 
 def phase_on(
-    source: CropSource, config: TrainingConfig, number: int, procedural: ProceduralSource | None = None
+    source: CropSource,
+    config: TrainingConfig,
+    number: int,
+    procedural: ProceduralSource | None = None,
+    compiler: str = "",
 ) -> Phase:
-    """A phase of a new network on all images of a source."""
+    """A phase of a new network on all images of a source; `compiler` as in `Execution`."""
     network = build(config, int(source.distortion.max()) + 1, 0)
     network.to(source.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     phase = Phase(network, source, torch.arange(len(source.quality)), config, number, procedural=procedural)
+    if compiler:
+        compile_forward_passes(network, phase.ema.network, compiler)
     phase.prepare()
     return phase
 

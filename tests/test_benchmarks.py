@@ -105,6 +105,17 @@ def test_steps_scoring_and_memory_are_measured_for_the_gpu_table_on_a_cpu_too() 
 
 
 @pytest.mark.slow
+# torch itself asks for it, and hides its own warning.
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf Tensor:UserWarning")
+def test_compiled_steps_are_measured_beside_others() -> None:
+    rows = list(gpu.compiled_rows(toy_dataset(), torch.device("cpu"), quick=True))
+    torch.compiler.reset()
+    phases = ("gan", "augmentation", "finetuning")
+    assert [name for name, *_ in rows] == [f"step, {phase}, compiled (aot_eager)" for phase in phases]
+    assert all(float(value.split()[0]) > 0 and " of not compiled; " in note for _, _, value, note in rows)
+
+
+@pytest.mark.slow
 def test_colour_photographs_are_written_whole_and_at_most_768_px_wide(tmp_path: Path) -> None:
     photographs.main(tmp_path)
     sizes = {}
