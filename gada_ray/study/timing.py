@@ -162,7 +162,7 @@ def besides(trial: Trial, dataset: IqaDataset, execution: Execution, seconds: Se
     """Seconds that a trial takes besides its steps and its tests: network, first steps, pictures, files.
 
     Found by a trial of one step a phase, tested on one crop an image, whose result is thrown away. The dataset may be a
-    `sample` of the trial's.
+    `sample` of the trial's. Nothing is compiled, which would take minutes.
     """
     fold, extra = trial.fold, dataset.extra.fingerprint if dataset.extra else None
     phases = [
@@ -185,7 +185,7 @@ def besides(trial: Trial, dataset: IqaDataset, execution: Execution, seconds: Se
         fingerprint=dataset.fingerprint,
     )
     with tempfile.TemporaryDirectory() as folder:
-        run = run_trial(short, dataset, Store(folder), execution).run
+        run = run_trial(short, dataset, Store(folder), dataclasses.replace(execution, compiler="")).run
     steps = sum(seconds[step_kind(trial.config, number)] for number in range(len(trial.config.phases)))
     return max(0.0, run.seconds - run.evaluation_seconds - steps)
 

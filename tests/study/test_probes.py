@@ -80,7 +80,7 @@ def test_a_sample_has_every_class_of_both_parts_and_pixels_of_its_own():
 def test_a_probe_on_a_sample_prices_a_training(monkeypatch):
     of = plan()
     config = of.variants[0].config
-    with Probes(data(of), Execution()) as probes:
+    with Probes(data(of), Execution(compiler="none")) as probes:  # an unknown one, since a probe compiles nothing
         probes._on_gpu = True
         monkeypatch.setattr(probes, "_call", lambda variant, function, *arguments: function(*arguments))
         found = probes.seconds("a", config)
