@@ -179,6 +179,16 @@ MEDIUM = {
 SHORT_BASELINE = {**NARROW, "data.batch": 16, "phases.direct.steps": 2000, "phases.finetuning.steps": 500}
 """Values of a narrow direct baseline with fine-tuning; about one minute on a CPU core."""
 
+FEW_LABELS = {
+    **NARROW,
+    "data.batch": 16,
+    "model.normalisation": "both",
+    "phases.direct.steps": 900,
+    "phases.finetuning.steps": 100,
+}
+"""Values of a narrow `few_labels` as long as those that the study `labels` measures; about a minute and a half on a CPU
+core."""
+
 SMOKE = {
     "model.backbone_widths": (8, 8, 8),
     "model.feature_maps": 32,

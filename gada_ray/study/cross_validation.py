@@ -12,7 +12,7 @@ import pandas as pd
 from gada_ray.data.dataset import DataError, IqaDataset, Photographs
 from gada_ray.data.splits import cross_validation, whole
 from gada_ray.inference.card import Card, ModelError, trial_fields
-from gada_ray.recipes import SHORT_BASELINE, few_labels
+from gada_ray.recipes import FEW_LABELS, few_labels
 from gada_ray.study.definition import Plan, Preset, Study, Values, make_plan
 from gada_ray.study.inputs import check_photographs, load_data
 from gada_ray.study.summary import aggregate
@@ -55,7 +55,7 @@ def make(dataset: str, settings: Values, seed: int, photographs: Photographs | N
         StudyError, ConfigError: for settings that do not exist or are not possible.
     """
     references: Literal["training", "extra"] | None = ("extra" if photographs else "training") if ranking else None
-    preset = Preset(cost="", splits=1, values={**SHORT_BASELINE, "evaluation.curve_points": 0})
+    preset = Preset(cost="", splits=1, values={**FEW_LABELS, "evaluation.curve_points": 0})
     base = few_labels(direct_steps=1, finetuning_steps=1, references=references)  # the preset has the lengths
     study = Study(question=QUESTION, base=base, variants={NAMES[references]: {}}, presets={PRESET: preset})
     extra = photographs.fingerprint if photographs and ranking else None

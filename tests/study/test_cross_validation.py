@@ -129,7 +129,7 @@ def test_wrong_input_is_one_message_before_any_training(data, tmp_path, monkeypa
 def test_without_ranking_it_is_the_baseline_and_photographs_are_not_needed():
     plan = make("manifest", {}, 0, None, ranking=False)
     assert plan.variants[0].name == "baseline" and not any(p.uses_procedures for p in plan.variants[0].config.phases)
-    assert plan.variants[0].config.steps == 2500
+    assert plan.variants[0].config.steps == 1000
 
 
 def test_a_trial_without_held_out_images_has_weights_and_no_scores(tmp_path):
