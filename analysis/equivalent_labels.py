@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from analysis.statistics import MIN_SPLITS, paired
+from analysis.statistics import MIN_SPLITS, paired, repeated
 
 POINTS = 120
 """Numbers of labels, evenly spaced in their logarithm, at which the two methods are compared."""
@@ -24,7 +24,9 @@ class Equivalent(NamedTuple):
     high: float
 
 
-def equivalent(scores: pd.Series[float], baseline: pd.DataFrame, ratio: float) -> Equivalent:
+def equivalent(
+    scores: pd.Series[float], baseline: pd.DataFrame, ratio: float, parts: Mapping[Any, Any] | None = None
+) -> Equivalent:
     """The number of labels with which the baseline has the mean score of a method with a fixed number of them.
 
     Args:
@@ -32,6 +34,7 @@ def equivalent(scores: pd.Series[float], baseline: pd.DataFrame, ratio: float) -
         baseline: its scores, one row a split and one column a number of labels, which are at least two. Between two
             numbers, each split's score is interpolated on the logarithm of the number.
         ratio: test references over training references, as for `statistics.paired`.
+        parts: what each split holds out, if some are repetitions.
 
     The interval holds the numbers at which the paired, corrected test finds no difference. With fewer than `MIN_SPLITS`
     splits in common it is (nan, nan).
@@ -45,7 +48,8 @@ def equivalent(scores: pd.Series[float], baseline: pd.DataFrame, ratio: float) -
     labels = _first_above(numbers, at.mean(axis=0) - method.mean(), below=0.0, beyond=math.inf)
     if len(both) < MIN_SPLITS:
         return Equivalent(labels, math.nan, math.nan)
-    tests = [paired(method, values, ratio) for values in at.T]
+    held_out = None if parts is None else [parts[split] for split in both.index]
+    tests = [paired(method, values, ratio, held_out=held_out) for values in at.T]
     # Differences that are equal on all splits have no interval.
     lows, highs = (
         np.array([test.difference if math.isnan(end) else end for test, end in zip(tests, ends, strict=True)])
@@ -79,12 +83,14 @@ def table(
     scores = splits.pivot(index="split", columns="variant", values="srocc")
     labelled = {variant: everything if number is None else float(number) for variant, number in numbers.items()}
     baseline = {variant: labelled[variant] for variant in numbers if methods[variant] == against}
+    labels = repeated(splits, scores.index)
+    parts = None if labels is None else dict(zip(scores.index, labels, strict=True))
     rows = []
     if len(baseline) > 1:
         curve = scores[list(baseline)].rename(columns=baseline)
         for variant in numbers:
             if methods[variant] != against:
-                found = equivalent(scores[variant], curve, ratio)
+                found = equivalent(scores[variant], curve, ratio, parts)
                 both = int((scores[variant].notna() & curve.notna().all(axis=1)).sum())
                 rows.append([methods[variant], labelled[variant], both, *found])
     return pd.DataFrame(rows, columns=COLUMNS)

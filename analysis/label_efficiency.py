@@ -13,7 +13,7 @@ from analysis import equivalent_labels, tables
 from analysis.drawing import WIDTH, look
 from analysis.load import Runs
 from analysis.page import Drawing, Section, Table
-from analysis.statistics import paired
+from analysis.statistics import paired, repeated
 from gada_ray.inference.pictures import FAINT, INK, blank, style
 from gada_ray.study.summary import interval
 
@@ -102,13 +102,14 @@ def by_method(splits: pd.DataFrame, numbers: Mapping[str, int | None], everythin
     other = {numbers[variant]: variant for variant in numbers if method(variant) == against}
     rows = []
     for variant, number in numbers.items():
-        values = scores[variant].dropna().to_numpy()
+        known = scores[variant].dropna()
+        values, parts = known.to_numpy(), repeated(splits, known.index)
         row: dict[str, Any] = {"method": method(variant), "labelled": everything if number is None else float(number)}
         row |= {"n": len(values), "mean": values.mean()}
-        row["low"], row["high"] = interval(values, ratio) if len(values) > 1 else (np.nan, np.nan)
+        row["low"], row["high"] = interval(values, ratio, parts) if len(values) > 1 else (np.nan, np.nan)
         both = scores[[variant, other[number]]].dropna() if number in other and other[number] != variant else scores[:0]
         if len(both) > 1:
-            found = paired(both[variant], both[other[number]], ratio)
+            found = paired(both[variant], both[other[number]], ratio, held_out=repeated(splits, both.index))
             row |= {"difference": found.difference, "difference_low": found.low, "difference_high": found.high}
         rows.append(row)
     names = ["difference", "difference_low", "difference_high"]

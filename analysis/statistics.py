@@ -9,8 +9,9 @@ from __future__ import annotations
 import bisect
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,6 +19,7 @@ from numpy.typing import ArrayLike
 from scipy.special import stdtr, stdtrit
 
 from gada_ray.study.contrasts import Contrast
+from gada_ray.study.summary import Mean, mean_over_splits
 
 ALPHA, POWER = 0.05, 0.8
 SMALLEST_EFFECT = 0.01
@@ -39,7 +41,9 @@ class Paired:
     """
 
     n: int
-    """Splits that both variants have."""
+    """Splits that both variants have; repeated ones count once."""
+    repeats: float
+    """Trainings of each variant on a split, as a mean."""
     difference: float
     """Mean over splits of the first variant minus the second."""
     low: float
@@ -60,12 +64,19 @@ class Paired:
     enough."""
 
 
-def paired(first: ArrayLike, second: ArrayLike, ratio: float, alpha: float = ALPHA) -> Paired:
+def paired(
+    first: ArrayLike,
+    second: ArrayLike,
+    ratio: float,
+    alpha: float = ALPHA,
+    held_out: Sequence[Any] | None = None,
+) -> Paired:
     """Compare two variants by their scores on the same splits.
 
     `ratio` is the number of test references over that of training references. The standard error of the mean
-    difference is `sd * sqrt(1 / J + ratio)`, with J - 1 degrees of freedom. `alpha` is the level of the test whose
-    power is computed; the interval always has 95%.
+    difference is `sd * sqrt(1 / J + ratio)`, with J - 1 degrees of freedom. `held_out` are labels of the references
+    that each split holds out: splits with the same ones are repetitions (`summary.mean_over_splits`). `alpha` is the
+    level of the test whose power is computed; the interval always has 95%.
 
     Raises:
         ValueError: for fewer than two splits, or different numbers of them.
@@ -74,46 +85,46 @@ def paired(first: ArrayLike, second: ArrayLike, ratio: float, alpha: float = ALP
     if one.shape != two.shape or len(one) < 2:
         raise ValueError(f"a paired comparison needs the same 2 or more splits of both, got {len(one)} and {len(two)}")
     differences = one - two
-    j = len(differences)
-    mean, sd, won = float(differences.mean()), float(differences.std(ddof=1)), float((differences > 0).mean())
-    if j < MIN_SPLITS or sd < NO_SPREAD:
+    found = mean_over_splits(differences, ratio, held_out)
+    j, mean, won = found.splits, found.mean, float((differences > 0).mean())
+    if j < MIN_SPLITS or found.variance < NO_SPREAD**2:
         nan = math.nan
-        return Paired(j, mean, nan, nan, nan, won, nan, nan, nan, nan)
-    error = sd * math.sqrt(1 / j + ratio)
+        return Paired(j, found.repeats, mean, nan, nan, nan, won, nan, nan, nan, nan)
+    error = found.error()
     half = float(stdtrit(j - 1, 0.975)) * error
     return Paired(
         n=j,
+        repeats=found.repeats,
         difference=mean,
         low=max(-2.0, mean - half),
         high=min(2.0, mean + half),
         p=float(2 * stdtr(j - 1, -abs(mean) / error)),
         won=won,
-        detectable=detectable(sd, j, ratio, alpha),
+        detectable=detectable(found, j, alpha),
         p_gain=float(stdtr(j - 1, (mean - SMALLEST_EFFECT) / error)),
         p_loss=float(stdtr(j - 1, (-mean - SMALLEST_EFFECT) / error)),
-        splits_required=splits_required(SMALLEST_EFFECT, sd, ratio, alpha),
+        splits_required=splits_required(SMALLEST_EFFECT, found, alpha),
     )
 
 
-def detectable(sd: float, splits: float, ratio: float, alpha: float = ALPHA) -> float:
-    """The smallest true difference that the corrected t test at `alpha` finds with a power of 80%.
+def detectable(spread: Mean, splits: int, alpha: float = ALPHA) -> float:
+    """The smallest true difference that the corrected t test at `alpha` finds with a power of 80% on some splits.
 
-    `sd` is the standard deviation of the differences over splits, `ratio` as for `paired`.
+    `spread` is that of the differences, of as many repetitions.
     """
     quantiles = stdtrit(splits - 1, [1 - alpha / 2, POWER])
-    return float(quantiles.sum()) * sd * math.sqrt(1 / splits + ratio)
+    return float(quantiles.sum()) * spread.error(splits)
 
 
-def splits_required(difference: float, sd: float, ratio: float, alpha: float = ALPHA) -> float:
+def splits_required(difference: float, spread: Mean, alpha: float = ALPHA) -> float:
     """The number of splits with which a true difference is found; infinite where no number is enough.
 
-    Splits of the same references overlap: with any number of them, their mean keeps an error of `sd * sqrt(ratio)`.
+    Splits of the same references overlap: with any number of them, their mean keeps an error of
+    `sqrt(ratio * spread.shared)`.
     """
-    if detectable(sd, MAX_SPLITS, ratio, alpha) > difference:
+    if detectable(spread, MAX_SPLITS, alpha) > difference:
         return math.inf
-    return float(
-        bisect.bisect_left(range(2, MAX_SPLITS), -difference, key=lambda j: -detectable(sd, j, ratio, alpha)) + 2
-    )
+    return float(bisect.bisect_left(range(2, MAX_SPLITS), -difference, key=lambda j: -detectable(spread, j, alpha)) + 2)
 
 
 def holm(p: Sequence[float], family: int = 0) -> list[float]:
@@ -154,6 +165,14 @@ def contrasts(frame: pd.DataFrame, named: Sequence[Contrast]) -> pd.DataFrame:
     return table.assign(**one_sided)
 
 
+def repeated(frame: pd.DataFrame, splits: Iterable[int]) -> list[Any] | None:
+    """What some splits hold out, for `paired`; None where a frame has no column "held_out"."""
+    if "held_out" not in frame:
+        return None
+    parts = frame.drop_duplicates("split").set_index("split")["held_out"]
+    return [parts[split] or split for split in splits]
+
+
 def _compared(frame: pd.DataFrame, requested: Sequence[Contrast], alpha: float, family: int = 0) -> pd.DataFrame:
     """Pairs of variants with two splits or more on which both have the measure.
 
@@ -174,7 +193,7 @@ def _compared(frame: pd.DataFrame, requested: Sequence[Contrast], alpha: float, 
         both = wide[one.measure].reindex(columns=pair).dropna()
         if len(both) > 1:
             names = {"question": one.question, "first": one.first, "second": one.second, "metric": one.measure}
-            found = vars(paired(both[one.first], both[one.second], ratio, alpha))
+            found = vars(paired(both[one.first], both[one.second], ratio, alpha, repeated(frame, both.index)))
             signatures, devices = (
                 wide[name].loc[both.index, pair] if name in wide else None for name in ("signature", "device")
             )

@@ -38,11 +38,11 @@ def scores(splits: pd.DataFrame) -> pd.DataFrame:
         for metric in METRICS:
             for name in _measures(runs, metric):
                 where = (OURS, str(variant), metric, name.partition("/")[2] or ALL)
-                rows += _row(where, runs[name], ratio)
+                rows += _row(where, runs.set_index("split")[name], ratio, splits)
     for metric in METRICS:
         for measure in _measures(splits, metric, "brisque_"):
             for name, values in baselines(splits, measure).items():
-                rows += _row((BASELINE, name, metric, measure.partition("/")[2] or ALL), values, ratio)
+                rows += _row((BASELINE, name, metric, measure.partition("/")[2] or ALL), values, ratio, splits)
     return pd.DataFrame(rows)
 
 
@@ -127,12 +127,16 @@ def with_baselines(splits: pd.DataFrame, brisque: pd.DataFrame | None) -> pd.Dat
     return splits.merge(brisque[["split", *renamed]].rename(columns=renamed), on="split", how="left")
 
 
-def _row(where: tuple[str, str, str, str], column: pd.Series[float], ratio: float) -> list[dict[str, object]]:
-    values = column.dropna().to_numpy(dtype=np.float64)
+def _row(
+    where: tuple[str, str, str, str], column: pd.Series[float], ratio: float, splits: pd.DataFrame
+) -> list[dict[str, object]]:
+    """The row of one measure, given by split."""
+    column = column.dropna()
+    values, parts = column.to_numpy(dtype=np.float64), statistics.repeated(splits, column.index)
     if not len(values):
         return []
     many = len(values) > 1
-    low, high = interval(values, ratio) if many else (np.nan, np.nan)
+    low, high = interval(values, ratio, parts) if many else (np.nan, np.nan)
     row: dict[str, object] = dict(zip(("source", "variant", "metric", "distortion"), where, strict=True))
     sd = float(values.std(ddof=1)) if many else np.nan
     middle = {"mean": float(values.mean()), "sd": sd, "median": float(np.median(values))}

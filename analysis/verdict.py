@@ -108,6 +108,11 @@ def answer(row: pd.Series[Any], family: int) -> Statement:
     return Statement(row["question"], words, text)
 
 
+def trainings(row: pd.Series[Any]) -> str:
+    """How many trainings of each variant a split has, where it has several."""
+    return f" of {row['repeats']:.3g} trainings each" if row.get("repeats", 1) > 1 else ""
+
+
 def effect(row: pd.Series[Any], family: int, of: str = "contrasts", sign: int = 1) -> str:
     """The difference with its interval and p, adjusted over a family of comparisons."""
     measure = SHORT.get(row["metric"]) or MEASURES[row["metric"]]
@@ -120,7 +125,7 @@ def effect(row: pd.Series[Any], family: int, of: str = "contrasts", sign: int = 
     adjusted = f"adjusted for {family} {of}" if family > 1 else "not adjusted"
     return (
         f"{start}, 95% CI {between(low, high)}, p {p if p.startswith('<') else '= ' + p} ({adjusted}), "
-        f"{row['n']} splits"
+        f"{row['n']} splits{trainings(row)}"
     )
 
 

@@ -34,6 +34,7 @@ from gada_ray.data import (
     memory,
     save_splits,
 )
+from gada_ray.data.splits import repeated
 from gada_ray.data.words import SHOWN, counted, some
 from gada_ray.errors import UserError
 from gada_ray.inference.card import SCENES, Card, ModelError, Score, place_of, read_card
@@ -111,6 +112,9 @@ def splits(
     source: Annotated[
         str | None, typer.Option("--from", help="A file in another form (.txt, .csv, .mat, .npy, .json), or published.")
     ] = None,
+    repeats: Annotated[
+        int, typer.Option(min=1, help="Take every split so often, with other labels, weights and crops each time.")
+    ] = 1,
     inside_training: Annotated[
         bool, typer.Option("--inside-training", help="Divide the training parts, and test on their validation parts.")
     ] = False,
@@ -125,6 +129,7 @@ def splits(
     chosen = choose_splits(loaded, source, count, seed)
     if inside_training:
         chosen = tuple(split.inside_training() for split in chosen)
+    chosen = repeated(chosen, repeats)
     try:
         save_splits(chosen, out, loaded)
     except OSError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -81,6 +81,15 @@ def make_splits(
         train = shuffled[n_test + n_validation :]
         splits.append(Split(index, *(tuple(sorted(part)) for part in (train, validation, test))))
     return tuple(splits)
+
+
+def repeated(splits: Sequence[Split], repeats: int) -> tuple[Split, ...]:
+    """Every split several times: the same references under further indices, by which labels, weights and crops differ.
+
+    The first ones keep their indices, so that their trials are the same. Analysis takes the mean over repetitions.
+    """
+    step = max(split.index for split in splits) + 1
+    return tuple(replace(split, index=split.index + step * number) for number in range(repeats) for split in splits)
 
 
 def cross_validation(references: Sequence[str], count: int, seed: int = 0) -> tuple[Fold, ...]:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -178,14 +178,19 @@ def curve_values(trial: Trial) -> list[tuple[str, int, float]]:
     return list(zip(names, frame["global_step"].astype(int), frame["value"].astype(float), strict=True))
 
 
-def aggregate(trials: Sequence[tuple[str, Mapping[str, float], float]]) -> dict[str, float]:
+def aggregate(
+    trials: Sequence[tuple[str, Mapping[str, float], float]], held_out: Sequence[Any] | None = None
+) -> dict[str, float]:
     """Mean, spread and cost of a configuration over its splits, SROCC first.
 
-    Each trial is given by its status, its final metrics and its ratio of held-out to training references. Means are
+    Each trial is given by its status, its final metrics and its ratio of held-out to training references, and
+    `held_out` as for `mean_over_splits`, for every trial. Means are
     over finished trials; by distortion there are those of SROCC and PLCC, `srocc_mean/jpeg`. From two splits on, there
     are a standard deviation and the 95 % interval of `interval`.
     """
+    labels = range(len(trials)) if held_out is None else held_out
     finished = [(metrics, ratio) for status, metrics, ratio in trials if status == "finished"]
+    parts = [part for part, (status, _, _) in zip(labels, trials, strict=True) if status == "finished"]
     diverged = float(sum(status == "diverged" for status, _, _ in trials))
     hours = sum(metrics.get("seconds", 0.0) for _, metrics, _ in trials) / 3600
     costs = {"n": float(len(finished)), "diverged": diverged, "device_hours": hours}
@@ -203,7 +208,7 @@ def aggregate(trials: Sequence[tuple[str, Mapping[str, float], float]]) -> dict[
             summary[f"{head}_median"] = float(np.median(values))
             if len(values) > 1:
                 summary[f"{head}_sd"] = float(values.std(ddof=1))
-                low, high = interval(values, ratio)
+                low, high = interval(values, ratio, parts if len(parts) == len(values) else None)
                 if low == low:  # without spread there is no interval
                     summary[f"{head}_ci_low"], summary[f"{head}_ci_high"] = low, high
             for name in sorted(name for name in names if name.startswith(f"{head}/")):
@@ -212,21 +217,72 @@ def aggregate(trials: Sequence[tuple[str, Mapping[str, float], float]]) -> dict[
     return summary | costs
 
 
-def interval(values: np.ndarray, ratio: float) -> tuple[float, float]:
-    """95% confidence interval for the mean of a correlation over J >= 2 random splits that overlap, inside [-1, 1].
+SURE = 0.95
+"""Confidence of the limit above which the variance of repetitions lies."""
 
-    The standard error is that of Nadeau and Bengio (2003), `sd * sqrt(1 / J + ratio)`, with the ratio of test to
-    training references and J - 1 degrees of freedom: splits share images, so that `sd / sqrt(J)` would be far too
-    small. The interval is made on the scale of Fisher's z at the mean (delta method) and transformed back. NaN where
-    all splits have the same value.
+
+class Mean(NamedTuple):
+    """A mean over random splits that overlap, with its standard error."""
+
+    mean: float
+    splits: int
+    """J, splits of different references; repeated ones count once."""
+    repeats: float
+    """Trainings on a split, as a mean."""
+    variance: float
+    """Variance of the means of splits; NaN for a single one."""
+    shared: float
+    """The part of it that splits share, since their references overlap."""
+    ratio: float
+    """Test over training references."""
+
+    def error(self, splits: int | None = None) -> float:
+        """Standard error of the mean, or that with another number of splits."""
+        return math.sqrt(self.variance / (splits or self.splits) + self.ratio * self.shared)
+
+
+def mean_over_splits(values: np.ndarray, ratio: float, held_out: Sequence[Any] | None = None) -> Mean:
+    """Mean and standard error of one value for each split.
+
+    The error of J splits is that of Nadeau and Bengio (2003), `sd * sqrt(1 / J + ratio)`: splits share test images, so
+    that `sd / sqrt(J)` would be far too small.
+
+    `held_out` are labels of the references that a split holds out. Splits that hold out the same ones are repetitions,
+    with other labelled images, weights and crops: their mean is the value of the split. What varies among repetitions
+    is drawn anew for each split, so that splits do not share it, and its variance is not multiplied by the ratio:
+    `sqrt(s^2 / J + ratio * max(0, s^2 - w^2 / R))` for R repetitions, where w^2 is the lower end of a one-sided
+    interval (`SURE`) for their variance.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    groups: dict[Any, list[float]] = {}
+    for label, value in zip(range(len(values)) if held_out is None else held_out, values, strict=True):
+        groups.setdefault(label, []).append(float(value))
+    means = np.array([np.mean(group) for group in groups.values()])
+    variance = float(means.var(ddof=1)) if len(means) > 1 else math.nan
+    shared = variance
+    if (freedom := len(values) - len(means)) > 0:
+        from scipy.special import gammaincinv
+
+        squares = sum(float(np.var(group) * len(group)) for group in groups.values())
+        lowest = squares / (2 * float(gammaincinv(freedom / 2, SURE)))
+        shared = max(0.0, variance - lowest * float(np.mean([1 / len(group) for group in groups.values()])))
+    return Mean(float(means.mean()), len(means), len(values) / len(means), variance, shared, ratio)
+
+
+def interval(values: np.ndarray, ratio: float, held_out: Sequence[Any] | None = None) -> tuple[float, float]:
+    """95% confidence interval for the mean of a correlation over random splits that overlap, inside [-1, 1].
+
+    The standard error is that of `mean_over_splits`, with J - 1 degrees of freedom. The interval is made on the scale
+    of Fisher's z at the mean (delta method) and transformed back. NaN for a single split, or where all splits have the
+    same value.
     """
     from scipy.special import stdtrit
 
-    mean, sd, j = float(values.mean()), float(values.std(ddof=1)), len(values)
-    if sd < 1e-12:
+    found = mean_over_splits(values, ratio, held_out)
+    if not found.variance > 1e-24:
         return math.nan, math.nan
-    half = float(stdtrit(j - 1, 0.975)) * sd * math.sqrt(1 / j + ratio) / (1 - mean**2)
-    return math.tanh(math.atanh(mean) - half), math.tanh(math.atanh(mean) + half)
+    half = float(stdtrit(found.splits - 1, 0.975)) * found.error() / (1 - found.mean**2)
+    return math.tanh(math.atanh(found.mean) - half), math.tanh(math.atanh(found.mean) + half)
 
 
 def metric_name(name: str) -> str:

@@ -62,12 +62,9 @@ def _complete(search: Search) -> list[Configuration]:
 def make_card(configuration: Configuration, variants: int, result: Result, distortions: tuple[str, ...]) -> Card:
     """The card of one trial's weights; its configuration was chosen among some variants."""
     run = configuration.run
-    trials = [
-        (result.status, result.metrics, len(result.fold.held_out) / len(result.fold.train))
-        for result in configuration.results.values()
-        if result is not None
-    ]
-    over_splits = aggregate(trials)
+    results = [result for result in configuration.results.values() if result is not None]
+    trials = [(one.status, one.metrics, len(one.fold.held_out) / len(one.fold.train)) for one in results]
+    over_splits = aggregate(trials, [one.fold.held_out for one in results])
     return Card(
         study=run.study,
         question=run.question,

@@ -93,7 +93,10 @@ def reconcile(
     for trial in missing:
         splits[trial.result.signature] = _write_split(client, place, run, key, parent_id, trial)
 
-    summary = aggregate([_outcome(one) for one in splits.values()]) | {"splits_planned": float(len(run.splits))}
+    held_out = {trial.result.signature: trial.result.fold.held_out for trial in trials}
+    parts = [held_out.get(signature, signature) for signature in splits]
+    summary = aggregate([_outcome(one) for one in splits.values()], parts)
+    summary |= {"splits_planned": float(len(run.splits))}
     _log_metrics(client, parent_id, {k: v for k, v in summary.items() if parent.data.metrics.get(k) != v})
     if missing or NOTE not in parent.data.tags:
         ids = {int(one.data.tags["split"]): one.info.run_id for one in splits.values()}

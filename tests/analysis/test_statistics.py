@@ -12,7 +12,12 @@ from statsmodels.stats.weightstats import DescrStatsW
 
 from analysis.statistics import comparisons, contrasts, detectable, holm, paired, splits_required
 from gada_ray.study.contrasts import Contrast
-from gada_ray.study.summary import interval
+from gada_ray.study.summary import Mean, interval
+
+
+def of(sd: float, ratio: float) -> Mean:
+    """The spread of differences with a standard deviation over splits without repetitions."""
+    return Mean(0.0, 10, 1.0, sd**2, sd**2, ratio)
 
 
 def test_without_overlap_it_is_the_ordinary_paired_t_test():
@@ -49,6 +54,55 @@ def test_on_overlapping_splits_the_corrected_t_keeps_its_level_and_the_plain_t_d
     assert 0.93 <= covered / studies <= 0.97
 
 
+@pytest.mark.parametrize("repeats", [2, 3])
+@pytest.mark.parametrize("drawn", [0.25, 1.0, 2.0])
+@pytest.mark.slow
+def test_with_repeated_splits_the_t_keeps_its_level_and_is_narrower_than_that_of_their_means(repeats, drawn):
+    """24 references, 5 in the test; a repetition adds a draw of its own, such as that of the labelled images."""
+    random = np.random.default_rng(1)
+    wrong, width, plain, studies = 0, [], [], 800
+    held_out = [split for split in range(10) for _ in range(repeats)]
+    for _ in range(studies):
+        effect = random.normal(0, 1, 24)
+        tests = [effect[random.permutation(24)[:5]].mean() for _ in range(10)]
+        difference = np.array([tests[split] for split in held_out]) + random.normal(0, drawn, len(held_out))
+        outcome = paired(difference, np.zeros(len(difference)), 5 / 19, held_out=held_out)
+        means = difference.reshape(10, repeats).mean(axis=1)
+        alone = paired(means, np.zeros(10), 5 / 19)
+        wrong += outcome.p < 0.05
+        width.append(outcome.high - outcome.low)
+        plain.append(alone.high - alone.low)
+        assert (outcome.n, outcome.repeats) == (10, repeats) and outcome.difference == pytest.approx(alone.difference)
+    assert wrong / studies <= 0.08
+    assert np.mean(width) < np.mean(plain) * (1 if drawn < 1 else 0.85)
+
+
+def test_without_repetitions_labels_of_splits_change_nothing():
+    random = np.random.default_rng(0)
+    first, second = random.random(10), random.random(10)
+    assert paired(first, second, 0.25, held_out=list("abcdefghij")) == paired(first, second, 0.25)
+
+
+def test_repetitions_that_are_equal_are_as_the_splits_alone():
+    once = np.random.default_rng(0).normal(0.1, 0.05, 6)
+    alone, twice = (
+        paired(v, np.zeros(len(v)), 0.25, held_out=[*range(6)] * (len(v) // 6)) for v in (once, np.tile(once, 2))
+    )
+    assert (twice.difference, twice.low, twice.p) == pytest.approx((alone.difference, alone.low, alone.p))
+
+
+def test_contrasts_read_repetitions_from_what_splits_hold_out():
+    rows = [
+        {"variant": variant, "split": split, "srocc": 0.5 + 0.1 * (variant == "b") + random, "held_out": (split % 4,)}
+        for variant in "ab"
+        for split, random in enumerate(np.random.default_rng(ord(variant)).normal(0, 0.02, 8))
+    ]
+    frame = pd.DataFrame(rows).assign(references_train=16, references_held_out=4)
+    (row,) = contrasts(frame, [Contrast("b", "a", "?")]).to_dict("records")
+    assert (row["n"], row["repeats"]) == (4, 2)
+    assert "held_out" in frame and row["low"] < row["difference"] < row["high"]
+
+
 def test_without_overlap_interval_and_p_are_those_of_statsmodels():
     random = np.random.default_rng(0)
     first, second = random.random(10), random.random(10)
@@ -69,22 +123,22 @@ def test_the_minimum_detectable_difference_has_the_power_that_statsmodels_comput
 @pytest.mark.parametrize("alpha", [0.05, 0.05 / 4])
 def test_without_overlap_the_splits_required_are_those_of_statsmodels(sd, alpha):
     theirs = TTestPower().solve_power(0.01 / sd, None, alpha, 0.8)
-    assert splits_required(0.01, sd, 0.0, alpha) == pytest.approx(math.ceil(theirs), abs=1)
+    assert splits_required(0.01, of(sd, 0.0), alpha) == pytest.approx(math.ceil(theirs), abs=1)
 
 
 def test_the_splits_required_are_the_fewest_and_infinite_where_overlap_alone_is_too_much():
-    needed = int(splits_required(0.01, 0.006, 0.25))
-    assert detectable(0.006, needed, 0.25) <= 0.01 < detectable(0.006, needed - 1, 0.25)
+    needed = int(splits_required(0.01, of(0.006, 0.25)))
+    assert detectable(of(0.006, 0.25), needed) <= 0.01 < detectable(of(0.006, 0.25), needed - 1)
     limit = 0.01 / (stats.norm.ppf([0.975, 0.8]).sum() * math.sqrt(0.25))
-    assert splits_required(0.01, 1.01 * limit, 0.25) == math.inf
-    assert splits_required(0.01, 0.0, 0.25) == 2
+    assert splits_required(0.01, of(1.01 * limit, 0.25)) == math.inf
+    assert splits_required(0.01, of(0.0, 0.25)) == 2
 
 
 @pytest.mark.parametrize("true", [0.0, 0.01])
 def test_with_the_splits_required_a_difference_is_found_as_often_as_the_power_says(true):
     """Without overlap."""
     random, sd = np.random.default_rng(3), 0.012
-    needed = int(splits_required(0.01, sd, 0.0))
+    needed = int(splits_required(0.01, of(sd, 0.0)))
     found = [paired(true + random.normal(0, sd, needed), np.zeros(needed), 0.0).p < 0.05 for _ in range(600)]
     assert np.mean(found) == pytest.approx(0.8 if true else 0.05, abs=0.04)
 
