@@ -20,6 +20,8 @@ from gada_ray.study.summary import interval
 FIELD, TITLE = "data.labelled_images", "Label efficiency"
 SHIFT = 1.035
 """Factor between methods on the axis of images, so that their intervals do not overlap."""
+LEGEND_CHARS = 60
+"""Characters that two columns of the legend have room for."""
 TEXT = (
     "Upper panel: mean test SROCC over splits against the number of labelled images of the training part, with its 95% "
     "CI, which includes how much the difficulty of splits varies. Lower panel: the difference from {against} with as "
@@ -119,7 +121,7 @@ def by_method(splits: pd.DataFrame, numbers: Mapping[str, int | None], everythin
 def draw(frame: pd.DataFrame, whole: float | None, label_x: str = "labelled images") -> Figure:
     """The rows of `by_method` in two panels; `whole` is the number of all images."""
     figure = blank(WIDTH, 6.6)
-    left, right = figure.subplots(2, 1)
+    left, right = figure.subplots(2, 1, sharex=True)
     right.axhline(0, color=FAINT, linewidth=1)
     methods = list(dict.fromkeys(frame["method"]))
     ticks = sorted(frame["labelled"].unique())
@@ -137,10 +139,12 @@ def draw(frame: pd.DataFrame, whole: float | None, label_x: str = "labelled imag
         style(axes, "")
         axes.set_xticks(ticks, [_name(tick, whole) for tick in ticks])
         axes.minorticks_off()
+        axes.tick_params(labelbottom=True)
         axes.set_xlabel(label_x)
         axes.set_ylabel(label)
     handles, names = left.get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside upper center", ncols=2, fontsize=9, frameon=False, labelcolor=INK)
+    columns = 2 if 2 * max(map(len, names)) <= LEGEND_CHARS else 1
+    figure.legend(handles, names, loc="outside upper center", ncols=columns, fontsize=9, frameon=False, labelcolor=INK)
     return figure
 
 
