@@ -25,6 +25,7 @@ from analysis.plans import LoadError
 from gada_ray.evaluation import cross_dataset as cross_dataset_table
 from gada_ray.study import baselines
 from gada_ray.study.contrasts import Contrast, from_text
+from gada_ray.study.summary import read_predictions
 from gada_ray.tracking import links
 from gada_ray.tracking.client import KEY, hash_tag
 from gada_ray.tracking.database import relocate
@@ -39,8 +40,6 @@ PAGE_SIZE = 1000
 MAX_REQUESTS = 8
 """Requests at the same time, for a server that is far away."""
 COMMIT = "mlflow.source.git.commit"
-PREDICTION_TYPES = {"image": str, "reference": str, "distortion": str}
-"""Names in a file of predictions are text: TID2013's class 01 is no number."""
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being read, how many are done, and how many there are (0 where that is not known)."""
@@ -138,7 +137,7 @@ class Runs:
             read = functools.partial(_file, self.client, name="predictions.csv", folder=Path(folder))
             files = _each(read, list(frame["run_id"]), "predictions", self.progress)
             parts = [
-                pd.read_csv(file, dtype=PREDICTION_TYPES).assign(variant=variant, split=split)
+                read_predictions(file).assign(variant=variant, split=split)
                 for file, variant, split in zip(files, frame["variant"], frame["split"], strict=True)
                 if file is not None
             ]

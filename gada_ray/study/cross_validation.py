@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -15,7 +16,7 @@ from gada_ray.inference.card import Card, ModelError, trial_fields
 from gada_ray.recipes import FEW_LABELS, few_labels
 from gada_ray.study.definition import Plan, Preset, Study, Values, make_plan
 from gada_ray.study.inputs import check_photographs, load_data
-from gada_ray.study.summary import aggregate
+from gada_ray.study.summary import aggregate, read_predictions
 from gada_ray.trials.identity import Trial
 from gada_ray.trials.store import Result, Store
 
@@ -68,10 +69,12 @@ def load(plan: Plan, root: Path | None, photographs: Photographs | None) -> IqaD
     Raises:
         DataError: for data that cannot be used, and photographs that show one of its scenes.
     """
-    dataset, _ = load_data(plan, root, None, photographs).first
-    if photographs:
-        check_photographs(plan, photographs, dataset, dataset.references)
-    return dataset
+    dataset, _ = load_data(plan, root).first
+    if photographs is None:
+        return dataset
+    # Once with all references, each of which is held out by a fold, and not with those of a random split before.
+    check_photographs(plan, photographs, dataset, dataset.references)
+    return replace(dataset, extra=photographs)
 
 
 def trials(plan: Plan, dataset: IqaDataset, folds: int) -> tuple[Trial, ...]:
@@ -106,7 +109,7 @@ def train(wanted: tuple[Trial, ...], store: Store, run: Callable[[Trial], Result
             raise ModelError(f"the training {which} diverged: {result.cause}; lower --set rates.discriminator")
         results.append(result)
     *parts, final = results
-    tables = [pd.read_csv(io.BytesIO(_predictions(store, result))).assign(fold=n + 1) for n, result in enumerate(parts)]
+    tables = [read_predictions(_predictions(store, result)).assign(fold=n + 1) for n, result in enumerate(parts)]
     ratios = [(r.status, r.metrics, len(r.fold.held_out) / len(r.fold.train)) for r in parts]
     return Outcome(tuple(parts), final, pd.concat(tables, ignore_index=True), aggregate(ratios))
 
@@ -136,8 +139,8 @@ def card(plan: Plan, outcome: Outcome, distortions: tuple[str, ...]) -> Card:
     )
 
 
-def _predictions(store: Store, result: Result) -> bytes:
+def _predictions(store: Store, result: Result) -> io.BytesIO:
     data = store.read(result.signature, "predictions.csv")
     if data is None:
         raise ModelError(f"{store.folder(result.signature)} lacks predictions.csv; delete it to train the fold again")
-    return data
+    return io.BytesIO(data)

@@ -11,7 +11,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal, NamedTuple
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -19,6 +20,9 @@ from gada_ray.config import PhaseConfig, TrainingConfig, digest
 from gada_ray.data.dataset import DataError
 from gada_ray.study.contrasts import Contrast
 from gada_ray.trials.store import Folder, Result, Store
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 HEADLINE = ("srocc", "plcc")
 OTHERS = ("krcc", "rmse", "plcc_fitted")
@@ -176,6 +180,13 @@ def curve_values(trial: Trial) -> list[tuple[str, int, float]]:
         for phase, name in zip(frame["phase"], frame["name"], strict=True)
     ]
     return list(zip(names, frame["global_step"].astype(int), frame["value"].astype(float), strict=True))
+
+
+def read_predictions(file: str | Path | IO[bytes]) -> pd.DataFrame:
+    """The predictions of a trial. Names are text: TID2013's class 01 is no number."""
+    import pandas as pd
+
+    return pd.read_csv(file, dtype=dict.fromkeys(("image", "reference", "distortion"), str))
 
 
 def aggregate(

@@ -30,6 +30,7 @@ from gada_ray.study.summary import (
     final_metrics,
     metric_name,
     parameters,
+    read_predictions,
     varied,
 )
 from gada_ray.tracking import links
@@ -244,7 +245,7 @@ def _write_files(client: MlflowClient, run_id: str, run: ConfigurationRun, trial
         if predictions is not None:
             (folder / "predictions.csv").write_bytes(predictions.getvalue())
             title = f"{trial.result.dataset.name}, {run.name}, split {trial.result.fold.split}"
-            pictures.scatter(pd.read_csv(predictions, dtype={"distortion": str}), title).savefig(folder / "scatter.png")
+            pictures.scatter(read_predictions(predictions), title).savefig(folder / "scatter.png")
         if patches is not None:
             with np.load(patches, allow_pickle=False) as arrays:
                 pictures.figure1(arrays).savefig(folder / "figure1.png")

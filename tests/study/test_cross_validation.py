@@ -16,6 +16,7 @@ from gada_ray.data.dataset import DataError
 from gada_ray.data.splits import cross_validation, whole
 from gada_ray.inference.card import read_card
 from gada_ray.study.cross_validation import make
+from gada_ray.study.summary import read_predictions
 from gada_ray.trials.store import Store
 from tests.helpers_manifest import make_manifest
 from tests.toy import TINY, toy_dataset, toy_trial
@@ -124,6 +125,13 @@ def test_wrong_input_is_one_message_before_any_training(data, tmp_path, monkeypa
     code, said = command(monkeypatch, capfd, "--data-root", data, "--out", tmp_path / "m", *options)
     assert code == 2 and message in said
     assert not (tmp_path / "m").exists()
+
+
+def test_classes_that_are_numbers_stay_text_in_predictions(tmp_path):
+    file = tmp_path / "predictions.csv"
+    file.write_text("image,reference,distortion,target,prediction\n7,007,01,0.5,0.25\n")
+    (row,) = read_predictions(file).to_dict("records")
+    assert row == {"image": "7", "reference": "007", "distortion": "01", "target": 0.5, "prediction": 0.25}
 
 
 def test_without_ranking_it_is_the_baseline_and_photographs_are_not_needed():
