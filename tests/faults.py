@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -166,14 +167,18 @@ class Run:
     @property
     def counted(self) -> list[str]:
         """Signatures in the table of splits; two rows may be of the same trial."""
-        table = pd.read_csv(self.storage / f"tables/{self.study}-smoke-manifest-splits.csv", dtype=str)
+        table = pd.read_csv(self._table(r"-splits\.csv"), dtype=str)
         return sorted(table["signature"])
+
+    def _table(self, ending: str) -> Path:
+        """The only table whose name ends in that way."""
+        (path,) = (path for path in self.storage.glob("tables/*.csv") if re.search(f"{ending}$", path.name))
+        return path
 
     def numbers(self) -> dict[str, bytes]:
         """Everything that must be equal in two runs, to the last bit."""
-        name = f"tables/{self.study}-smoke-manifest.csv"
-        table = pd.read_csv(self.storage / name, dtype=str).drop(columns="device_hours")
-        parts = {name: table.to_csv().encode()}
+        table = pd.read_csv(self._table(r"(?<!-splits)\.csv"), dtype=str).drop(columns="device_hours")
+        parts = {"table": table.to_csv().encode()}
         for signature in self.counted:
             for file in ("predictions.csv", "curves.csv"):
                 parts[f"{signature}/{file}"] = (self.storage / "trials" / signature / file).read_bytes()

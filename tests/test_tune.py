@@ -447,13 +447,14 @@ def test_a_study_without_a_score_has_no_report_and_says_so(monkeypatch, capsys, 
 
 
 @pytest.mark.slow
-def test_the_report_of_a_run_with_other_variants_is_not_reused(monkeypatch, capsys, tmp_path):
+def test_runs_with_other_variants_have_reports_of_their_own(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(runner, "run", inline.train)
     monkeypatch.setattr(timing, "probe", inline.constant)
     arguments = ("--study", "phases", "--preset", "smoke", "--storage", tmp_path, "--variant", "baseline")
     both = (*arguments, "--variant", "phase 1")
-    page, row = tmp_path / "reports" / "phases-smoke-demo" / "report.md", "\n| phase 1 | "
+    row = "\n| phase 1 | "
     code, first = command(monkeypatch, capsys, *both, slots=1)
+    (page,) = tmp_path.glob("reports/phases-smoke-demo-*/report.md")
     assert code == 0 and row in page.read_text(), first
     made = page.stat().st_mtime_ns
     code, again = command(monkeypatch, capsys, *both)
@@ -461,9 +462,9 @@ def test_the_report_of_a_run_with_other_variants_is_not_reused(monkeypatch, caps
     verdict = json.loads((page.parent / "verdict.json").read_text())["verdict"]
     assert verdict and all(line in first and line in again for line in verdict)
     command(monkeypatch, capsys, *arguments)
-    assert row not in page.read_text()
-    command(monkeypatch, capsys, *both)
-    assert row in page.read_text()
+    (other,) = {*tmp_path.glob("reports/phases-smoke-demo-*/report.md")} - {page}
+    assert row not in other.read_text()
+    assert page.stat().st_mtime_ns == made and row in page.read_text()
 
 
 @pytest.fixture
@@ -534,4 +535,4 @@ def test_a_study_whose_output_cannot_be_written_goes_on_to_its_tables(monkeypatc
     monkeypatch.setattr(sys, "stdout", Full())
     code, _ = command(monkeypatch, capsys, *trained_inline, slots=1)
     assert code == 0
-    assert (tmp_path / "runs" / "tables" / "normalisation-smoke-manifest.csv").exists()
+    assert (tmp_path / "runs" / "tables" / "normalisation-smoke-data.csv").exists()

@@ -418,7 +418,7 @@ class Session:
                 )
             finally:
                 cluster.disconnect()
-        name = f"{self.plan.study}-{self.plan.preset}-{self.plan.dataset}-cross-dataset.csv"
+        name = f"{self.plan.name}-cross-dataset.csv"
         write_whole(self.store.root / "tables" / name, self._cross_dataset.to_csv(index=False).encode())
 
     def _make_report(self, again: bool = True) -> None:
@@ -443,7 +443,7 @@ class Session:
         brisque = None if self._brisque is None else self._brisque.to_csv(index=False)
         made_of = digest([sorted(trial.digest for _, trial in trials), brisque, self.search.finished])
         command = f"python -m analysis report --study {plan.study} --preset {plan.preset}{option(self.uri)}"
-        place = store.root / "reports" / f"{plan.study}-{plan.preset}-{plan.dataset}"
+        place = store.root / "reports" / plan.name
         told: list[str] = []
         page, words = place / "report.html", place / "verdict.json"
         dataset, splits = self.data.first
@@ -454,7 +454,6 @@ class Session:
                     f"no report is made: MLflow is without {lacking} of {len(trials)} trials; run the same command "
                     "with --sync when it can be used"
                 )
-            # The page of a run with other variants or splits lies in the same place.
             kept = json.loads(words.read_bytes()) if page.exists() and words.exists() else {}
             there = kept.get("made_of") == made_of and self._cross_dataset is None and not again
             if there and runs.is_logged(self.uri, plan, scheme, fingerprints, made_of):

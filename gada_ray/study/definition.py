@@ -7,17 +7,19 @@ import dataclasses
 import difflib
 import itertools
 import math
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
-from gada_ray.config import ConfigError, TrainingConfig, flatten, with_values
+from gada_ray.config import ConfigError, TrainingConfig, digest, flatten, with_values
 from gada_ray.errors import UserError, did_you_mean
 from gada_ray.recipes import direct, with_recipe
 from gada_ray.study.contrasts import MEASURES, Contrast
 from gada_ray.study.racing import Racing
-from gada_ray.study.space import Choice, Dimension, combinations
+from gada_ray.study.space import Choice, Dimension, combinations, distribution
 
 Values = Mapping[str, Any]
 """Values of a configuration by dotted path."""
@@ -156,6 +158,42 @@ class Plan:
     """Those of the study's preset, including those whose variants `only` leaves out."""
     source: tuple[str, ...] = ()
     """Where data and splits come from: the database's folder, and a file of splits or "published"."""
+    as_defined: bool = True
+    """Whether variants, splits, seed and settings are the study's own."""
+
+    @property
+    def key(self) -> str:
+        """The digest of what was requested on the command line; the data are not looked at."""
+        return digest([self.study, self.preset, self.dataset, *self._options, *self.source])
+
+    @property
+    def name(self) -> str:
+        """The name of its table, report and estimate in a storage: study, preset and data.
+
+        A run with other variants, splits, seed or settings than the study's own also has a digest of them, so that it
+        overwrites nothing. Data with scores.csv are named after their folder.
+        """
+        root, splits = (*self.source, "", "")[:2]
+        data = self.dataset if self.dataset != "manifest" or not root else Path(root).resolve().name
+        words = [self.study, self.preset, re.sub(r"[^\w.-]+", "_", data)]
+        if not self.as_defined or splits:
+            words.append(digest([*self._options, splits])[:8])
+        return "-".join(words)
+
+    @property
+    def _options(self) -> list[Any]:
+        """Splits, seed and variants, for a digest."""
+        variants = [
+            [
+                variant.name,
+                variant.config.model_dump(mode="json"),
+                {path: str(distribution(dimension)) for path, dimension in variant.space.items()},
+                variant.candidates,
+            ]
+            for variant in self.variants
+        ]
+        # How many splits a file or a database's authors define is not known without a look at the data.
+        return [None if any(self.source[1:]) else self.splits, self.seed, variants]
 
     @property
     def trials(self) -> int:
@@ -196,6 +234,7 @@ def make_plan(
         near = did_you_mean(preset, study.presets)
         raise StudyError(f"study '{name}' has no preset '{preset}'; available: {', '.join(study.presets)}{near}")
     size = study.presets[preset]
+    as_defined = not (only or settings or seed or extra) and recipe in (None, study.recipe)
     study = dataclasses.replace(study, recipe=recipe or study.recipe)
     study = dataclasses.replace(study, base=with_recipe(study.base, study.recipe))
     base = _base(name, study, size, settings)
@@ -260,6 +299,7 @@ def make_plan(
         study.racing if racing else None,
         study.recipe,
         tuple(one for one in study.contrasts if {one.first, one.second} <= taking_part),
+        as_defined=as_defined and splits in (None, size.splits),
     )
 
 

@@ -308,4 +308,4 @@ def kept(root: Folder, plan: Plan, key: str) -> Estimate | None:
 
 
 def _path(root: Folder, plan: Plan) -> Folder:
-    return root / "plans" / f"{plan.study}-{plan.preset}-{plan.dataset}.json"
+    return root / "plans" / f"{plan.name}.json"

@@ -131,7 +131,7 @@ def write_tables(
         *second,
     ]
     frame = pd.concat([part for part in parts if len(part)], ignore_index=True)
-    path = folder / f"{plan.study}-{plan.preset}-{plan.dataset}.csv"
+    path = folder / f"{plan.name}.csv"
     write_whole(path, frame.to_csv(index=False).encode())
     write_whole(path.with_stem(f"{path.stem}-splits"), by_split(configurations).to_csv(index=False).encode())
     return path, frame

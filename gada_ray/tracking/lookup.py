@@ -9,30 +9,12 @@ from contextlib import closing, suppress
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from gada_ray.config import digest
 from gada_ray.errors import first_line
 from gada_ray.inference.card import ModelError
 from gada_ray.study.definition import Plan
-from gada_ray.study.space import distribution
 from gada_ray.tracking import database
 from gada_ray.tracking.uri import proxy_advice, shown, sqlite_path
 from gada_ray.tracking.uri import tracking_uri as address_of
-
-
-def plan_key(plan: Plan) -> str:
-    """The digest of what was requested on the command line, by which its best model is found without the data."""
-    variants = [
-        [
-            variant.name,
-            variant.config.model_dump(mode="json"),
-            {path: str(distribution(dimension)) for path, dimension in variant.space.items()},
-            variant.candidates,
-        ]
-        for variant in plan.variants
-    ]
-    # How many splits a file or a database's authors define is not known without a look at the data.
-    splits = None if any(plan.source[1:]) else plan.splits
-    return digest([plan.study, plan.preset, plan.dataset, splits, plan.seed, variants, *plan.source])
 
 
 def options_text(plan: Plan) -> str:
@@ -42,7 +24,7 @@ def options_text(plan: Plan) -> str:
     words += ["--data-root", root] if root else []
     words += ["--splits", splits or str(plan.splits), "--seed", str(plan.seed)]
     variants = ", ".join(variant.name for variant in plan.variants)
-    return f"{shlex.join(words)} (variants {variants}; settings {plan_key(plan)[:8]})"
+    return f"{shlex.join(words)} (variants {variants}; settings {plan.key[:8]})"
 
 
 def best(uri: str, plan: Plan) -> str:
@@ -60,7 +42,7 @@ def best(uri: str, plan: Plan) -> str:
         models = client.search_logged_models([experiment.experiment_id]) if experiment else []
     except Exception as error:
         raise _unusable(uri, "cannot be used", error) from error
-    found = [model for model in models if model.tags.get("best_of") == plan_key(plan)]
+    found = [model for model in models if model.tags.get("best_of") == plan.key]
     if found:
         return f"models:/{found[0].model_id}"
     listed = dict.fromkeys(_made_for(model.tags) for model in models if "best_of" in model.tags)

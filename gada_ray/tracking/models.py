@@ -28,7 +28,6 @@ from gada_ray.study.summary import aggregate, configuration_key, metric_name, pa
 from gada_ray.tracking.lookup import best as best
 from gada_ray.tracking.lookup import fetch as fetch
 from gada_ray.tracking.lookup import options_text
-from gada_ray.tracking.lookup import plan_key as plan_key
 from gada_ray.tracking.uri import shown
 from gada_ray.trials.store import Result, Store
 
@@ -152,11 +151,11 @@ def _log(
             client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
             _log_scores(client, run_id, model.model_id, card)
         client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
-    for other in client.search_logged_models([place], f"tags.best_of = '{plan_key(plan)}'"):
+    for other in client.search_logged_models([place], f"tags.best_of = '{plan.key}'"):
         if other.model_id != model.model_id:
             client.delete_logged_model_tag(other.model_id, "best_of")
     _register(client, card, model)
-    client.set_logged_model_tags(model.model_id, {"best_of": plan_key(plan), "made_for": options_text(plan)})
+    client.set_logged_model_tags(model.model_id, {"best_of": plan.key, "made_for": options_text(plan)})
     return f"models:/{model.model_id}"
 
 

@@ -83,7 +83,7 @@ def test_a_study_trains_every_variant_on_every_split_once_and_its_second_run_tra
     assert all(r and r.status == "finished" and r.dataset.name == "toy" for r in results)
     assert not list(storage.glob("trials/*/checkpoint.pt"))
     assert "toy" in text and "2 splits" in text and "image-blind baseline" in text
-    table = pd.read_csv(storage / "tables" / "patch_size-smoke-manifest.csv")
+    table = pd.read_csv(storage / "tables" / "patch_size-smoke-data.csv")
     scores = [r.metrics["srocc"] for r in results if r and r.config.data.crop_px == 32]
     assert table.set_index("variant").loc["32 px", "srocc_mean"] == pytest.approx(sum(scores) / 2)
 
@@ -367,7 +367,7 @@ def test_finished_trials_are_tested_on_other_databases_without_training_and_with
     monkeypatch.setattr(runner, "run", inline.train)
     text = command(*arguments, "--splits", 2, "--also-test", f"manifest={there}").out
     assert "Cross-dataset test" in text
-    path = tmp_path / "runs/tables/normalisation-smoke-manifest-cross-dataset.csv"
+    (path,) = (tmp_path / "runs/tables").glob("normalisation-smoke-here-*-cross-dataset.csv")
     frame = pd.read_csv(path)
     assert set(frame["variant"]) == {"none", "mscn", "both"} and set(frame["split"]) == {0, 1}
     assert set(frame["images"]) == {"all", "all without shared scenes", "dark", "noise"}

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -13,6 +14,14 @@ from tests.toy import TINY
 
 RATE = {"rates.evaluator": LogUniform(1e-5, 1e-1)}
 LEVELS = {"a": {}, "b": {"data.crop_px": 24}}
+
+
+STUDY = Study(
+    question="?",
+    base=gada(3, 2, 1),
+    variants=LEVELS,
+    presets={"smoke": Preset(cost="nothing", splits=2, values=TINY)},
+)
 
 
 def plan(settings=None, variants=LEVELS, searched=None, preset="smoke", splits=None, **size):
@@ -276,3 +285,23 @@ def test_the_base_gets_the_values_of_recipe_preset_and_settings_in_this_order():
     assert ours.variants[0].config == with_values(gada(3, 2, 1), {"data.batch": 8, "losses.adversarial_weight": 0.0})
     with pytest.raises(ConfigError, match="unknown recipe 'gan'; available: gada, paper, regression"):
         make_plan("toy", of, "p", "demo", {}, recipe="gan")
+
+
+def test_files_are_named_after_the_data_and_only_a_run_with_other_options_has_a_digest():
+    a, b = "/data/tid8", "/data/my pictures"
+    assert plan().name == "toy-smoke-demo"
+    assert plan(splits=2).name == "toy-smoke-demo"
+    of = replace(plan(), dataset="manifest")
+    assert [replace(of, source=(root, "")).name for root in (a, b)] == ["toy-smoke-tid8", "toy-smoke-my_pictures"]
+    others = [
+        plan(splits=3),
+        plan({"data.batch": 6}),
+        plan({"data.batch": 7}),
+        replace(plan(), source=("", "/splits.json")),
+        make_plan("toy", STUDY, "smoke", "demo", {}, seed=1),
+        make_plan("toy", STUDY, "smoke", "demo", {}, only=("b",)),
+    ]
+    names = [one.name for one in others]
+    assert len(set(names)) == len(names)
+    assert all(re.fullmatch(r"toy-smoke-demo-[0-9a-f]{8}", name) for name in names), names
+    assert replace(others[0], dataset="manifest", source=(a, "")).name.startswith("toy-smoke-tid8-")

@@ -202,8 +202,8 @@ def test_the_best_is_that_of_the_same_options_and_a_new_winner_takes_its_place(t
 
 def test_the_best_on_one_folder_or_file_of_splits_is_not_that_on_another():
     plan = plan_of()
-    keys = [lookup.plan_key(replace(plan, source=source)) for source in ((), ("/a", ""), ("/b", ""), ("/a", "/s.json"))]
-    assert len(set(keys)) == 4 and keys[0] == lookup.plan_key(plan)
+    keys = [replace(plan, source=source).key for source in ((), ("/a", ""), ("/b", ""), ("/a", "/s.json"))]
+    assert len(set(keys)) == 4 and keys[0] == plan.key
 
 
 def test_without_a_model_the_options_folders_and_versions_that_there_are_models_of_are_listed(trained, address):
