@@ -14,6 +14,7 @@ from gada_ray.config import (
     with_values,
 )
 from gada_ray.recipes import (
+    FEW_LABELS,
     MEDIUM,
     NARROW,
     RANKING_WEIGHT,
@@ -39,6 +40,7 @@ from gada_ray.study.definition import Preset, Study
 from gada_ray.study.space import Choice, LogUniform, Uniform
 
 __all__ = [
+    "FEW_LABELS",
     "MEDIUM",
     "NARROW",
     "RANKING_WEIGHT",

@@ -188,6 +188,12 @@ class RankingConfig(Frozen):
     made_by: Literal["procedural", "generator"] = "procedural"
     """Source of the distorted pairs: procedures (data/procedural.py), or the EMA generator at two qualities of a
     class."""
+    least_difference: float = Field(default=0.0, ge=0, lt=1)
+    """Least difference of the two qualities requested from the generator, as a share of the range of the class's
+    labels."""
+    only_stronger: bool = False
+    """Leave out pairs of the generator whose worse crop differs less from the reference (mean squared error) than the
+    better one: the generator contradicts its own order."""
     references: Literal["labelled", "training", "extra"] = "training"
     """Pictures to distort: the references of the labelled images, all references of the training part, or these and
     unlabelled photographs (tune.py --extra-references)."""

@@ -267,7 +267,7 @@ class Phase:
         pairs = source.draw(number, seed, generator if isinstance(generator, Generator) else None)
         with _frozen_statistics(self.network.quality_network), self._autocast():
             quality, _ = self.network.quality_network.evaluate(pairs.images)
-        return ranking_loss(quality, pairs.margin)
+        return ranking_loss(quality, pairs)
 
 
 def _adam(

@@ -35,12 +35,20 @@ class Pairs(NamedTuple):
     """`[2 * p, 3, c, c]` in [0, 1]: all better crops, then all worse ones."""
     margin: Tensor
     """Margin of the quality difference `[p]`."""
+    believed: Tensor | None = None
+    """Whether a pair takes part `[p]`; None if all do."""
 
 
-def ranking_loss(quality: Tensor, margin: Tensor) -> Tensor:
-    """mean(max(0, margin - (better - worse))) of predictions `[2 * p]`, better ones first, with margins `[p]`."""
+def ranking_loss(quality: Tensor, pairs: Pairs) -> Tensor:
+    """mean(max(0, margin - (better - worse))) of predictions `[2 * p]` for pairs, over those that take part.
+
+    0 if none does.
+    """
     better, worse = quality.chunk(2)
-    return torch.relu(margin - (better - worse)).mean()
+    loss = torch.relu(pairs.margin - (better - worse))
+    if pairs.believed is None:
+        return loss.mean()
+    return (loss * pairs.believed).sum() / pairs.believed.sum().clamp(min=1)
 
 
 class PairSource:
@@ -99,14 +107,18 @@ class PairSource:
     @torch.no_grad()
     def _generated(self, generator: Generator, place: Tensor, random: torch.Generator, noise_seed: int) -> Pairs:
         """One picture, window, class and noise at two qualities within the training labels of the class."""
+        least = self.ranking.least_difference
         data, device = self.config.data, self.batches.source.device
         crops = self.batches.undistorted(self.references, self.ranking.pairs, random, extra=self.extra)
         low, high = self.ranges[place].T
         draws = torch.rand(2, self.ranking.pairs, generator=random).sort(dim=0, descending=True).values
-        requested = low + (high - low) * draws
+        shares = torch.stack([least + (1 - least) * draws[0], (1 - least) * draws[1]])
+        requested = low + (high - low) * shares
         random = devices.noise_generator(random, device, noise_seed)
         noise = generator.draw_noise(self.ranking.pairs, data.crop_px, random)
         distortion, quality = (devices.to_device(tensor, device) for tensor in (self.classes[place], requested))
         with devices.autocast(device, self.config.precision):
             made = [generator(noise, crops, distortion, one) for one in quality]
-        return Pairs(torch.cat(made), MARGIN_SHARE * (quality[0] - quality[1]))
+        change = [(one - crops).square().flatten(1).mean(1) for one in made]
+        believed = change[1] > change[0] if self.ranking.only_stronger else None
+        return Pairs(torch.cat(made), MARGIN_SHARE * (quality[0] - quality[1]), believed)

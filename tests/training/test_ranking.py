@@ -16,7 +16,7 @@ from gada_ray.data.procedural import procedures
 from gada_ray.training.batches import Batches
 from gada_ray.training.phases import Phase, build
 from gada_ray.training.procedural import ProceduralSource
-from gada_ray.training.ranking import PairSource, ranking_loss
+from gada_ray.training.ranking import Pairs, PairSource, ranking_loss
 from gada_ray.trials.identity import Execution
 from gada_ray.trials.run import run_trial
 from gada_ray.trials.store import Store
@@ -64,12 +64,16 @@ def states(dataset, config, made=None, steps=3):
 def test_the_hinge_is_that_of_the_definition():
     quality = torch.tensor([0.9, 0.5, 0.5, 0.8, 0.5, 0.6])  # better: .9 .5 .5; worse: .8 .5 .6
     margin = torch.tensor([0.03, 0.06, 0.09])
-    assert ranking_loss(quality, margin).item() == pytest.approx((0 + 0.06 + 0.19) / 3)
+    pairs = Pairs(torch.empty(0), margin)
+    assert ranking_loss(quality, pairs).item() == pytest.approx((0 + 0.06 + 0.19) / 3)
+    some = pairs._replace(believed=torch.tensor([True, False, True]))
+    assert ranking_loss(quality, some).item() == pytest.approx((0 + 0.19) / 2)
+    assert ranking_loss(quality, pairs._replace(believed=torch.zeros(3, dtype=torch.bool))).item() == 0
 
 
 def test_a_pair_that_is_apart_by_its_margin_has_no_gradient_and_any_other_the_same():
     quality = torch.tensor([0.9, 0.5, 0.8, 0.5], requires_grad=True)
-    ranking_loss(quality, torch.tensor([0.05, 0.05])).backward()
+    ranking_loss(quality, Pairs(torch.empty(0), torch.tensor([0.05, 0.05]))).backward()
     assert quality.grad is not None and quality.grad.tolist() == [0.0, -0.5, 0.0, 0.5]
 
 
@@ -137,6 +141,36 @@ def test_the_generators_pairs_share_crop_class_and_noise_and_ask_for_two_qualiti
     for one in (0, 2):
         labels, here = dataset.quality[dataset.distortion == one], distortion == one
         assert labels.min() <= worse[here].min() and better[here].max() <= labels.max()
+
+
+class Fading(torch.nn.Module):
+    """A generator whose change grows as the requested quality falls, but for class 2, where it shrinks."""
+
+    def draw_noise(self, n, crop_px, generator):
+        return torch.randn(n, 2, generator=generator)
+
+    def forward(self, noise, reference, distortion, quality):
+        change = torch.where(distortion == 2, quality, 1 - quality)
+        return reference + change[:, None, None, None]
+
+
+def test_the_generators_pairs_may_be_far_apart_and_those_that_contradict_its_order_left_out(dataset):
+    def drawn(**ranking):
+        config = ranked({}, gada(2, 2, 2), "augmentation", made_by="generator", pairs=40, **ranking)
+        source = PairSource(Batches(toy_source(dataset), torch.arange(len(dataset)), config, 1), None)
+        return source, source.draw(0, 0, Fading())  # type: ignore[arg-type]
+
+    source, usual = drawn()
+    low, high = source.ranges.T
+    assert usual.believed is None and usual.margin.min() < 0.25 * (high - low).min()
+    _, apart = drawn(least_difference=0.5)
+    assert apart.margin.min() >= 0.25 * (high - low).min() and apart.margin.max() <= 0.5 * (high - low).max()
+    _, checked = drawn(only_stronger=True)
+    assert torch.equal(checked.images, usual.images) and torch.equal(checked.margin, usual.margin)
+    made = checked.believed
+    assert made is not None and 0 < made.sum() < 40
+    better, worse = checked.images.chunk(2)
+    assert torch.equal(made, (worse - better).mean((1, 2, 3)) > 0)
 
 
 def test_a_weight_of_0_changes_no_bit_and_draws_nothing(dataset, made):

@@ -1,0 +1,76 @@
+"""Which weight, margin and number of pairs suit the ranking term with 40 labelled images?
+
+The direct baseline learns from 40 random labels and from pairs of procedural distortions, for 1,000 steps. Optuna
+searches the term of its first phase on validation references inside the training part, again with 40 labels in
+training: first its defaults, then one change at a time, then candidates of its own. The fine-tuning keeps the default
+term. The best candidate is then tested beside the default term and the baseline without one. Expected: the default is
+near the best, since any moderate weight that fixes the order of strengths does.
+"""
+
+from gada_ray import (
+    FEW_LABELS,
+    RANKING_WEIGHT,
+    SMOKE_BASELINE,
+    Choice,
+    Contrast,
+    Preset,
+    Study,
+    few_labels,
+    with_values,
+)
+
+TERM = "phases.direct.ranking"
+SPACE = {
+    f"{TERM}.weight": Choice(0.4, RANKING_WEIGHT, 3.6),
+    f"{TERM}.margin": Choice(0.01, 0.03, 0.09),
+    f"{TERM}.pairs": Choice(8, 16, 32),
+}
+ONE_AT_A_TIME = (
+    {f"{TERM}.weight": 0.4},
+    {f"{TERM}.weight": 3.6},
+    {f"{TERM}.margin": 0.01},
+    {f"{TERM}.margin": 0.09},
+    {f"{TERM}.pairs": 8},
+    {f"{TERM}.pairs": 32},
+)
+
+STUDY = Study(
+    question="Which weight, margin and number of pairs suit the ranking term with 40 labelled images?",
+    base=with_values(few_labels(40_000, 5_000), {"data.labelled_images": 40, "data.labelled_by": "random"}),
+    variants={
+        "baseline": {f"{TERM}.weight": 0.0, "phases.finetuning.ranking.weight": 0.0},
+        "ranking": {},
+        "searched": {},
+    },
+    searched=("searched",),
+    contrasts=(
+        Contrast("ranking", "baseline", "Does the ranking term help with its default values?"),
+        Contrast("searched", "ranking", "Does a search find better values than the defaults?"),
+    ),
+    presets={
+        "smoke": Preset(
+            cost="6 trainings of seconds; a functional test",
+            splits=1,
+            values={**SMOKE_BASELINE, "data.labelled_images": 10},
+            space=SPACE,
+            candidates=3,
+            first=ONE_AT_A_TIME,
+        ),
+        "small": Preset(
+            cost="up to 65 trainings of 1,000 narrow steps on 5 splits; about 50 minutes on 2 idle CPU cores",
+            splits=5,
+            values={**FEW_LABELS, "evaluation.curve_points": 1},
+            space=SPACE,
+            candidates=10,
+            first=ONE_AT_A_TIME,
+        ),
+        "paper": Preset(
+            cost="(20 candidates + 3) x 10 splits, 45,000 steps each: about 90 GPU-hours, not measured",
+            splits=10,
+            values={"data.batch": 64},
+            space=SPACE,
+            candidates=20,
+            first=ONE_AT_A_TIME,
+        ),
+    },
+)
