@@ -352,7 +352,7 @@ class Session:
             )
 
     def _on_done(self, job: Job, result: Result | None, known: bool) -> None:
-        if result is not None:
+        if result is not None and job.run.stage != "start":
             self._track(job.run, job)
         if self._status is not None:
             self._status.ended(job, result, known)

@@ -163,6 +163,9 @@ class Status(Watcher):
     def ended(self, job: Job, result: Result | None, known: bool) -> None:
         """A trial has ended; `known` says that its result was in the store before."""
         signature = job.trial.signature
+        if job.run.stage == "start":  # no trial of its own: others go on from its weights
+            self._done_work += self._work.get(signature, 0.0)
+            return
         self.done += 1
         self.reused += known
         failed = result is None or result.status != "finished"

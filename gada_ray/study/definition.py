@@ -96,6 +96,15 @@ class VariantPlan:
     """Changes of its configuration that its search tries right after it."""
 
     @property
+    def shared_phases(self) -> int:
+        """How many first phases are the same for all candidates of the search, as no searched value affects them."""
+        if self.candidates < 2:
+            return 0
+        places = {f"phases.{phase.name}.": place for place, phase in enumerate(self.config.phases)}
+        affected = [next((at for name, at in places.items() if path.startswith(name)), 0) for path in self.space]
+        return min(affected, default=0)
+
+    @property
     def possible(self) -> tuple[TrainingConfig, ...]:
         """The variant's own configuration, and those that differ from it by one choice of the search."""
         choices = {path: dimension.values for path, dimension in self.space.items() if isinstance(dimension, Choice)}

@@ -163,12 +163,14 @@ class _Pricing:
             if self._probes is None:
                 return None
             self._probe(name, config)
-        jobs = [job for job in self._search.waiting if job.run.variant == name]
+        waiting = [job for job in self._search.waiting if job.run.variant == name]
+        jobs = [job for job in waiting if job.run.stage != "start"]
         later = variant.planned - done - len(jobs)
-        new = {s: job for job in jobs if (s := job.trial.signature) not in self._paid}
+        new = {s: job for job in waiting if (s := job.trial.signature) not in self._paid}
         self._paid |= set(new)
         total = sum(_cost(job.trial.config, config, self._seconds, self._skipped[s]) for s, job in new.items())
-        total += later * _cost(config, config, self._seconds) if later else 0.0
+        total += later * _cost(config, config, self._seconds, variant.variant.shared_phases) if later else 0.0
+        total += sum(_cost(one.trial.config, config, self._seconds) for one in self._later_starts(variant, later))
         for evaluator in _independent_evaluators(jobs, self._known, self._evaluators):
             if price(evaluator, self._seconds) is None and self._probes is not None:
                 self._probe(name, evaluator)
@@ -179,10 +181,15 @@ class _Pricing:
             planned=variant.planned,
             done=done,
             shared=sum(self._skipped[s] > 0 for s in new),
-            alike=len(jobs) - len(new),
+            alike=len(jobs) - sum(job.run.stage != "start" for job in new.values()),
             device_hours=total / 3600,
             source=source,
         )
+
+    def _later_starts(self, variant: VariantSearch, later: int) -> list[Job]:
+        """First phases that later candidates share, and that are neither done nor waiting."""
+        starts = variant.start.jobs if variant.start and later else ()
+        return [job for job in starts if job.trial.signature not in self._paid and not self._known(job.trial.signature)]
 
     def _probe(self, name: str, config: TrainingConfig) -> None:
         """Add what parts of a training take while trials share a GPU as they will."""
@@ -244,8 +251,8 @@ def _cost(config: TrainingConfig, variant: TrainingConfig, seconds: Seconds, ski
 
 def used(search: Search) -> float:
     """Device-hours of all finished trainings of a study, each counted once."""
-    results = {r.signature: r for c in search.configurations() for r in c.results.values() if r}
-    return sum(result.run.seconds for result in results.values()) / 3600
+    results = {r.signature: r for c in search.configurations() for r in c.results.values() if r} | search.started
+    return sum(result.run.seconds for result in results.values() if result) / 3600
 
 
 def plan_key(plan: Plan, data: Data, execution: Execution) -> str:

@@ -32,7 +32,7 @@ from gada_ray.study.definition import Plan, Selection, VariantPlan, selection
 from gada_ray.study.price import Cost, skipped_phases, work
 from gada_ray.study.proposals import FAILED, STARTUP, propose
 from gada_ray.study.racing import Racing, losers
-from gada_ray.study.summary import ConfigurationRun
+from gada_ray.study.summary import ConfigurationRun, Stage
 from gada_ray.trials.identity import Trial
 from gada_ray.trials.store import Result
 
@@ -105,7 +105,7 @@ class VariantSearch:
         self,
         variant: VariantPlan,
         racing: Racing | None,
-        make: Callable[[VariantPlan, str, int, Mapping[str, Any]], Configuration],
+        make: Callable[[VariantPlan, Stage, int, Mapping[str, Any]], Configuration],
         on_pruned: Callable[[Configuration], None],
     ) -> None:
         self.variant, self._racing, self._make, self._on_pruned = variant, racing, make, on_pruned
@@ -115,6 +115,9 @@ class VariantSearch:
         """Trainings of the variant, as far as can be known now."""
         self._open: list[Configuration] = []
         """The candidates of the present generation."""
+        shared = variant.config.phases[: variant.shared_phases]
+        self.start = make(variant, "start", 0, {"phases": shared}) if shared else None
+        """The first phases that all candidates share, on every split. It is no candidate, and no value is told."""
 
     def advance(self) -> list[tuple[Configuration, Job]]:
         """Jobs that can start now; none while others of the variant must end first, or when all is done."""
@@ -301,18 +304,20 @@ class Search:
         for variant in self.variants:
             self._advance(variant)
 
-    def _configuration(self, variant: VariantPlan, stage: str, number: int, values: Mapping[str, Any]) -> Configuration:
+    def _configuration(
+        self, variant: VariantPlan, stage: Stage, number: int, values: Mapping[str, Any]
+    ) -> Configuration:
         """A configuration with its jobs."""
         config = with_values(variant.config, values)
         place = selection(config)
         splits = self._splits[place]
-        folds: list[Fold] = [split.for_selection() if stage == "search" else split.for_test() for split in splits]
+        folds: list[Fold] = [split.for_test() if stage == "test" else split.for_selection() for split in splits]
         run = ConfigurationRun(
             study=self.plan.study,
             preset=self.plan.preset,
             dataset=self.plan.dataset,
             variant=variant.name,
-            stage="search" if stage == "search" else "test",
+            stage=stage,
             number=number,
             values={**variant.values, **values},
             config=config,
@@ -326,7 +331,7 @@ class Search:
         )
         jobs = [Job(run, Trial(config, fold, self.plan.seed, self._fingerprints[place])) for fold in folds]
         # One order for all configurations, so that any two have seen the same splits.
-        order = np.random.default_rng([self.plan.seed, len(jobs)]).permutation(len(jobs)) if stage == "search" else None
+        order = np.random.default_rng([self.plan.seed, len(jobs)]).permutation(len(jobs)) if stage != "test" else None
         return Configuration(run, tuple(jobs if order is None else [jobs[i] for i in order]), {})
 
     def price_by(self, cost: Cost) -> None:
@@ -353,7 +358,7 @@ class Search:
                     self._take(claim, result, known=True)
                 else:
                     self._wanted[signature] = [claim]
-                    new.append(signature)
+                    new += [*self._start_for(claim), signature]
             for signature in new:
                 self._enqueue(signature)
         before = self._possible.get(variant, {})
@@ -366,6 +371,20 @@ class Search:
                 result, known = self._unreleased.pop(signature)
                 if not known:
                     self._discarded[signature] = result.run.seconds if result else 0.0
+
+    def _start_for(self, claim: Claim) -> list[str]:
+        """Want the first phases that a candidate shares with others, unless they are there; those that are new."""
+        start, trial = claim.variant.start, claim.job.trial
+        for job in start.jobs if start and claim.job.run.stage == "search" else ():
+            signature = job.trial.signature
+            if signature not in trial.starts or signature in self._wanted or signature in self._running:
+                continue
+            self._seen.add(signature)
+            if self._known(signature) is None:
+                assert start is not None
+                self._wanted[signature] = [Claim(claim.variant, start, job)]
+                return [signature]
+        return []
 
     def _enqueue(self, signature: str, chain: float | None = None) -> None:
         """Queue a trial; those that it waits for come before it."""
@@ -446,12 +465,19 @@ class Search:
                 continue
             if any(start in self._wanted or start in self._running for start in job.trial.starts):
                 continue
+            if job.run.stage == "search" and self._lacks_start(job.trial):
+                continue  # it would train what a candidate that a decision releases trains for all
             result = self._known(signature)
             if result is None:
                 return self._start(job)
             self._unreleased[signature] = result, True
         self._nothing_possible = True
         return None
+
+    def _lacks_start(self, trial: Trial) -> bool:
+        """Whether a candidate shares first phases with others that nobody has trained yet."""
+        starts = {job.trial.signature for one in self.variants if one.start for job in one.start.jobs}
+        return any(start in starts and self._known(start) is None for start in trial.starts)
 
     def _start(self, job: Job) -> Job:
         signature = job.trial.signature
@@ -505,3 +531,10 @@ class Search:
         """All configurations so far: candidates, then tested ones."""
         proposed = itertools.chain.from_iterable(variant.proposed for variant in self.variants)
         return [*proposed, *(variant.tested for variant in self.variants if variant.tested)]
+
+    @property
+    def started(self) -> dict[str, Result | None]:
+        """Results of first phases that candidates share, by signature."""
+        starts = (variant.start for variant in self.variants if variant.start)
+        jobs = ((start.results, job) for start in starts for job in start.jobs)
+        return {job.trial.signature: r[job.trial.fold.split] for r, job in jobs if job.trial.fold.split in r}

@@ -29,6 +29,11 @@ OTHERS = ("krcc", "rmse", "plcc_fitted")
 RATES = ("discriminator", "generator", "classifier", "evaluator")
 
 
+Stage = Literal["start", "search", "test"]
+"""Of a configuration: first phases that candidates of a search share, scored for nothing; or scored on validation
+references to choose, or on test references to report."""
+
+
 @dataclass(frozen=True)
 class ConfigurationRun:
     """One configuration of a study, with the splits that are planned for it."""
@@ -39,8 +44,7 @@ class ConfigurationRun:
     """Short name, as given on the command line."""
     variant: str
     """Name of the scientific variant, such as "64 px"."""
-    stage: Literal["search", "test"]
-    """Scored on validation references to choose, or on test references to report."""
+    stage: Stage
     number: int
     """Number of the candidate in its search; part of the name of a candidate."""
     values: Mapping[str, Any]
@@ -63,7 +67,8 @@ class ConfigurationRun:
     @property
     def name(self) -> str:
         """Such as "64 px", or "64 px #3" for a candidate of a search."""
-        return f"{self.variant} #{self.number}" if self.stage == "search" else self.variant
+        names = {"start": f"{self.variant}, first phases", "search": f"{self.variant} #{self.number}"}
+        return names.get(self.stage, self.variant)
 
 
 @dataclass(frozen=True)

@@ -353,3 +353,60 @@ def test_racing_can_be_set_by_the_study():
     strict = study({"a": {}}, candidates=12, space=RATE, splits=10, racing=Racing(first=8))
     searching, _, _ = play(strict)
     assert all(len(c.results) >= 8 for c in searching.variants[0].proposed)
+
+
+LATER = {"phases.finetuning.rate_factor": LogUniform(1e-2, 1.0)}
+
+
+def later_quality(job):
+    return quality(job) + 0.01 * np.log10(job.trial.config.phases[-1].rate_factor)
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_candidates_that_differ_in_later_phases_alone_train_the_first_ones_once_a_split(workers):
+    of = study({"a": {}}, candidates=4, space=LATER, splits=3)
+    seen = []
+    searching, done, store = play(of, workers, score=later_quality, on_done=lambda job, *_: seen.append(job.run.stage))
+    starts = [job for job in done if job.run.stage == "start"]
+    assert [phase.name for phase in starts[0].trial.config.phases] == ["gan", "augmentation"]
+    assert len(starts) == 3 and len({job.trial.fold.split for job in starts}) == 3
+    places = {job.trial.signature: place for place, job in enumerate(done)}
+    candidates = [job for job in done if job.run.stage == "search"]
+    assert len(candidates) >= 8
+    for job in candidates:
+        (start,) = places.keys() & job.trial.starts.keys() & {one.trial.signature for one in starts}
+        assert places[start] < places[job.trial.signature]
+    # No candidate: nothing is told or shown of it, and it is on validation references.
+    assert all(c.run.stage != "start" for c in searching.configurations())
+    assert len(searching.configurations()) == 5 and len(searching.variants[0].told) == 4
+    assert set(searching.started) == {job.trial.signature for job in starts}
+    assert all(job.trial.fold.scored_on == "validation" for job in starts)
+    assert searching.planned == len(done) - 3 - searching.discarded[0]
+    assert seen.count("start") == 3
+
+    plain, *_ = play(of, score=later_quality)
+    assert [c.run.values for c in plain.configurations()] == [c.run.values for c in searching.configurations()]
+    _, again, _ = play(of, known=store, score=later_quality)
+    assert not again, "what is done needs no first phases"
+
+
+def test_only_values_of_later_phases_leave_first_phases_to_share():
+    spaces = {
+        2: LATER,
+        1: {**LATER, "phases.augmentation.rate_factor": LogUniform(1e-2, 1.0)},
+        0: {**LATER, "rates.evaluator": LogUniform(1e-5, 1e-1)},
+    }
+    for shared, space in spaces.items():
+        (variant,) = make_plan("toy", study({"a": {}}, 4, space), "smoke", "toy", {}).variants
+        assert variant.shared_phases == shared
+    (variant,) = make_plan("toy", study({"a": {}}, 1, LATER), "smoke", "toy", {}).variants
+    assert variant.shared_phases == 0, "one candidate shares with none"
+    (variant,) = make_plan("toy", study({"a": {}}), "smoke", "toy", {}).variants
+    assert variant.shared_phases == 0
+
+
+def test_first_phases_that_cannot_be_trained_leave_candidates_to_train_from_nothing():
+    of = study({"a": {}}, candidates=2, space=LATER, splits=2)
+    searching, done, _ = play(of, score=lambda job: None if job.run.stage == "start" else later_quality(job))
+    assert searching.variants[0].best is not None
+    assert {job.run.stage for job in done} == {"start", "search", "test"}
