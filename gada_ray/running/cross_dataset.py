@@ -59,7 +59,7 @@ def run_tests(
     distortions: Callable[[Result], tuple[str, ...]],
     store: Store,
     resources: Resources,
-    on_done: Callable[[int], None] = lambda number: None,
+    on_done: Callable[[int, int], None] = lambda done, of: None,
 ) -> pd.DataFrame:
     """Carry out tests on the cluster that `runner.connect` joined; tests that the store holds are read back.
 
@@ -85,7 +85,7 @@ def run_tests(
         while left:
             done, left = ray.wait(left)
             ray.get(done)
-            on_done(len(missing) - len(left))
+            on_done(len(missing) - len(left), len(missing))
     rows = []
     for test in tests:
         kept = _kept(store, test, others[test.other])

@@ -10,6 +10,7 @@ import dataclasses
 import json
 import os
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -25,9 +26,10 @@ from gada_ray.running import views
 from gada_ray.running.interrupt import Interruption
 from gada_ray.running.lock import Lock, only_driver
 from gada_ray.running.slots import Resources, choose_resources, slots_here
-from gada_ray.running.status import Status
+from gada_ray.running.status import PLAIN_EVERY_S, Status
 from gada_ray.running.temporary import temporary_folder
 from gada_ray.running.views import console
+from gada_ray.running.words import count, duration
 from gada_ray.study import estimate as estimates
 from gada_ray.study.definition import Plan, selection
 from gada_ray.study.inputs import Data, load_others
@@ -406,8 +408,22 @@ class Session:
             tests = list(
                 cross_dataset.plan_tests(finished, self._others, lambda result: data[selection(result.config)])
             )
-        with console.status(f"testing {len(finished)} trials on {', '.join(self._others)}"):
+        where = ", ".join(self._others)
+        with console.status(f"testing {count(len(finished), 'trial')} on {where}") as status:
             self._connect()
+            said = since = time.monotonic()
+
+            def tell(done: int, of: int) -> None:
+                nonlocal said
+                now = time.monotonic()
+                line = (
+                    f"tested {done} of {of} trials on {where}, {duration((now - since) / done * (of - done))} remaining"
+                )
+                status.update(line)
+                if not console.is_terminal and now - said > PLAIN_EVERY_S:
+                    said = now
+                    views.say(line)
+
             try:
                 self._cross_dataset = cross_dataset.run_tests(
                     tests,
@@ -415,6 +431,7 @@ class Session:
                     lambda result: data[selection(result.config)].distortions,
                     self.store,
                     self.resources,
+                    tell,
                 )
             finally:
                 cluster.disconnect()

@@ -85,8 +85,8 @@ class Trial:
 
     @property
     def digest(self) -> str:
-        """The sha256, in hex, of the result."""
-        return digest(self.result.model_dump(mode="json"))
+        """The sha256, in hex, of the result without fields at their defaults, so that a new field changes none."""
+        return digest(self.result.model_dump(mode="json", exclude_defaults=True))
 
     @property
     def ends_ms(self) -> tuple[int, int]:

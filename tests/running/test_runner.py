@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -24,7 +25,7 @@ from ray.exceptions import RayActorError, RayTaskError
 
 from analysis.report import study_report
 from gada_ray.running import cluster as clusters
-from gada_ray.running import runner
+from gada_ray.running import runner, session
 from gada_ray.running.stop_signal import StopSignal
 from gada_ray.tracking import runs
 from gada_ray.trials.store import RefusedError, Store, unusable
@@ -365,8 +366,9 @@ def test_finished_trials_are_tested_on_other_databases_without_training_and_with
     arguments = ("--study", "normalisation", "--preset", "smoke", "--dataset", "manifest", "--data-root", here)
     database(tmp_path / "runs")
     monkeypatch.setattr(runner, "run", inline.train)
+    monkeypatch.setattr(session, "PLAIN_EVERY_S", 0.0)
     text = command(*arguments, "--splits", 2, "--also-test", f"manifest={there}").out
-    assert "Cross-dataset test" in text
+    assert "Cross-dataset test" in text and re.search(r"tested 6 of 6 trials on there, \d+ s remaining", text)
     (path,) = (tmp_path / "runs/tables").glob("normalisation-smoke-here-*-cross-dataset.csv")
     frame = pd.read_csv(path)
     assert set(frame["variant"]) == {"none", "mscn", "both"} and set(frame["split"]) == {0, 1}

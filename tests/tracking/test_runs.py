@@ -17,8 +17,9 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-from gada_ray.config import PhaseConfig, TrainingConfig
+from gada_ray.config import PhaseConfig, TrainingConfig, with_values
 from gada_ray.data.dataset import DataError
+from gada_ray.study import summary
 from gada_ray.study.definition import Preset, Study, make_plan
 from gada_ray.study.summary import ConfigurationRun, configuration_key, read_trial
 from gada_ray.tracking import runs
@@ -392,6 +393,17 @@ def test_runs_of_an_older_version_with_other_names_of_tags_are_found_again(store
     done = sync(store, study, entries)
     assert (done.present, done.written, done.deleted) == (1, 0, 0)
     assert runs.missing(store, study, [(run, read_trial(folder)) for run, folder in entries]) == 0
+
+
+def test_fields_at_their_defaults_are_in_no_digest_so_that_a_new_one_makes_mlflow_write_no_run_anew(
+    tmp_path, monkeypatch
+):
+    trial = read_trial(write_trial(tmp_path))
+    monkeypatch.setattr(summary, "digest", json.dumps)
+    assert "rate_factor" not in trial.digest and '"srocc"' in trial.digest
+    config = with_values(trial.result.config, {"phases.gan.rate_factor": 0.5})
+    changed = replace(trial, result=trial.result.model_copy(update={"config": config}))
+    assert '"rate_factor": 0.5' in changed.digest
 
 
 def test_hashes_are_no_tags_that_mlflow_shows(store, client, study, tmp_path):
