@@ -408,7 +408,7 @@ class Session:
             tests = list(
                 cross_dataset.plan_tests(finished, self._others, lambda result: data[selection(result.config)])
             )
-        where = ", ".join(self._others)
+        where = ", ".join(other.name for other in self._others.values())
         with console.status(f"testing {count(len(finished), 'trial')} on {where}") as status:
             self._connect()
             said = since = time.monotonic()

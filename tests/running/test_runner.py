@@ -368,7 +368,7 @@ def test_finished_trials_are_tested_on_other_databases_without_training_and_with
     monkeypatch.setattr(runner, "run", inline.train)
     monkeypatch.setattr(session, "PLAIN_EVERY_S", 0.0)
     text = command(*arguments, "--splits", 2, "--also-test", f"manifest={there}").out
-    assert "Cross-dataset test" in text and re.search(r"tested 6 of 6 trials on there, \d+ s remaining", text)
+    assert "Cross-dataset test" in text and re.search(r"tested 6 of 6 trials on toy, \d+ s remaining", text)
     (path,) = (tmp_path / "runs/tables").glob("normalisation-smoke-here-*-cross-dataset.csv")
     frame = pd.read_csv(path)
     assert set(frame["variant"]) == {"none", "mscn", "both"} and set(frame["split"]) == {0, 1}
