@@ -125,6 +125,11 @@ class VariantSearch:
         self.planned = self._plan()
         return jobs
 
+    def start_of(self, job: Job) -> Job | None:
+        """The first phases that a candidate shares with the others on its split; None for other trainings."""
+        jobs = self.start.jobs if self.start and job.run.stage == "search" else ()
+        return next((one for one in jobs if one.trial.signature in job.trial.starts), None)
+
     def _release(self) -> list[tuple[Configuration, Job]]:
         if self.tested is not None or not all(configuration.ended for configuration in self._open):
             return []
@@ -374,17 +379,15 @@ class Search:
 
     def _start_for(self, claim: Claim) -> list[str]:
         """Want the first phases that a candidate shares with others, unless they are there; those that are new."""
-        start, trial = claim.variant.start, claim.job.trial
-        for job in start.jobs if start and claim.job.run.stage == "search" else ():
-            signature = job.trial.signature
-            if signature not in trial.starts or signature in self._wanted or signature in self._running:
-                continue
-            self._seen.add(signature)
-            if self._known(signature) is None:
-                assert start is not None
-                self._wanted[signature] = [Claim(claim.variant, start, job)]
-                return [signature]
-        return []
+        job = claim.variant.start_of(claim.job)
+        if job is None or (signature := job.trial.signature) in self._wanted or signature in self._running:
+            return []
+        self._seen.add(signature)
+        if self._known(signature) is not None:
+            return []
+        assert claim.variant.start is not None
+        self._wanted[signature] = [Claim(claim.variant, claim.variant.start, job)]
+        return [signature]
 
     def _enqueue(self, signature: str, chain: float | None = None) -> None:
         """Queue a trial; those that it waits for come before it."""
@@ -459,13 +462,14 @@ class Search:
             for place, variant in enumerate(self.variants)
             for decisions, configuration, job in self._possible[variant].values()
         ]
-        for *_, job in sorted(found, key=lambda entry: entry[:3]):
+        for _, _, place, job in sorted(found, key=lambda entry: entry[:3]):
             signature = job.trial.signature
             if signature in self._wanted or signature in self._running or signature in self._unreleased:
                 continue
             if any(start in self._wanted or start in self._running for start in job.trial.starts):
                 continue
-            if job.run.stage == "search" and self._lacks_start(job.trial):
+            shared = self.variants[place].start_of(job)
+            if shared is not None and self._known(shared.trial.signature) is None:
                 continue  # it would train what a candidate that a decision releases trains for all
             result = self._known(signature)
             if result is None:
@@ -473,11 +477,6 @@ class Search:
             self._unreleased[signature] = result, True
         self._nothing_possible = True
         return None
-
-    def _lacks_start(self, trial: Trial) -> bool:
-        """Whether a candidate shares first phases with others that nobody has trained yet."""
-        starts = {job.trial.signature for one in self.variants if one.start for job in one.start.jobs}
-        return any(start in starts and self._known(start) is None for start in trial.starts)
 
     def _start(self, job: Job) -> Job:
         signature = job.trial.signature
