@@ -36,6 +36,7 @@ LAYERS = (
     {"study"},
     {"tracking"},
     {"running"},
+    {"commands"},
     {"__main__"},
 )
 """Modules and packages of gada_ray; each imports only from its own layer's line and the lines above it."""
