@@ -15,6 +15,7 @@ from gada_ray.config import (
 )
 from gada_ray.recipes import (
     FEW_LABELS,
+    FEW_LABELS_GADA,
     MEDIUM,
     NARROW,
     RANKING_WEIGHT,
@@ -41,6 +42,7 @@ from gada_ray.study.space import Choice, LogUniform, Uniform
 
 __all__ = [
     "FEW_LABELS",
+    "FEW_LABELS_GADA",
     "MEDIUM",
     "NARROW",
     "RANKING_WEIGHT",

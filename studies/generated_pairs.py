@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from gada_ray import (
+    FEW_LABELS_GADA,
     RANKING_WEIGHT,
-    SHORT,
     SMOKE,
     Choice,
     Contrast,
@@ -80,14 +80,7 @@ STUDY = Study(
         "small": Preset(
             cost="up to 60 trainings of 1,000 narrow steps on 5 splits; about an hour on 2 idle CPU cores",
             splits=5,
-            values={
-                **SHORT,
-                "model.normalisation": "both",
-                "phases.gan.steps": 600,
-                "phases.augmentation.steps": 300,
-                "phases.finetuning.steps": 100,
-                "evaluation.curve_points": 1,
-            },
+            values={**FEW_LABELS_GADA, "evaluation.curve_points": 1},
             space=SPACE,
             candidates=6,
             first=ONE_AT_A_TIME,

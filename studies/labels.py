@@ -26,8 +26,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gada_ray import (
+    FEW_LABELS_GADA,
     RANKING_WEIGHT,
-    SHORT,
     SMOKE,
     Contrast,
     PhaseConfig,
@@ -137,14 +137,7 @@ STUDY = Study(
         "small": Preset(
             cost="360 trainings of 1,000 narrow steps (420 with photographs); about 5 hours on 2 idle CPU cores",
             splits=10,
-            values={
-                **SHORT,
-                "model.normalisation": "both",  # ahead of MSCN alone after 1,000 steps on TID2013's types
-                "phases.gan.steps": 600,
-                "phases.augmentation.steps": 300,
-                "phases.finetuning.steps": 100,
-                "evaluation.curve_points": 1,
-            },
+            values={**FEW_LABELS_GADA, "evaluation.curve_points": 1},
         ),
         "paper": Preset(
             cost="36 variants (42 with photographs) x 10 splits, 45,000 steps each: about 180 GPU-hours, not measured",
