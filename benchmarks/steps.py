@@ -4,6 +4,7 @@
 (b) A step of phase 1 by recipe gada, relative to one by recipe regression, which has no adversary.
 (c) The same, relative to one of gada whose crops are all aligned to the 8x8 grid (`aligned_fraction` 1).
 (d) With `--compile`: a step of phase 1 with a generator compiled by torch.compile (inductor), relative to one without.
+(e) With `--bfloat16`: a step of the direct baseline and of phase 1 in bfloat16, relative to float32.
 
 Both steps of a ratio alternate in blocks. A block is measured in processor time of the process, so that other ones
 on the machine affect both alike. A ratio is the median over pairs of blocks, with the quartiles.
@@ -109,6 +110,7 @@ def main(
     ] = None,
     wide: Annotated[bool, typer.Option(help="Full widths and batches of 32, instead of narrow ones and 16.")] = False,
     compiled: Annotated[bool, typer.Option("--compile", help="Measure (d).")] = False,
+    bfloat16: Annotated[bool, typer.Option("--bfloat16", help="Measure (e).")] = False,
     blocks: Annotated[int, typer.Option(min=2, help="Pairs of blocks.")] = 15,
     steps: Annotated[int, typer.Option(min=1, help="Steps in a block.")] = 4,
 ) -> None:
@@ -148,6 +150,10 @@ def main(
         other.step(0, 0)
         console.print(f"(d) compilation: {time.perf_counter() - since:.0f} s", highlight=False, markup=False)
         say("(d) phase 1, generator compiled / not compiled", other, ours)
+    if bfloat16:
+        for name, config in {"direct": direct, "phase 1, gada": gada}.items():
+            reduced = config.model_copy(update={"precision": "bfloat16"})
+            say(f"(e) {name}, bfloat16 / float32", phase_on(source, reduced, 0), phase_on(source, config, 0))
 
 
 if __name__ == "__main__":
