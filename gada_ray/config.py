@@ -209,6 +209,11 @@ class PhaseConfig(Frozen):
     """Parts whose weights are trained; every other part stays bitwise unchanged."""
     images: Literal["real", "generated", "both"]
     """Distorted images on which classifier and evaluator are trained."""
+    real_images: Literal["labelled", "procedural"] = "labelled"
+    """Real images of the phase: the labelled ones; or, in their place and without their pixels, procedural distortions
+    of the training part's references. Quality then falls evenly with strength over the range of the class's labels, so
+    that a phase before the first one can teach the generator strengths. Classes without an order of strength make
+    none."""
     conditions: Literal["paired", "empirical", "between", "uniform", "grid"] = "paired"
     """Class and quality requested from the generator: those of the real batch (paired); a class with qualities like its
     training labels (empirical); a class with a quality drawn evenly between its lowest and highest label, where
@@ -264,6 +269,11 @@ class PhaseConfig(Frozen):
                 f"phase '{self.name}' leaves classes without a procedure out, so it cannot distort by the classes of "
                 f"the real batch; choose other conditions than 'paired'"
             )
+        if self.real_images == "procedural" and ("generator" not in self.trains or self.ranks):
+            raise ValueError(
+                f"phase '{self.name}' has procedural distortions for real images, which teach a generator strengths; "
+                f"name the generator in trains and leave the ranking term out"
+            )
         if "discriminator" in self.trains and self.images != "both":
             raise ValueError(f"phase '{self.name}' trains the discriminator, which needs images='both'")
         return self
@@ -286,7 +296,8 @@ class PhaseConfig(Frozen):
     @property
     def uses_procedures(self) -> bool:
         """Whether procedures distort pictures for any purpose of the phase."""
-        return self.procedural_images or (self.ranks and self.ranking.made_by == "procedural")
+        ranks = self.ranks and self.ranking.made_by == "procedural"
+        return ranks or self.procedural_images or self.real_images == "procedural"
 
     @property
     def uses_extra(self) -> bool:
@@ -368,6 +379,12 @@ class TrainingConfig(Frozen):
             raise ValueError(
                 "model.weighs_crops needs several crops of an image in a step: data.crops_per_image of 2 or more"
             )
+        for phase in self.phases:
+            if phase.real_images == "procedural" and (self.data.crops_per_image > 1 or self.data.pristine_fraction):
+                raise ValueError(
+                    f"phase '{phase.name}' draws each procedural distortion once; set data.crops_per_image to 1 and "
+                    f"data.pristine_fraction to 0"
+                )
         if self.evaluation.pooling == "learned" and not self.model.weighs_crops:
             raise ValueError("evaluation.pooling 'learned' needs model.weighs_crops = true")
         if self.evaluation.placement == "even" and self.evaluation.sampling != "uniform":

@@ -37,6 +37,8 @@ def step_kind(config: TrainingConfig, number: int) -> str:
     kind = [phase.trains, phase.images, phase.conditions, phase.generated_by, phase.generated_weight > 0]
     # Unlabelled photographs take additional memory of the device.
     more: list[object] = ["extra"] if phase.uses_extra else []
+    if phase.real_images != "labelled":
+        more.append(phase.real_images)
     if phase.ranks:
         more.append(["ranking", phase.ranking.made_by, phase.ranking.pairs])
     return digest(["step", _shapes(config), terms, *kind, *more])

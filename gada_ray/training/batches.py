@@ -39,7 +39,7 @@ class Batch:
     references: CropCorners | None = None
     """Of real crops, the same windows of their references."""
     undistorted: Tensor | None = None
-    """Of generated crops, the references `[n, 3, c, c]` in [0, 1] that they distort."""
+    """Of generated crops and of procedural distortions, the crops `[n, 3, c, c]` in [0, 1] that they distort."""
 
     def first(self, count: int) -> Batch:
         """The first crops."""
@@ -49,7 +49,8 @@ class Batch:
         if self.references is not None:
             rows, top, left = self.references
             places = rows[:count], top[:count], left[:count]
-        part = Batch(self.images[:count], self.distortion[:count], self.quality[:count], places)
+        undistorted = None if self.undistorted is None else self.undistorted[:count]
+        part = Batch(self.images[:count], self.distortion[:count], self.quality[:count], places, undistorted)
         part.__dict__["views"] = self.views.first(count)  # where `views` keeps them
         return part
 
@@ -102,7 +103,7 @@ class Batches:
         images = self._to_distort(real, random)
         if self.phase.conditions == "paired":
             return Batch(images, real.distortion, real.quality)
-        return self._batch(images, *self.conditions(len(images), random))
+        return self.to_batch(images, *self.conditions(len(images), random))
 
     def windows(self, step: int, seed: int, order_of: str, random: torch.Generator) -> CropCorners:
         """The training rows `[n]` of a step, those of one image in sequence, and the corners of their crops."""
@@ -134,7 +135,7 @@ class Batches:
         if among is not None:
             present = present[torch.isin(present, among)]
         distortion = present[torch.randint(len(present), (n,), generator=random)]
-        low, high = self._range(qualities)
+        low, high = self.quality_range(qualities)
         if self.phase.conditions in ("empirical", "between"):
             draws = torch.rand(n, generator=random)
             quality = torch.empty(n)
@@ -163,7 +164,7 @@ class Batches:
         else:
             matched = (made.procedure >= 0).nonzero()[:, 0]
             distortion, quality = self.conditions(n, random, matched)
-        low, high = (float(end) for end in self._range(self.source.quality[self.rows]))
+        low, high = (float(end) for end in self.quality_range(self.source.quality[self.rows]))
         steps = (self.severity(quality) * STRENGTHS).round()
         labelled = self.phase.generated_from == "labelled"
         references = self.source.reference[self.rows].unique() if labelled else self.references
@@ -171,22 +172,23 @@ class Batches:
         chosen = pictures[torch.randint(len(pictures), (n,), generator=random)].sort().values
         top, left = made.windows(chosen, data.crop_px, data.aligned_fraction, random)
         crops = made.gather(chosen, distortion, steps.long(), top, left, data.crop_px)
-        return self._batch(crops, distortion, high - (high - low) * steps / STRENGTHS)
+        return self.to_batch(crops, distortion, high - (high - low) * steps / STRENGTHS)
 
     def severity(self, quality: Tensor) -> Tensor:
         """Severity in [0, 1] of qualities: 0 at the best quality of training, 1 at the worst."""
-        low, high = (float(end) for end in self._range(self.source.quality[self.rows]))
+        low, high = (float(end) for end in self.quality_range(self.source.quality[self.rows]))
         return ((high - quality) / (high - low)).clamp(0, 1) if high > low else torch.zeros_like(quality)
 
     def _crops(self, rows: Tensor, top: Tensor, left: Tensor) -> Batch:
         """Real distorted crops with their labels."""
         crops = self.source.gather(self.source.distorted(rows), top, left, self.config.data.crop_px)
         places = self.source.reference[rows], top, left
-        return self._batch(crops, self.source.distortion[rows], self.source.quality[rows], places)
+        return self.to_batch(crops, self.source.distortion[rows], self.source.quality[rows], places)
 
-    def _batch(
+    def to_batch(
         self, images: Tensor, distortion: Tensor, quality: Tensor, references: CropCorners | None = None
     ) -> Batch:
+        """Crops with class and quality `[n]`, on the device."""
         device = self.source.device
         return Batch(images, devices.to_device(distortion, device), devices.to_device(quality, device), references)
 
@@ -212,6 +214,8 @@ class Batches:
     def _to_distort(self, real: Batch, random: torch.Generator) -> Tensor:
         """Undistorted crops, as many as real ones: of the same windows' references, or of any permitted reference."""
         source, data = self.source, self.config.data
+        if real.undistorted is not None:
+            return real.undistorted
         if self.phase.generated_from == "labelled":
             assert real.references is not None
             return source.gather(*real.references, data.crop_px)
@@ -232,7 +236,7 @@ class Batches:
             crops = torch.cat([crops, others])
         return crops
 
-    def _range(self, qualities: Tensor) -> tuple[Tensor, Tensor]:
+    def quality_range(self, qualities: Tensor) -> tuple[Tensor, Tensor]:
         """The lowest and the highest quality of some labels, and of pristine references where training uses them."""
         best = qualities.max()
         return qualities.min(), best.clamp(min=1.0) if self.config.data.pristine_fraction else best
@@ -240,7 +244,7 @@ class Batches:
     def _similar(self, labels: Tensor, draws: Tensor, random: torch.Generator) -> Tensor:
         """Qualities `[n]` for a class with labels `[m]`, from uniform random numbers `[n]`."""
         if self.phase.conditions == "between":
-            low, high = self._range(labels)
+            low, high = self.quality_range(labels)
             return low + (high - low) * draws
         noisy = labels[(draws * len(labels)).long()] + JITTER * torch.randn(len(draws), generator=random)
         return noisy.clamp(labels.min(), labels.max())

@@ -26,6 +26,7 @@ from gada_ray.training.losses import source_loss
 from gada_ray.training.objectives import Seen, Terms, generator_objective, quality_network_objective
 from gada_ray.training.procedural import ProceduralSource
 from gada_ray.training.ranking import PairSource, ranking_loss
+from gada_ray.training.strengths import StrengthSource
 
 CRITIC_FRACTION = 0.5
 """Fraction of the paired crops of a step that a patch discriminator sees, since its pass is costly on a CPU."""
@@ -95,7 +96,10 @@ class Phase:
         self.critic_optimiser = _adam(network, rates, rates.generator_beta2, self.phase, critic)
         self.batches = Batches(source, rows, config, number, references)
         self.procedural = procedural
-        self.pairs = None
+        self.pairs = self.strengths = None
+        if self.phase.real_images == "procedural":
+            assert procedural is not None
+            self.strengths = StrengthSource(self.batches, procedural)
         if self.phase.ranks:
             made = procedural if self.phase.ranking.made_by == "procedural" else None
             self.pairs = PairSource(self.batches, made)
@@ -128,7 +132,7 @@ class Phase:
         random = generator_for(seed, self.number, number)
         if self.drops:
             torch.manual_seed(seed_for(seed, self.number, number, "dropout"))
-        real = self.batches.real(number, seed, random)
+        real = self._real(number, seed, random)
         paired = real.first(self.batches.paired) if self.trains_generator else real
         generated = self._generate(paired, number, seed, random) if self.phase.adds_images else None
         # Gradients of the quality network end at the crops; those of the generator continue from there.
@@ -187,6 +191,10 @@ class Phase:
 
     def _autocast(self) -> torch.autocast:
         return devices.autocast(self.source.device, self.config.precision)
+
+    def _real(self, number: int, seed: int, random: torch.Generator) -> Batch:
+        """Real crops of a step, or procedural distortions in their place."""
+        return self.strengths.draw(random) if self.strengths else self.batches.real(number, seed, random)
 
     def _outputs(self, real: Batch, generated: Batch | None) -> tuple[Seen | None, Seen | None]:
         """Outputs of the quality network for real and for generated crops, where the step needs them."""

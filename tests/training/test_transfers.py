@@ -88,7 +88,7 @@ def recorded(config: TrainingConfig, number: int, folder: Any, handed_over: list
     """Some steps of a phase on the device, after one that fills caches."""
     dataset = replace(toy_dataset(), distortions=NAMES)
     made = None
-    if config.phases[number].ranking.weight or config.phases[number].generated_by == "procedural":
+    if config.phases[number].uses_procedures:
         made = ProceduralSource(dataset, procedures(NAMES, dataset.name), folder, 16, META, extra=False)
     network = build(config, len(NAMES), 7).to(META)
     phase = Phase(network, CropSource(dataset, META), torch.arange(len(dataset)), config, number, procedural=made)
@@ -117,6 +117,7 @@ CASES: dict[str, tuple[TrainingConfig, int, int]] = {
     "phase 1, paper": (tiny({"data.crop_px": 16, "data.batch": 4}, recipe("paper", 6, 5, 4)), 0, 4),
     "phase 1, pairs of the generator": (tiny({**GENERATED, "phases.gan.ranking.made_by": "generator"}), 0, 7),
     "phase 1, pristine references": (tiny({"data.pristine_fraction": 0.5}), 0, 6),
+    "phase 1, procedural distortions": (tiny({"phases.gan.real_images": "procedural"}), 0, 6),
     "direct": (tiny(config=TrainingConfig(phases=(direct(4),))), 0, 3),
     "direct, procedural pairs": (tiny(RANKED, TrainingConfig(phases=(direct(4),))), 0, 6),
     "phase 2, procedural images": (tiny({"phases.augmentation.generated_by": "procedural"}), 1, 6),
