@@ -8,6 +8,7 @@ operation, so that copies to the device are counted, and those that bypass `devi
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -59,8 +60,8 @@ class Recorder(TorchDispatchMode):
         return out
 
 
-@pytest.fixture
-def handed_over(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
+@pytest.fixture(scope="module")
+def handed_over() -> Iterator[list[tuple[int, ...]]]:
     """Shapes of the tensors that `devices.to_device` takes; the meta device has neither autocast nor generators."""
     shapes: list[tuple[int, ...]] = []
     to_device = devices.to_device
@@ -69,13 +70,14 @@ def handed_over(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
         shapes.append(tuple(tensor.shape))
         return to_device(tensor, device)
 
-    monkeypatch.setattr(devices, "to_device", counted)
-    monkeypatch.setattr(devices, "autocast", lambda device, precision: contextlib.nullcontext())
-    monkeypatch.setattr(devices, "float32", lambda device: contextlib.nullcontext())
-    monkeypatch.setattr(devices, "noise_generator", lambda cpu, device, seed: None)
-    for kind in (ModulatedGenerator, PlainGenerator):
-        monkeypatch.setattr(kind, "draw_noise", lambda self, n, crop_px, generator: _noise(self, n, crop_px))
-    return shapes
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(devices, "to_device", counted)
+        patch.setattr(devices, "autocast", lambda device, precision: contextlib.nullcontext())
+        patch.setattr(devices, "float32", lambda device: contextlib.nullcontext())
+        patch.setattr(devices, "noise_generator", lambda cpu, device, seed: None)
+        for kind in (ModulatedGenerator, PlainGenerator):
+            patch.setattr(kind, "draw_noise", lambda self, n, crop_px, generator: _noise(self, n, crop_px))
+        yield shapes
 
 
 def _noise(generator: ModulatedGenerator | PlainGenerator, n: int, crop_px: int) -> torch.Tensor:
@@ -124,20 +126,24 @@ CASES: dict[str, tuple[TrainingConfig, int, int]] = {
 }
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_a_step_only_copies_a_few_small_tensors_to_the_device_and_never_waits_for_it(case, tmp_path, handed_over):
-    config, number, copies = CASES[case]
-    for recorder in recorded(config, number, tmp_path, handed_over):
+@pytest.fixture(scope="module", params=CASES)
+def case(request, tmp_path_factory, handed_over) -> tuple[list[Recorder], int]:
+    """The recorded steps of a phase, and how many tensors a step copies."""
+    config, number, copies = CASES[request.param]
+    return recorded(config, number, tmp_path_factory.mktemp("cache"), handed_over), copies
+
+
+def test_a_step_only_copies_a_few_small_tensors_to_the_device_and_never_waits_for_it(case):
+    steps, copies = case
+    for recorder in steps:
         assert recorder.copies == recorder.handed_over, "a copy that bypasses devices.to_device waits for the device"
         assert len(recorder.copies) == copies
         assert max(map(len, recorder.copies)) <= 2, "classes, qualities and corners, never crops or noise"
         assert recorder.from_python == []
 
 
-@pytest.mark.parametrize("case", ["phase 1", "phase 2", "phase 3", "direct, procedural pairs"])
-def test_convolutions_have_the_same_shapes_in_every_step_so_that_kernels_are_searched_once(case, tmp_path, handed_over):
-    config, number, _ = CASES[case]
-    first, *others = (recorder.convolutions for recorder in recorded(config, number, tmp_path, handed_over))
+def test_convolutions_have_the_same_shapes_in_every_step_so_that_kernels_are_searched_once(case):
+    first, *others = (recorder.convolutions for recorder in case[0])
     assert first and all(other == first for other in others)
 
 
@@ -153,12 +159,10 @@ WITHOUT_DETERMINISTIC_KERNEL = {
 """Operations that `torch.use_deterministic_algorithms` (torch 2.15) lists as without a deterministic GPU kernel."""
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_every_operation_of_a_step_has_a_deterministic_kernel_on_a_gpu(case, tmp_path, handed_over):
-    config, number, _ = CASES[case]
-    (recorder, *_) = recorded(config, number, tmp_path, handed_over)
-    assert {"convolution", "convolution_backward"} <= recorder.operations
-    assert not recorder.operations & WITHOUT_DETERMINISTIC_KERNEL
+def test_every_operation_of_a_step_has_a_deterministic_kernel_on_a_gpu(case):
+    operations = case[0][0].operations
+    assert {"convolution", "convolution_backward"} <= operations
+    assert not operations & WITHOUT_DETERMINISTIC_KERNEL
 
 
 def test_the_decoder_that_resizes_is_the_exception_that_the_docs_name(tmp_path, handed_over):
