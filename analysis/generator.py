@@ -69,7 +69,8 @@ def section(runs: Runs) -> Section:
         ),
         "generated_by_quality": (
             "Requested qualities",
-            f"{of}; one distortion in each row, one quality in each column.",
+            f"{of}; for each distortion real crops of a held-out reference, their quality below, and above them "
+            f"crops generated for these qualities.",
         ),
     }
     for name, (title, caption) in pictures.items():

@@ -24,7 +24,9 @@ QUALITIES = 8
 NOISES = 4
 """Draws of z in `generator_noise_sd`."""
 SHOWN = 5
-"""Requested qualities in the figure of patches."""
+"""Most qualities of a class in the figure of patches."""
+WINDOWS = 16
+"""Random windows of a reference, of which the figure shows the one that varies most."""
 BATCH = 64
 """Crops that are generated at once."""
 CROPS = 4
@@ -71,7 +73,9 @@ def _against_truth(
     random = generator_for("against truth", data.crop_px)
     columns: dict[str, list[Tensor]] = {}
     for rows in held_out.repeat_interleave(CROPS).split(BATCH):
-        references, made, truth = _triples(generator, source, rows, data.crop_px, data.generator_alignment, random)
+        windows = source.windows(source.distorted(rows), data.crop_px, random, data.generator_alignment)
+        noise = generator.draw_noise(len(rows), data.crop_px, random)
+        references, made, truth = _triples(generator, source, rows, windows, data.crop_px, noise)
         parts = {
             "class": source.distortion[rows],
             "quality": source.quality[rows],
@@ -149,41 +153,62 @@ def sweep(generator: Generator, references: Tensor, distortion: Tensor, qualitie
     return torch.stack(columns, dim=1)
 
 
-def patches(
-    generator: Generator, source: CropSource, dataset: IqaDataset, train: Tensor, held_out: Tensor, data: DataConfig
-) -> bytes:
+def patches(generator: Generator, source: CropSource, dataset: IqaDataset, held_out: Tensor, data: DataConfig) -> bytes:
     """Figure 1 as an .npz file: one held-out image for each distortion, of about its lower quartile of quality.
 
-    Its arrays are those of `pictures.figure1` and `pictures.by_quality`, and image, the images' names.
+    Beside it stand up to `SHOWN` images of the same reference and distortion, and what the generator makes of the
+    reference for their qualities. The arrays are those of `pictures.figure1` and `pictures.by_quality`, and image, the
+    images' names.
     """
     rows = _lower_quartiles(dataset, held_out)
     px = max(data.crop_px, min(128, int(source.shapes[source.distorted(rows)].min()) // 8 * 8))
     random = generator_for("patches", px)
-    references, generated, distorted = (
-        images.cpu() for images in _triples(generator.eval(), source, rows, px, data.generator_alignment, random)
-    )
-    requested = _range(source, train, SHOWN)
-    noise = generator.draw_noise(len(rows), px, generator_for("patches", px)).to(source.device)
-    by_quality = sweep(
-        generator,
-        references.to(source.device),
-        source.distortion[rows].to(source.device),
-        requested.to(source.device),
-        noise,
-    )
+    windows = _detailed_windows(source, rows, px, data.generator_alignment, random)
+    series = [_series(dataset, held_out, int(row)) for row in rows]
+    columns = max(map(len, series))
+    others = torch.tensor([[*some, *[-1] * (columns - len(some))] for some in series])
+    noise = generator.eval().draw_noise(len(rows), px, random)
+    references, generated, distorted = _triples(generator, source, rows, windows, px, noise)
+    made, real = zip(*(_triples(generator, source, column, windows, px, noise)[1:] for column in others.T), strict=True)
     buffer = io.BytesIO()
     np.savez_compressed(
         buffer,
         reference=_uint8(references),
         generated=_uint8(generated),
         distorted=_uint8(distorted),
-        asked=requested.numpy(),
-        by_quality=_uint8(by_quality.cpu()),
         quality=dataset.quality[rows.numpy()],
+        requested=np.where(others.numpy() < 0, np.nan, dataset.quality[others.numpy()]),
+        by_quality=_uint8(torch.stack(made, dim=1)),
+        real_by_quality=_uint8(torch.stack(real, dim=1)),
         distortion=np.array([dataset.distortions[i] for i in dataset.distortion[rows.numpy()]]),
         image=np.array([dataset.images[int(i)] for i in rows]),
     )
     return buffer.getvalue()
+
+
+def _series(dataset: IqaDataset, held_out: Tensor, row: int) -> list[int]:
+    """Held-out rows with the reference and the distortion of one, by ascending quality; evenly chosen if many."""
+    rows = held_out.numpy()
+    same = (dataset.reference[rows] == dataset.reference[row]) & (dataset.distortion[rows] == dataset.distortion[row])
+    found = rows[same]
+    found = found[np.argsort(dataset.quality[found], kind="stable")]
+    chosen = np.linspace(0, len(found) - 1, min(SHOWN, len(found))).round().astype(int)
+    return [int(one) for one in found[chosen]]
+
+
+def _detailed_windows(
+    source: CropSource, rows: Tensor, px: int, aligned_fraction: float, random: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Corners (top, left) `[n]` of crops of rows `[n]`: of some random ones those whose reference varies most."""
+    images, best = source.distorted(rows), torch.full((len(rows),), -1.0)
+    chosen = torch.zeros(2, len(rows), dtype=torch.int64)
+    for _ in range(WINDOWS):
+        corners = torch.stack(source.windows(images, px, random, aligned_fraction))
+        variation = source.gather(source.reference[rows], corners[0], corners[1], px).flatten(1).std(dim=1).cpu()
+        chosen = torch.where(variation > best, corners, chosen)
+        best = torch.maximum(variation, best)
+    top, left = chosen
+    return top, left
 
 
 def _lower_quartiles(dataset: IqaDataset, held_out: Tensor) -> Tensor:
@@ -199,19 +224,17 @@ def _lower_quartiles(dataset: IqaDataset, held_out: Tensor) -> Tensor:
 
 @torch.inference_mode()
 def _triples(
-    generator: Generator, source: CropSource, rows: Tensor, px: int, aligned_fraction: float, random: torch.Generator
+    generator: Generator, source: CropSource, rows: Tensor, windows: tuple[Tensor, Tensor], px: int, noise: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """References, generated and distorted crops `[n, 3, px, px]` of some rows, in the same windows."""
-    images = source.distorted(rows)
-    top, left = source.windows(images, px, random, aligned_fraction)
-    references = source.gather(source.reference[rows], top, left, px)
+    """References, generated and distorted crops `[n, 3, px, px]` of rows `[n]`, in windows, from noise `[n, ...]`."""
+    references = source.gather(source.reference[rows], *windows, px)
     generated = generator(
-        generator.draw_noise(len(rows), px, random).to(source.device),
+        noise.to(source.device),
         references,
         source.distortion[rows].to(source.device),
         source.quality[rows].to(source.device),
     )
-    return references, generated, source.gather(images, top, left, px)
+    return references, generated, source.gather(source.distorted(rows), *windows, px)
 
 
 def _range(source: CropSource, rows: Tensor, count: int) -> Tensor:

@@ -80,39 +80,63 @@ def figure1(patches: Mapping[str, np.ndarray]) -> Figure:
     """
     names = zip(patches["distortion"], patches["quality"], strict=True)
     labels = [f"{textwrap.fill(str(name), 16)}\nquality {float(quality):.2f}" for name, quality in names]
-    return _sheet({heading: patches[name] for name, heading in PATCHES.items()}, labels)
+    return _sheet({heading: list(patches[name]) for name, heading in PATCHES.items()}, labels)
 
 
 def by_quality(patches: Mapping[str, np.ndarray]) -> Figure:
-    """The same patches, generated in several qualities between the worst and the best of training, one in each row.
+    """Patches generated for the qualities of real images of the same reference, above these: two rows for a distortion.
 
-    `patches` holds, besides the arrays of `figure1`, asked (the requested qualities) `[q]` and by_quality, uint8
-    `[k, q, px, px, 3]`.
+    `patches` holds, besides the arrays of `figure1`, requested (qualities, ascending; NaN where there are fewer)
+    `[k, q]`, and by_quality and real_by_quality, uint8 `[k, q, px, px, 3]`.
     """
-    columns = {f"requested {quality:.2f}": patches["by_quality"][:, i] for i, quality in enumerate(patches["asked"])}
-    labels = [textwrap.fill(str(name), 16) for name in patches["distortion"]]
-    return _sheet({"reference": patches["reference"], **columns}, labels)
+    requested = patches["requested"]
+    shown = ~np.isnan(requested)
+    kinds = ("by_quality", "real_by_quality")
+    columns: dict[str, list[np.ndarray | None]] = {"reference": []}
+    columns["reference"] = [cell for one in patches["reference"] for cell in (one, None)]
+    for q in range(requested.shape[1]):
+        heading = "lowest quality" if q == 0 else "highest quality" if q + 1 == requested.shape[1] else q * " "
+        cells = [patches[kind][row, q] if there[q] else None for row, there in enumerate(shown) for kind in kinds]
+        columns[heading] = cells
+    names = [textwrap.fill(str(name), 16) for name in patches["distortion"]]
+    labels = [label for name in names for label in (f"{name}\ngenerated", "real")]
+    under = [[f"{value:.2f}" if value == value else "" for value in row] for row in requested]
+    return _sheet(columns, labels, {2 * row + 1: ["", *texts] for row, texts in enumerate(under)})
 
 
-def _sheet(columns: Mapping[str, np.ndarray], labels: Sequence[str]) -> Figure:
-    """Patches, uint8 `[k, px, px, 3]` for each column, with a heading over columns and a label beside rows."""
-    rows, px = next(iter(columns.values())).shape[:2]
+def _sheet(
+    columns: Mapping[str, Sequence[np.ndarray | None]],
+    labels: Sequence[str],
+    captions: Mapping[int, Sequence[str]] | None = None,
+) -> Figure:
+    """Patches, uint8 `[px, px, 3]` in every column from top to bottom, or None for an empty place.
+
+    Headings stand over columns, labels beside rows, and captions under the patches of some rows.
+    """
+    first = next(iter(columns.values()))
+    px = next(patch.shape[0] for patch in first if patch is not None)
     zoom = max(1, round(CELL_PX / px))
-    cell, gap, left, top = px * zoom, 8, 110, 28
-    width, height = left + len(columns) * (cell + gap), top + rows * (cell + gap)
+    cell, gap, left, top, caption = px * zoom, 8, 110, 28, 18
+    captions = captions or {}
+    starts = [top + row * (cell + gap) + caption * sum(other < row for other in captions) for row in range(len(labels))]
+    width, height = left + len(columns) * (cell + gap), top + len(labels) * (cell + gap) + caption * len(captions)
     figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI, facecolor=SHADE)
     FigureCanvasAgg(figure)
     for column, (heading, pictures) in enumerate(columns.items()):
         x = left + column * (cell + gap)
         figure.text((x + cell / 2) / width, 1 - 14 / height, heading, ha="center", va="center", fontsize=9, color=INK)
-        for row in range(rows):
-            y = height - top - row * (cell + gap) - cell
-            axes = figure.add_axes((x / width, y / height, cell / width, cell / height))
-            axes.imshow(pictures[row], interpolation="nearest", aspect="auto")
-            axes.set_axis_off()
+        for row, patch in enumerate(pictures):
+            if patch is not None:
+                y = height - starts[row] - cell
+                axes = figure.add_axes((x / width, y / height, cell / width, cell / height))
+                axes.imshow(patch, interpolation="nearest", aspect="auto")
+                axes.set_axis_off()
+            if row in captions:
+                middle = 1 - (starts[row] + cell + caption / 2) / height
+                text = captions[row][column]
+                figure.text((x + cell / 2) / width, middle, text, ha="center", va="center", fontsize=9, color=INK)
     for row, label in enumerate(labels):
-        middle = 1 - (top + row * (cell + gap) + cell / 2) / height
-        figure.text(8 / width, middle, label, va="center", fontsize=9, color=INK)
+        figure.text(8 / width, 1 - (starts[row] + cell / 2) / height, label, va="center", fontsize=9, color=INK)
     return figure
 
 

@@ -249,7 +249,7 @@ def _write_files(client: MlflowClient, run_id: str, run: ConfigurationRun, trial
         if patches is not None:
             with np.load(patches, allow_pickle=False) as arrays:
                 pictures.figure1(arrays).savefig(folder / "figure1.png")
-                if "asked" in arrays:  # results of the first version have none
+                if "requested" in arrays:  # results of earlier versions have none
                     pictures.by_quality(arrays).savefig(folder / "generated_by_quality.png")
         if (worst := trial.file("worst.npz")) is not None:
             with np.load(worst, allow_pickle=False) as arrays:

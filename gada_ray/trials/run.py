@@ -338,9 +338,8 @@ class _Training:
             WEIGHTS: checkpoint.to_bytes({"network": self.network.state_dict(), "ema": self.ema.state_dict()}),
         }
         if any("generator" in phase.trains for phase in self.config.phases):
-            rows = self.train_rows, self.held_out.rows
             files["patches.npz"] = generated.patches(
-                self._generator, self.source, self.dataset, *rows, self.config.data
+                self._generator, self.source, self.dataset, self.held_out.rows, self.config.data
             )
         if self.trial.fold.scored_on == "test":
             files["worst.npz"] = self.held_out.worst_images(scores, predictions)

@@ -88,14 +88,19 @@ def test_drawing_leaves_pyplot_without_open_figures():
     assert plt.get_fignums() == []
 
 
-def test_patches_by_quality_stand_beside_their_reference_with_the_requested_quality():
+def test_generated_patches_by_quality_stand_above_the_real_ones_with_the_quality_of_both():
     sample = patches(2, 64)
-    asked = np.array([0.1, 0.5, 0.9])
-    by_quality = np.random.default_rng(2).integers(0, 256, (2, 3, 64, 64, 3), dtype=np.uint8)
-    figure = pictures.by_quality({**sample, "asked": asked, "by_quality": by_quality})
-    texts = [text.get_text() for text in figure.texts]
-    assert texts == ["reference", "requested 0.10", "requested 0.50", "requested 0.90", "kind 0", "kind 1"]
+    requested = np.array([[0.1, 0.5, 0.9], [0.3, 0.4, np.nan]])
+    made, real = (np.random.default_rng(n).integers(0, 256, (2, 3, 64, 64, 3), dtype=np.uint8) for n in (2, 3))
+    figure = pictures.by_quality({**sample, "requested": requested, "by_quality": made, "real_by_quality": real})
+    texts = [text.get_text() for text in figure.texts if text.get_text().strip()]
+    assert set(texts[:6]) == {"reference", "lowest quality", "0.10", "0.30", "0.50", "0.40"}
+    assert texts[6:] == ["highest quality", "0.90", "kind 0\ngenerated", "real", "kind 1\ngenerated", "real"]
     image = drawn(figure)
-    cell, gap, left, top = 128, 8, 110, 28
-    y, x = top + cell + gap, left + 2 * (cell + gap)
-    assert np.array_equal(image[y : y + cell, x : x + cell], by_quality[1, 1].repeat(2, axis=0).repeat(2, axis=1))
+    cell, gap, left, top, caption = 128, 8, 110, 28, 18
+    x = left + 2 * (cell + gap)
+    for row, (kind, number) in enumerate([(made, 0), (real, 0), (made, 1), (real, 1)]):
+        y = top + row * (cell + gap) + caption * (row > 1)
+        assert np.array_equal(image[y : y + cell, x : x + cell], kind[number, 1].repeat(2, axis=0).repeat(2, axis=1))
+    absent = image[-cell - caption :, left + 3 * (cell + gap) : left + 3 * (cell + gap) + cell]
+    assert len(np.unique(absent[:cell].reshape(-1, absent.shape[-1]), axis=0)) == 1, "nothing is drawn without an image"
