@@ -58,8 +58,8 @@ def rows_of(names: Sequence[str]) -> tuple[Figure, Axes]:
 
 
 def look(place: int) -> tuple[str, str]:
-    """Colour and marker of a variant or distortion."""
-    return COLOURS[place % len(COLOURS)], MARKERS[place // len(COLOURS) % len(MARKERS)]
+    """Colour and marker of a variant or distortion; together they are its own up to the fortieth."""
+    return COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)]
 
 
 def png(figure: Figure) -> bytes:

@@ -18,7 +18,7 @@ from gada_ray.inference.pictures import FAINT, INK, blank, style
 from gada_ray.study.summary import interval
 
 FIELD, TITLE = "data.labelled_images", "Label efficiency"
-SHIFT = 1.035
+SHIFT = 1.06
 """Factor between methods on the axis of images, so that their intervals do not overlap."""
 LEGEND_CHARS = 60
 """Characters that two columns of the legend have room for."""

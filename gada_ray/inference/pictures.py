@@ -22,7 +22,7 @@ from PIL import Image
 
 from gada_ray.evaluation.metrics import agreement
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#C26A9A", "#B27A00", "#2E8FC4", "#8A5FBF", "#8C6D31")
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#C26A9A", "#B27A00", "#8A5FBF", "#2E8FC4", "#8C6D31")
 """The colours of Okabe and Ito (2008), light ones darkened: each has a contrast of 3:1 on white and on dark pages."""
 MARKERS = "osD^v"
 INK, FAINT, SHADE = "#222222", "#888D94", "#F1F3F5"
@@ -57,7 +57,7 @@ def scatter(predictions: pd.DataFrame, title: str) -> Figure:
             group["prediction"],
             s=14,
             color=COLOURS[number % len(COLOURS)],
-            marker=MARKERS[number // len(COLOURS) % len(MARKERS)],
+            marker=MARKERS[number % len(MARKERS)],
             linewidths=0,
             label=str(distortion),
             zorder=2,
