@@ -22,7 +22,7 @@ from gada_ray.data.cache import cache_folder
 from gada_ray.data.crops import CropSource, seed_for
 from gada_ray.data.dataset import IqaDataset
 from gada_ray.data.labelled import labelled_rows
-from gada_ray.evaluation import generated
+from gada_ray.evaluation import generated, patches
 from gada_ray.evaluation.held_out import HeldOut
 from gada_ray.evaluation.metrics import image_blind
 from gada_ray.evaluation.pooling import CropScores
@@ -338,7 +338,7 @@ class _Training:
             WEIGHTS: checkpoint.to_bytes({"network": self.network.state_dict(), "ema": self.ema.state_dict()}),
         }
         if any("generator" in phase.trains for phase in self.config.phases):
-            files["patches.npz"] = generated.patches(
+            files["patches.npz"] = patches.patches(
                 self._generator, self.source, self.dataset, self.held_out.rows, self.config.data
             )
         if self.trial.fold.scored_on == "test":

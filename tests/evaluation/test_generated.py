@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import io
-
 import numpy as np
 import pytest
 import torch
@@ -9,7 +7,7 @@ from torch import Tensor
 
 from gada_ray.config import DataConfig
 from gada_ray.evaluation import generated
-from gada_ray.model.generator import ModulatedGenerator, PlainGenerator
+from gada_ray.model.generator import PlainGenerator
 from gada_ray.model.layers import Views, viewed
 from gada_ray.model.quality_network import Outputs, QualityNetwork
 from gada_ray.training.phases import build
@@ -126,35 +124,3 @@ def test_every_measure_of_a_real_network_is_within_its_range_and_the_same_twice(
     assert first == second
     assert all(-1 <= first[name] <= 1 for name in first if "quality" in name or "mdsi_srocc" in name)
     assert all(0 <= first[name] <= 1 for name in first if "class" in name)
-
-
-@pytest.mark.parametrize("rows", [[0], [0, 1]], ids=["one image", "one class"])
-def test_patches_of_a_test_part_with_one_class_hold_one_image(dataset, rows):
-    held_out = torch.tensor(rows)
-    arrays = shown(dataset, held_out)
-    assert arrays["reference"].shape[0] == arrays["distortion"].shape[0] == arrays["quality"].shape[0] == 1
-    assert arrays["requested"].shape == arrays["by_quality"].shape[:2] == (1, len(rows))
-
-
-def shown(dataset, held_out):
-    network = build(tiny(), len(DISTORTIONS), 3)
-    assert isinstance(network.generator, ModulatedGenerator)
-    return np.load(io.BytesIO(generated.patches(network.generator, toy_source(dataset), dataset, held_out, DATA)))
-
-
-def test_generated_patches_are_for_the_qualities_of_real_ones_of_the_same_reference_and_window(dataset):
-    held_out = torch.from_numpy(dataset.rows_of(["ref1", "ref4"]))[1:]  # one class of one reference has one image less
-    arrays = shown(dataset, held_out)
-    requested = arrays["requested"]
-    assert requested.shape[0] == len(DISTORTIONS)
-    assert (np.diff(requested, axis=1)[~np.isnan(requested[:, 1:])] > 0).all()
-    for row, name in enumerate(arrays["distortion"]):
-        first = dataset.images.index(str(arrays["image"][row]))
-        same = (dataset.reference == dataset.reference[first]) & (dataset.distortion == dataset.distortion[first])
-        of_class = np.sort(dataset.quality[[n for n in held_out.numpy() if same[n]]])
-        assert DISTORTIONS[dataset.distortion[first]] == name
-        assert np.array_equal(requested[row][~np.isnan(requested[row])], of_class[: generated.SHOWN])
-        # The image of Figure 1 is one of them, in the same window.
-        place = int(np.flatnonzero(requested[row] == arrays["quality"][row])[0])
-        assert np.array_equal(arrays["real_by_quality"][row, place], arrays["distorted"][row])
-        assert np.array_equal(arrays["by_quality"][row, place], arrays["generated"][row])
