@@ -39,6 +39,8 @@ PATIENCE_S = 60
 """For a page to show what it should; busy machines are slow."""
 MLFLOW_PARAMETERS = 3
 """That its comparison draws at first."""
+ASSISTANT = "//button[@data-component-id='mlflow.assistant.chat_panel.close']"
+"""Closes the assistant."""
 WIDTH, HEIGHT = 1600, 900
 FLAGS = (
     "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
@@ -137,6 +139,10 @@ class Pages:
         if path is None:
             return
         time.sleep(2)
+        # MLflow's assistant takes a third of every new page.
+        for button in self.driver.find_elements(By.XPATH, ASSISTANT):
+            self._press(button)
+        time.sleep(1)
         path.parent.mkdir(parents=True, exist_ok=True)
         self.driver.save_screenshot(str(path))
         with Image.open(path) as picture:
