@@ -648,7 +648,8 @@ def procedures(distortions: Sequence[str], database: str, *, skip: bool = False)
         raise DataError(
             f"{database}: no procedure distorts as {', '.join(missing)} "
             f"(there is one for: {able}); "
-            f"set skip_unmatched=true of the phase to leave such classes out, or make the images in another way"
+            f"set skip_unmatched=true of the phase to leave such classes out, or leave procedural distortions out "
+            f"(train: --no-ranking)"
         )
     return found
 

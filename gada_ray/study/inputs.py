@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from gada_ray.config import digest
+from gada_ray.config import RankingConfig, TrainingConfig, digest
 from gada_ray.data import (
     DataError,
     IqaDataset,
@@ -224,12 +224,19 @@ def check_references(plan: Plan, dataset: IqaDataset) -> None:
     if dataset.has_references or not needing:
         return
     able = [variant.name for variant in plan.variants if variant.name not in needing]
-    remedy = (
-        f"these can run: {' '.join(f'--variant {name!r}' for name in able)}"
-        if able
-        else "none can run; --set phases=direct trains every variant directly, where the study's variants are no phases"
-    )
+    configs = [config for variant in plan.variants if variant.name in needing for config in variant.possible]
+    if able:
+        remedy = f"these can run: {' '.join(f'--variant {name!r}' for name in able)}"
+    elif not any(without_ranking(config).uses_references for config in configs):
+        remedy = "the ranking term needs them: leave it out by --no-ranking (train), or by ranking.weight=0 of a phase"
+    else:
+        remedy = "none can run; --set phases=direct trains every variant directly, where its variants are no phases"
     raise StudyError(
-        f"{dataset.name} has no references, from which {'; '.join(needing)} of study '{plan.study}' generate images; "
-        f"{remedy}"
+        f"{dataset.name} has no references, which {'; '.join(needing)} of study '{plan.study}' distort; {remedy}"
     )
+
+
+def without_ranking(config: TrainingConfig) -> TrainingConfig:
+    """A configuration whose phases have no ranking term."""
+    phases = [phase.model_copy(update={"ranking": RankingConfig()}) for phase in config.phases]
+    return config.model_copy(update={"phases": tuple(phases)})

@@ -213,7 +213,7 @@ def plan_of(study: Study, only: tuple[str, ...] = (), dataset: str = "manifest",
 
 
 def test_variants_that_generate_images_are_refused_in_one_line_with_those_that_can_run(own: IqaDataset) -> None:
-    with pytest.raises(StudyError, match="phones has no references, from which phase 1; phases 1\\+2;") as error:
+    with pytest.raises(StudyError, match="phones has no references, which phase 1; phases 1\\+2;") as error:
         check_references(plan_of(studies.phases.STUDY), own)
     assert "these can run: --variant 'baseline' --variant 'baseline, longer'" in str(error.value)
     assert "\n" not in str(error.value)

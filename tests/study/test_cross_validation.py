@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -155,3 +156,21 @@ def test_a_trial_without_held_out_images_has_weights_and_no_scores(tmp_path):
     assert store.read(direct.signature, "weights.pt")
     with pytest.raises(ValueError, match="measured on held-out references"):
         gada_ray.trials.run.run_trial(replace(trial, fold=whole(dataset.references, 0)), dataset, store)
+
+
+@pytest.mark.parametrize("lacks", ["references", "procedures"])
+def test_images_that_the_ranking_term_cannot_use_are_refused_with_the_option_that_leaves_it_out(
+    lacks, data, tmp_path, monkeypatch, capfd
+):
+    shutil.copytree(data, tmp_path / "own")
+    table = pd.read_csv(data / "scores.csv")
+    if lacks == "references":
+        table = table.drop(columns="reference").assign(group=table["reference"])
+    else:
+        table["distortion"] = table["distortion"].replace({"wn": "odd", "dark": "odder"})
+    table.to_csv(tmp_path / "own" / "scores.csv", index=False)
+    arguments = ("--data-root", tmp_path / "own", "--out", tmp_path / "model", "--storage", tmp_path / "runs")
+    code, said = command(monkeypatch, capfd, *arguments)
+    assert code == 2 and "--no-ranking" in said
+    code, said = command(monkeypatch, capfd, *arguments, "--no-ranking", "--folds", "3")
+    assert code == 0, said

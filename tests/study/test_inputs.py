@@ -130,7 +130,7 @@ def test_data_are_loaded_and_checked_for_all_that_may_be_proposed(monkeypatch):
         variants={"a": {}},
         presets={"p": Preset(cost="-", splits=2, space=space, candidates=2)},
     )
-    with pytest.raises(StudyError, match="has no references, from which a of study 'toy' generate images"):
+    with pytest.raises(StudyError, match="has no references, which a of study 'toy' distort; none can run"):
         inputs.load_data(make_plan("toy", baseline, "p", "toy", {}), None)
 
 
