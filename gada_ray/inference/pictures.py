@@ -92,12 +92,12 @@ def by_quality(patches: Mapping[str, np.ndarray]) -> Figure:
     requested = patches["requested"]
     shown = ~np.isnan(requested)
     kinds = ("by_quality", "real_by_quality")
-    columns: dict[str, list[np.ndarray | None]] = {"reference": []}
-    columns["reference"] = [cell for one in patches["reference"] for cell in (one, None)]
+    columns = {"reference": [cell for one in patches["reference"] for cell in (one, None)]}
     for q in range(requested.shape[1]):
         heading = "lowest quality" if q == 0 else "highest quality" if q + 1 == requested.shape[1] else q * " "
-        cells = [patches[kind][row, q] if there[q] else None for row, there in enumerate(shown) for kind in kinds]
-        columns[heading] = cells
+        columns[heading] = [
+            patches[kind][row, q] if there[q] else None for row, there in enumerate(shown) for kind in kinds
+        ]
     names = [textwrap.fill(str(name), 16) for name in patches["distortion"]]
     labels = [label for name in names for label in (f"{name}\ngenerated", "real")]
     under = [[f"{value:.2f}" if value == value else "" for value in row] for row in requested]

@@ -135,7 +135,7 @@ class Batches:
         if among is not None:
             present = present[torch.isin(present, among)]
         distortion = present[torch.randint(len(present), (n,), generator=random)]
-        low, high = self.quality_range(qualities)
+        low, high = self._range(qualities)
         if self.phase.conditions in ("empirical", "between"):
             draws = torch.rand(n, generator=random)
             quality = torch.empty(n)
@@ -164,7 +164,7 @@ class Batches:
         else:
             matched = (made.procedure >= 0).nonzero()[:, 0]
             distortion, quality = self.conditions(n, random, matched)
-        low, high = (float(end) for end in self.quality_range(self.source.quality[self.rows]))
+        low, high = (float(end) for end in self._range(self.source.quality[self.rows]))
         steps = (self.severity(quality) * STRENGTHS).round()
         labelled = self.phase.generated_from == "labelled"
         references = self.source.reference[self.rows].unique() if labelled else self.references
@@ -176,8 +176,13 @@ class Batches:
 
     def severity(self, quality: Tensor) -> Tensor:
         """Severity in [0, 1] of qualities: 0 at the best quality of training, 1 at the worst."""
-        low, high = (float(end) for end in self.quality_range(self.source.quality[self.rows]))
+        low, high = (float(end) for end in self._range(self.source.quality[self.rows]))
         return ((high - quality) / (high - low)).clamp(0, 1) if high > low else torch.zeros_like(quality)
+
+    def label_ranges(self, classes: Tensor) -> Tensor:
+        """Lowest and highest label `[k, 2]` of some classes `[k]`, all of which have labels."""
+        quality, distortion = self.source.quality[self.rows], self.source.distortion[self.rows]
+        return torch.stack([torch.stack(quality[distortion == one].aminmax()) for one in classes])
 
     def _crops(self, rows: Tensor, top: Tensor, left: Tensor) -> Batch:
         """Real distorted crops with their labels."""
@@ -236,7 +241,7 @@ class Batches:
             crops = torch.cat([crops, others])
         return crops
 
-    def quality_range(self, qualities: Tensor) -> tuple[Tensor, Tensor]:
+    def _range(self, qualities: Tensor) -> tuple[Tensor, Tensor]:
         """The lowest and the highest quality of some labels, and of pristine references where training uses them."""
         best = qualities.max()
         return qualities.min(), best.clamp(min=1.0) if self.config.data.pristine_fraction else best
@@ -244,7 +249,7 @@ class Batches:
     def _similar(self, labels: Tensor, draws: Tensor, random: torch.Generator) -> Tensor:
         """Qualities `[n]` for a class with labels `[m]`, from uniform random numbers `[n]`."""
         if self.phase.conditions == "between":
-            low, high = self.quality_range(labels)
+            low, high = self._range(labels)
             return low + (high - low) * draws
         noisy = labels[(draws * len(labels)).long()] + JITTER * torch.randn(len(draws), generator=random)
         return noisy.clamp(labels.min(), labels.max())

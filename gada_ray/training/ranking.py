@@ -81,8 +81,7 @@ class PairSource:
         if procedural:
             self.pictures = procedural.available(self.references, extra=self.extra)
         else:
-            labels = [source.quality[rows[source.distortion[rows] == one]] for one in self.classes]
-            self.ranges = torch.tensor([[float(some.min()), float(some.max())] for some in labels])
+            self.ranges = batches.label_ranges(self.classes)
 
     def draw(self, step: int, seed: int, generator: Generator | None) -> Pairs:
         """The pairs of a step, on the device; `generator` makes them if procedures do not."""

@@ -28,15 +28,13 @@ class StrengthSource:
         """
         self.batches, self.procedural = batches, procedural
         source, rows = batches.source, batches.rows
-        quality, distortion = source.quality[rows], source.distortion[rows]
-        self.classes = procedural.ordered[torch.isin(procedural.ordered, distortion)]
+        self.classes = procedural.ordered[torch.isin(procedural.ordered, source.distortion[rows])]
         if not len(self.classes):
             raise DataError(
                 f"{source.dataset.name} has no class whose strength has an order, which real_images of phase "
                 f"'{batches.phase.name}' needs"
             )
-        ranges = [torch.stack(batches.quality_range(quality[distortion == one])) for one in self.classes]
-        self.low, self.high = torch.stack(ranges).T
+        self.ranges = batches.label_ranges(self.classes)
         self.pictures = procedural.available(batches.references, extra=False)
 
     def draw(self, random: torch.Generator) -> Batch:
@@ -54,7 +52,7 @@ class StrengthSource:
         distorted, undistorted = (
             self._gather(chosen, distortion, some, top, left) for some in (steps, torch.zeros_like(steps))
         )
-        low, high = self.low[place], self.high[place]
+        low, high = self.ranges[place].T
         batch = self.batches.to_batch(distorted, distortion, high - (high - low) * steps / STRENGTHS)
         return replace(batch, undistorted=undistorted)
 
