@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
+from typing import Any
 
 from gada_ray.config import CODE_VERSION, DataConfig, EvaluationConfig, ModelConfig, TrainingConfig, digest
 from gada_ray.data.splits import Fold
@@ -66,14 +67,20 @@ class Trial:
     def starts(self) -> dict[str, int]:
         """Signatures of trials from whose weights this one can start, and the phases that it skips; most phases first.
 
-        The trial that is tested in the usual way and else the same; then those that end after some of its phases.
+        The trial that is tested in the usual way and else the same; where the last phase alone trains the generator,
+        that without an independent evaluator, since the generator can still be measured; then those that end after
+        some of its phases.
         """
-        phases = len(self.config.phases)
-        usual = {name: EvaluationConfig.model_fields[name].default for name in RETEST}
-        evaluation = self.config.evaluation.model_copy(update=usual)
-        tested = replace(self, config=self.config.model_copy(update={"evaluation": evaluation}))
-        retested = {} if evaluation == self.config.evaluation else {tested.signature: phases}
-        return retested | {self.prefix(number): number for number in range(phases - 1, 0, -1)}
+        phases = self.config.phases
+        usual: dict[str, Any] = {name: EvaluationConfig.model_fields[name].default for name in RETEST}
+        changes = [usual]
+        if ["generator" in phase.trains for phase in phases] == [False] * (len(phases) - 1) + [True]:
+            unmeasured = {"independent_evaluator_steps": 0}
+            changes += [unmeasured, usual | unmeasured]
+        evaluations = [self.config.evaluation.model_copy(update=change) for change in changes]
+        others = [self.config.model_copy(update={"evaluation": one}) for one in evaluations]
+        retested = {replace(self, config=one).signature: len(phases) for one in others if one != self.config}
+        return retested | {self.prefix(number): number for number in range(len(phases) - 1, 0, -1)}
 
 
 def independent_evaluator(trial: Trial) -> Trial:

@@ -38,7 +38,7 @@ from gada_ray.training.procedural import ProceduralSource, prepare_for
 from gada_ray.trials import state
 from gada_ray.trials.identity import ON_CPU, EndedError, Execution, Progress, Report, Trial, independent_evaluator
 from gada_ray.trials.record import commit
-from gada_ray.trials.state import CURVES, WEIGHTS, Sums, TrainingState
+from gada_ray.trials.state import CURVES, GENERATOR, WEIGHTS, Sums, TrainingState
 from gada_ray.trials.store import Result, Store
 
 __all__ = ["EndedError", "Execution", "Progress", "Report", "Trial", "independent_evaluator", "run_trial"]
@@ -121,8 +121,10 @@ class _Training:
             scores = self._evaluate_phase(phase)
             optimisers = {}
         if scores is None:  # trained to the end by an attempt that was interrupted, or by another trial
-            scores = self._predict()
-            self.state.phases[-1]["metrics"] |= self.held_out.agreement(scores)[1]
+            scores, metrics = self._predict(), self.state.phases[-1]["metrics"]
+            metrics |= self.held_out.agreement(scores)[1]
+            if "generator" in self.config.phases[-1].trains and not any(name.startswith(GENERATOR) for name in metrics):
+                metrics |= self._measure_generator()
         return self._finish(scores)
 
     def _select_images(self) -> None:
@@ -243,8 +245,7 @@ class _Training:
             self._record_scores(scores.first(config.evaluation.curve_crops))
         _, metrics = self.held_out.agreement(scores)
         if phase.trains_generator:
-            evaluator, rows = self._independent_evaluator(), (self.train_rows, self.held_out.rows)
-            metrics |= generated.measure(self._generator, evaluator, self.source, *rows, config.data)
+            metrics |= self._measure_generator()
         current.phases.append({"name": phase.phase.name, "steps": phase.phase.steps, "metrics": metrics})
         current.phase, current.step, self.sums = current.phase + 1, 0, Sums()
         if current.phase < len(config.phases):
@@ -294,6 +295,11 @@ class _Training:
         generator = self._tested.generator
         assert isinstance(generator, Generator)
         return generator
+
+    def _measure_generator(self) -> dict[str, float]:
+        """Conditioning fidelity of the tested generator on held-out images, and its distance from the truth."""
+        evaluator, rows = self._independent_evaluator(), (self.train_rows, self.held_out.rows)
+        return generated.measure(self._generator, evaluator, self.source, *rows, self.config.data)
 
     def _independent_evaluator(self) -> QualityNetwork | None:
         """A quality network that never met the generator; a trial of its own, which all trials on the split share."""

@@ -146,8 +146,10 @@ def warm_start(store: Store, trial: Trial, network: Gada, ema: ExponentialMoving
         if result.config.evaluation != trial.config.evaluation:
             # Scores of the curve belong to another test protocol.
             state.curves = [point for point in state.curves if point[3].startswith("loss/")]
-            # The generator's metrics hold for the weights that generated.
-            same = result.config.evaluation.weights == trial.config.evaluation.weights
+            # The generator's metrics hold for the weights that generated, and for the network that judged.
+            measured = ("weights", "independent_evaluator_steps")
+            tests = result.config.evaluation, trial.config.evaluation
+            same = all(getattr(tests[0], name) == getattr(tests[1], name) for name in measured)
             for phase in state.phases:
                 kept = {name: value for name, value in phase["metrics"].items() if name.startswith(GENERATOR)}
                 phase["metrics"] = kept if same else {}

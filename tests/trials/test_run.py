@@ -418,3 +418,29 @@ def test_a_trial_that_is_tested_in_another_way_is_not_trained_again_and_has_the_
         assert taken_over.metrics.items() <= measured.metrics.items(), "none of another protocol's"
     name = "predictions.csv"
     assert store.read(result.signature, name) == other.read(trained.signature, name)
+
+
+MEASURED = {"evaluation.independent_evaluator_steps": 3}
+PHASE_1 = TrainingConfig(phases=(gan(6),))
+
+
+@pytest.mark.parametrize("retest", [MEASURED, {**MEASURED, "evaluation.crops": 2}, {"evaluation.weights": "final"}])
+def test_the_generator_of_a_trained_phase_1_is_measured_without_another_training(dataset, tmp_path, retest):
+    store, plain = Store(tmp_path / "one"), {"evaluation.independent_evaluator_steps": 0}
+    first = run_trial(toy_trial(dataset, tiny({**MANY_CROPS, **plain}, PHASE_1)), dataset, store)
+    trial = toy_trial(dataset, tiny({**MANY_CROPS, **plain, **retest}, PHASE_1))
+    result = run_trial(trial, dataset, store)
+    assert result.run.reused == first.signature and "gan" not in result.run.phase_seconds
+    trained = run_trial(trial, dataset, Store(tmp_path / "other"))
+    assert trained.run.reused is None
+    assert result.metrics == trained.metrics
+    assert ("generator_class_accuracy" in result.metrics) == (MEASURED.items() <= retest.items())
+    assert "generator_class_accuracy" not in first.metrics
+    assert result.metrics["generator_distance_l1"] == result.phases[0].metrics["generator_distance_l1"]
+
+
+def test_a_generator_that_is_not_trained_last_is_not_measured_afterwards(dataset):
+    plain = {"evaluation.independent_evaluator_steps": 0}
+    last, earlier = (toy_trial(dataset, tiny(MEASURED, config)) for config in (PHASE_1, None))
+    assert toy_trial(dataset, tiny(plain, PHASE_1)).signature in last.starts
+    assert toy_trial(dataset, tiny(plain)).signature not in earlier.starts
