@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gada_ray.config import digest
-from gada_ray.data.cache import cache_folder
+from gada_ray.data.cache import cache_folder, mark_used, remove_unused
 
 VERSION = 1
 """Raised when files are decoded in another way; part of their names."""
@@ -72,6 +72,7 @@ def finish(pixels: np.memmap, path: Path, sizes: np.ndarray, turned: list[int]) 
     record.write_text(json.dumps({"sizes": sizes.tolist(), "turned": turned}))
     os.replace(record, path.with_suffix(".json"))
     os.replace(str(pixels.filename), path)
+    remove_unused(path.parent)
     return np.memmap(path, dtype=np.uint8, mode="r")
 
 
@@ -87,6 +88,8 @@ def find(path: Path, size: int) -> Mapped | None:
         record = json.loads(path.with_suffix(".json").read_text())
         if path.stat().st_size != size:
             return None
+        mark_used(path)
+        mark_used(path.with_suffix(".json"))
         return Mapped(np.memmap(path, dtype=np.uint8, mode="r"), record["sizes"], record["turned"])
     except (OSError, ValueError, KeyError):
         return None

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gada_ray.config import digest
+from gada_ray.data.cache import mark_used, remove_unused
 from gada_ray.data.dataset import DataError
 from gada_ray.data.procedural import VERSION, Procedure
 
@@ -81,6 +82,8 @@ def prepare(
             with _alone(path.with_suffix(".lock")):
                 if not _whole(path, int(offsets[-1])):  # another process may have made it meanwhile
                     _write(path, chosen, procedures, offsets, workers)
+                    remove_unused(path.parent)
+        mark_used(path)
         pixels = np.memmap(path, dtype=np.uint8, mode="r")
     except OSError as error:
         raise DataError(f"{folder}: distorted pictures cannot be kept there ({error})") from None
