@@ -21,7 +21,7 @@ import studies
 from gada_ray.errors import UserError, did_you_mean
 from gada_ray.running import views
 from gada_ray.running.interrupt import Interruption
-from gada_ray.study.definition import Study, StudyError, make_plan
+from gada_ray.study.definition import Study, StudyError, make_plan, size_of
 from gada_ray.study.settings import parse_settings
 from gada_ray.system.streams import safe_output
 
@@ -153,7 +153,11 @@ def main(
     ] = False,
     address: Annotated[
         str | None,
-        typer.Option(help="Ray cluster to use; by default one is started on this machine.", rich_help_panel=RESOURCES),
+        typer.Option(
+            envvar="RAY_ADDRESS",
+            help="Ray cluster to use; by default one is started on this machine.",
+            rich_help_panel=RESOURCES,
+        ),
     ] = None,
     max_hours: Annotated[
         float | None,
@@ -208,7 +212,7 @@ def main(
 
     Exit code 0: all is done.
     1: trainings could not be carried out, or a variant has no score.
-    2: wrong input; nothing was trained.
+    2: wrong input, or a storage or cluster that cannot be used; finished trials are kept.
     75: the study ended early, by its budget or a signal; the same command resumes it.
     """
     interruption = Interruption()
@@ -221,7 +225,7 @@ def main(
     if simulate is not None:
         from gada_ray.running.simulation import show_simulation
 
-        return show_simulation(chosen, simulate)
+        return show_simulation(chosen, size_of(study, chosen, preset), simulate)
     count, requested = (int(splits), None) if splits and splits.isdigit() else (None, splits)
     photographs = None
     if extra_references is not None:

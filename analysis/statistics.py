@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike
 from scipy.special import stdtr, stdtrit
 
 from gada_ray.study.contrasts import Contrast
-from gada_ray.study.summary import Mean, mean_over_splits
+from gada_ray.study.summary import Mean, by_split, mean_over_splits
 
 ALPHA, POWER = 0.05, 0.8
 SMALLEST_EFFECT = 0.01
@@ -52,7 +52,7 @@ class Paired:
     p: float
     """Two-sided, of the corrected t test."""
     won: float
-    """Share of splits on which the first variant is higher."""
+    """Share of splits on which the first variant is higher, by the mean of repetitions."""
     detectable: float
     """Minimum detectable difference: the smallest true difference that is found with a power of 80%."""
     p_gain: float
@@ -86,7 +86,11 @@ def paired(
         raise ValueError(f"a paired comparison needs the same 2 or more splits of both, got {len(one)} and {len(two)}")
     differences = one - two
     found = mean_over_splits(differences, ratio, held_out)
-    j, mean, won = found.splits, found.mean, float((differences > 0).mean())
+    j, mean, won = (
+        found.splits,
+        found.mean,
+        float(np.mean([np.mean(one) > 0 for one in by_split(differences, held_out)])),
+    )
     if j < MIN_SPLITS or found.variance < NO_SPREAD**2:
         nan = math.nan
         return Paired(j, found.repeats, mean, nan, nan, nan, won, nan, nan, nan, nan)

@@ -152,6 +152,8 @@ def ranking(scores: pd.DataFrame, pairs: pd.DataFrame) -> str:
     others = [f"{row['variant']} {number(row['mean'])}" for _, row in part[part["source"] == BASELINE].iterrows()]
     n = sorted(set(own["n"].astype(int)))
     over = f"{n[0]} split{'s' * (n[0] > 1)}" if len(n) == 1 else f"{n[0]} to {n[-1]} splits"
+    if len(pairs) and (row := pairs.iloc[0])["repeats"] > 1:
+        over = f"{row['n']} splits{trainings(row)}"
     text = f"Mean test SROCC over {over}: {'; '.join([separator.join(listed), *others])}."
     if len(own) == 1:
         return text

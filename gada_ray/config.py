@@ -194,6 +194,9 @@ class RankingConfig(Frozen):
     only_stronger: bool = False
     """Leave out pairs of the generator whose worse crop differs less from the reference (mean squared error) than the
     better one: the generator contradicts its own order."""
+    other_picture: float = Field(default=0.0, ge=0, le=1)
+    """Share of the procedural pairs whose worse crop shows another picture than the better one. Its strength is then
+    greater by at least half of the range."""
     references: Literal["labelled", "training", "extra"] = "training"
     """Pictures to distort: the references of the labelled images, all references of the training part, or these and
     unlabelled photographs (tune.py --extra-references)."""
@@ -407,6 +410,11 @@ class TrainingConfig(Frozen):
                     f"phase '{phase.name}' ranks images of a generator that no phase has trained by then; "
                     f"set ranking.made_by=procedural"
                 )
+            if phase.uses_generator and not taught:
+                raise ValueError(
+                    f"phase '{phase.name}' trains on images of a generator that no phase has trained by then; "
+                    f"set images=real, or generated_by=procedural"
+                )
         aligned = round(self.data.aligned_fraction * self.data.batch)
         if self.uses_generator and self.data.aligned_fraction and not aligned:
             raise ValueError(
@@ -511,8 +519,9 @@ def with_values(config: TrainingConfig, values: Mapping[str, Any]) -> TrainingCo
     for path in sorted(values, key=lambda path: path != "phases"):
         value = values[path]
         if path == "phases":
-            if not isinstance(value, (list, tuple)):
-                raise ConfigError(f"phases: needs a list of phases, got {value!r}")
+            phases = value if isinstance(value, (list, tuple)) else [value]
+            if phases is not value or not all(isinstance(phase, (PhaseConfig, dict)) for phase in phases):
+                raise ConfigError(f"phases: needs a list of phases, each with its fields, got {value!r}")
             tree["phases"] = [phase.model_dump() if isinstance(phase, PhaseConfig) else phase for phase in value]
             continue
         *parents, leaf = path.split(".")

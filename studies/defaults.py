@@ -6,7 +6,7 @@ of its own. The table of candidates shows what each change is worth. The best ca
 defaults, beside variants that change one default each, and beside the previous defaults: aligned crops, uniform
 sampling, squared error and no fine-tuning. All variants have the same number of steps.
 
-Test crops are aligned to the 8x8 JPEG grid and unaligned in turn, except in "previous defaults, aligned test". A
+Test crops are aligned to the 8x8 JPEG grid and unaligned in turn, except in the two variants "aligned test". A
 network that learns from aligned crops alone scores best on aligned test crops, and fails on images that were cropped
 after compression. Mixed test crops show both, so that a search does not choose aligned crops for that reason alone.
 Expected: fine-tuning and sampling by activity in the test help most, unaligned crops cost little on aligned images, and
@@ -61,6 +61,7 @@ STUDY = Study(
         "previous defaults, aligned test": {**PREVIOUS, "evaluation.alignment": "aligned"},
         "previous defaults": PREVIOUS,
         "defaults": {},
+        "defaults, aligned test": {"evaluation.alignment": "aligned"},
         "uniform crops in the test": UNIFORM_TEST,
         "uniform crops": {**UNIFORM_TEST, "data.sampling": "uniform"},
         "aligned crops": {"data.aligned_fraction": 1.0},
@@ -73,7 +74,7 @@ STUDY = Study(
     contrasts=(
         Contrast("defaults", "previous defaults", "Are the defaults better on aligned and unaligned crops?"),
         Contrast(
-            "defaults",
+            "defaults, aligned test",
             "previous defaults, aligned test",
             "Are the defaults better than the previous ones on aligned crops alone?",
         ),

@@ -73,8 +73,8 @@ STUDY = Study(
     searched=("searched",),
     contrasts=(
         Contrast("all pairs", "baseline", "Do all pairs of the generator help?"),
-        Contrast("searched", "baseline", "Do pairs help that were restricted on validation references?"),
-        Contrast("searched", "all pairs", "Are restricted pairs better than all?"),
+        Contrast("searched", "baseline", "Do pairs help that were searched on validation references?"),
+        Contrast("searched", "all pairs", "Are searched pairs better than all with the default weight?"),
         Contrast(
             "all pairs, strengths first",
             "baseline, strengths first",

@@ -27,8 +27,8 @@ STUDY = Study(
     base=gada(gan_steps=30_000, augmentation_steps=10_000, finetuning_steps=5_000),
     variants=variants,
     contrasts=(
-        Contrast("80 : 10 : 10", "40 : 40 : 20", "Is more of phase 1 better than more of phase 2?"),
-        Contrast("80 : 10 : 10", "40 : 20 : 40", "Is more of phase 1 better than more of phase 3?"),
+        Contrast("60 : 20 : 20", "40 : 40 : 20", "Is more of phase 1 better than more of phase 2?"),
+        Contrast("60 : 20 : 20", "40 : 20 : 40", "Is more of phase 1 better than more of phase 3?"),
     ),
     presets={
         "smoke": Preset(cost="4 trainings of seconds; a functional test", splits=1, values=SMOKE),

@@ -1,10 +1,12 @@
-"""Which weight, margin and number of pairs suit the ranking term with 40 labelled images?
+"""Which weight, margin and pairs suit the ranking term with 40 labelled images?
 
 The direct baseline learns from 40 random labels and from pairs of procedural distortions, for 1,000 steps. Optuna
 searches the term of its first phase on validation references inside the training part, again with 40 labels in
-training: first its defaults, then one change at a time, then candidates of its own. The fine-tuning keeps the default
-term. The best candidate is then tested beside the default term and the baseline without one. Expected: the default is
-near the best, since any moderate weight that fixes the order of strengths does.
+training: first its defaults, then one change at a time, then candidates of its own. Pairs are of one picture, or some
+or all worse crops show another picture at a much greater strength, so that quality depends less on what a picture
+shows. The fine-tuning keeps the default term. The best candidate is then tested beside the default term and the
+baseline without one. Expected: any moderate weight that fixes the order of strengths does, and pairs of two pictures
+help where predictions depend on the scene.
 """
 
 from gada_ray import (
@@ -24,6 +26,7 @@ SPACE = {
     f"{TERM}.weight": Choice(0.4, RANKING_WEIGHT, 3.6),
     f"{TERM}.margin": Choice(0.01, 0.03, 0.09),
     f"{TERM}.pairs": Choice(8, 16, 32),
+    f"{TERM}.other_picture": Choice(0.0, 0.5, 1.0),
 }
 ONE_AT_A_TIME = (
     {f"{TERM}.weight": 0.4},
@@ -32,10 +35,12 @@ ONE_AT_A_TIME = (
     {f"{TERM}.margin": 0.09},
     {f"{TERM}.pairs": 8},
     {f"{TERM}.pairs": 32},
+    {f"{TERM}.other_picture": 0.5},
+    {f"{TERM}.other_picture": 1.0},
 )
 
 STUDY = Study(
-    question="Which weight, margin and number of pairs suit the ranking term with 40 labelled images?",
+    question="Which weight, margin and pairs suit the ranking term with 40 labelled images?",
     base=with_values(few_labels(40_000, 5_000), {"data.labelled_images": 40, "data.labelled_by": "random"}),
     variants={
         "baseline": {f"{TERM}.weight": 0.0, "phases.finetuning.ranking.weight": 0.0},

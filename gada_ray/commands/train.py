@@ -98,12 +98,18 @@ def one_after_another(
     store: Store, dataset: IqaDataset, count: int, device: str | None, interruption: Interruption, progress: Progress
 ) -> Callable[[Trial], Result]:
     """A function that runs a trial here, with all CPUs, shows its progress, and says what it came to."""
+    import torch
+
+    from gada_ray.inference.card import ModelError
     from gada_ray.study.cross_validation import STUDY
     from gada_ray.trials.run import Execution, run_trial
 
-    how = Execution(
-        device or devices.default(), os.cpu_count() or 1, study=STUDY, ending=lambda: interruption.name is not None
-    )
+    chosen = device or devices.default()
+    try:
+        torch.zeros(1, device=chosen)
+    except (RuntimeError, AssertionError) as error:
+        raise ModelError(f"--device {chosen} cannot be used here ({str(error).splitlines()[0]})") from None
+    how = Execution(chosen, os.cpu_count() or 1, study=STUDY, ending=lambda: interruption.name is not None)
 
     def run(trial: Trial) -> Result:
         number = trial.fold.split + 1

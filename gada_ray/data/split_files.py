@@ -117,22 +117,34 @@ def _ours(path: Path, dataset: IqaDataset) -> tuple[Split, ...]:
     try:
         record = json.loads(path.read_text())
         entries = record["splits"]
-    except (ValueError, KeyError, TypeError, UnicodeDecodeError):
+        if not isinstance(entries, list) or not isinstance(record.get("hash", ""), str):
+            raise TypeError
+    except (ValueError, KeyError, TypeError, AttributeError, UnicodeDecodeError):
         raise DataError(f"{path} is not a split file; accepted are {FORMS}") from None
     problems = [
-        f"{path}: split {position} needs lists 'train' and 'test'"
+        f"{path}: split {position} needs lists of names 'train' and 'test', and may have a list 'validation' and a "
+        f"whole number 'index'"
         for position, entry in enumerate(entries)
-        if not isinstance(entry, dict) or not {"train", "test"} <= set(entry)
+        if not _is_entry(entry)
     ]
     if problems:
         raise DataError("\n".join(problems))
-    found: list[tuple[int, Parts]] = [(int(e.get("index", position)), e) for position, e in enumerate(entries)]
+    found: list[tuple[int, Parts]] = [(e.get("index", position), e) for position, e in enumerate(entries)]
     splits = _matched(path, found, dataset)
     if "hash" in record and record["hash"] != splits_hash(splits):
         raise DataError(
             f"{path}: its hash is {record['hash'][:12]}, its content's is {splits_hash(splits)[:12]}: it was edited"
         )
     return splits
+
+
+def _is_entry(entry: object) -> bool:
+    """Whether an entry of a JSON file has parts that are lists of names, and a whole number for its index."""
+    if not isinstance(entry, dict) or not {"train", "test"} <= set(entry):
+        return False
+    parts = [entry.get(part, []) for part in ("train", "validation", "test")]
+    names = all(isinstance(part, list) and all(isinstance(name, str) for name in part) for part in parts)
+    return names and type(entry.get("index", 0)) is int
 
 
 def _indexed(path: Path, dataset: IqaDataset) -> tuple[Split, ...]:

@@ -91,4 +91,4 @@ def _lower_quartiles(dataset: IqaDataset, held_out: Tensor) -> Tensor:
 
 def _uint8(images: Tensor) -> np.ndarray:
     """Images `[..., 3, h, w]` in [0, 1] as uint8 `[..., h, w, 3]`."""
-    return (255 * images).round().to(torch.uint8).movedim(-3, -1).numpy()
+    return (255 * images).round().to(torch.uint8).movedim(-3, -1).cpu().numpy()

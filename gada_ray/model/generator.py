@@ -281,9 +281,10 @@ class ModulatedGenerator(nn.Module):
         return image + ((255 * image.clamp(0, 1)).round() / 255 - image).detach()
 
     def _attenuated(self, images: Tensor, gains: Tensor) -> Tensor:
-        """Images whose frequency bands are attenuated by gains `[n, bands, h, w]`: unchanged at 0, up to 1.1 times.
+        """Images whose frequency bands are attenuated by gains `[n, bands, h, w]`: unchanged at 0.
 
-        Attenuation of a coarse band extends to all finer ones, as in a blur.
+        A gain multiplies a band and all finer ones by up to 1.1, so that attenuation extends to finer bands, as in a
+        blur.
         """
         h, w = images.shape[2:]
         kept = 1.1 * torch.sigmoid(gains + math.log(10))

@@ -69,9 +69,10 @@ def _join(address: str) -> None:
     """Join a cluster that exists."""
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-    except ConnectionError as error:
+    except (ConnectionError, ValueError, RuntimeError) as error:  # no answer; no address; another Ray or Python
+        ray.shutdown()
         raise ResourceError(
-            f"no Ray cluster answers at {address} ({first_line(error)}); start one with "
+            f"cannot join a Ray cluster at {address} ({first_line(error)}); start one with "
             "`ray start --head`, correct --address or RAY_ADDRESS, or leave both out to use this machine alone"
         ) from None
 

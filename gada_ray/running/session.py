@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -115,7 +114,7 @@ def starting_ray(options: Options) -> Iterator[Future[int] | None]:
     if not Store(options.storage).empty:
         yield None
         return
-    if not (options.address or os.environ.get("RAY_ADDRESS")):
+    if not options.address:
         temporary_folder()
     bytecode.compile_for_workers()
 
@@ -314,8 +313,12 @@ class Session:
                     self._ray.result()
                 slots = self._connect()
             self._interruption.listen()
-            named = self.options.address or os.environ.get("RAY_ADDRESS")
-            if named and self.options.gpus is None and not self.resources.gpus and (gpus := cluster.gpus()):
+            if (
+                self.options.address
+                and self.options.gpus is None
+                and not self.resources.gpus
+                and (gpus := cluster.gpus())
+            ):
                 views.warn(
                     f"trials train on CPUs, and the cluster has {gpus:g} GPUs; --gpus-per-trial 1 gives each a GPU, "
                     "--gpus-per-trial 0 none without this message"

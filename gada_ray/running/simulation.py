@@ -9,33 +9,34 @@ from rich.table import Table
 
 from gada_ray.config import with_values
 from gada_ray.running.views import console, say
-from gada_ray.study.definition import Study
+from gada_ray.study.definition import Preset, Study
 from gada_ray.study.space import Range
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-def show_simulation(study: Study, path: Path) -> None:
-    """Replay the study's race on a table of scores, each searched variant by itself.
+def show_simulation(study: Study, preset: Preset, path: Path) -> None:
+    """Replay the study's race on a table of scores, each searched variant by itself, in generations of a preset.
 
     Raises:
         StudyError: for a file that is no such table, or one in which scores are missing.
     """
+    from gada_ray.study.proposals import STARTUP
     from gada_ray.study.racing import simulate
     from gada_ray.study.regret import grid, read_searches
 
-    generation = max(size.generation for size in study.presets.values())
+    generation = preset.generation
     searches = read_searches(path, study.racing)
     for variant, frame in searches.items():
         scores = grid(frame)
-        outcome = simulate(scores, generation, study.racing)
+        outcome = simulate(scores, generation, study.racing, first_generation=STARTUP)
         low, high = outcome.interval()
         if variant:
             say(variant, style="bold")
         say(
             f"{len(scores)} configurations x {scores.shape[1]} splits, {outcome.orders} random orders, generations of "
-            f"{generation}, {study.racing}\n"
+            f"{generation} after one of {max(STARTUP, generation)}, {study.racing}\n"
             f"trainings: {outcome.trainings.mean():.1%} of all ({outcome.trainings.min():.1%} to "
             f"{outcome.trainings.max():.1%})\n"
             f"regret of the chosen configuration: {outcome.regret.mean():.5f} SROCC, 95% CI [{low:.5f}, {high:.5f}]; "

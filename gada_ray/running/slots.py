@@ -52,10 +52,15 @@ def choose_resources(wanted: Resources, gpus: float | None, address: str | None)
     """Resources of a trial with so many GPUs; where `gpus` is None, a whole one if this machine has one, else none.
 
     Raises:
-        ResourceError: for a GPU requested on a machine without one, unless the trials run on a cluster, and for
-            compilation on a CPU.
+        ResourceError: for a GPU requested on a machine without one, unless the trials run on a cluster; for more than
+            one GPU that is not a whole number of them; and for compilation on a CPU.
     """
     here = devices.count()
+    if gpus and gpus > 1 and gpus != int(gpus):
+        raise ResourceError(
+            f"--gpus-per-trial {gpus:g} is neither a share of one GPU nor a whole number of GPUs; take {int(gpus)} or "
+            f"{int(gpus) + 1}"
+        )
     if gpus and not here and address is None:
         raise ResourceError(
             f"--gpus-per-trial {gpus:g} was requested, but torch sees no GPU on this machine; "

@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple
 import pandas as pd
 
 from gada_ray.data.dataset import DataError, IqaDataset, Photographs
+from gada_ray.data.doctor import check_usable
 from gada_ray.data.splits import cross_validation, whole
 from gada_ray.inference.card import Card, ModelError, trial_fields
 from gada_ray.recipes import FEW_LABELS, few_labels
@@ -70,6 +71,7 @@ def load(plan: Plan, root: Path | None, photographs: Photographs | None) -> IqaD
         DataError: for data that cannot be used, and photographs that show one of its scenes.
     """
     dataset, _ = load_data(plan, root).first
+    check_usable(dataset, ())  # not with the random split of before: folds divide whatever can be divided
     if photographs is None:
         return dataset
     # Once with all references, each of which is held out by a fold, and not with those of a random split before.

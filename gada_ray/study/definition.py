@@ -214,6 +214,18 @@ class StudyError(UserError, ValueError):
     """A study, preset or setting that does not exist or is not possible; names what is available."""
 
 
+def size_of(name: str, study: Study, preset: str) -> Preset:
+    """A preset of a study.
+
+    Raises:
+        StudyError: for an unknown preset; names the known ones.
+    """
+    if preset not in study.presets:
+        near = did_you_mean(preset, study.presets)
+        raise StudyError(f"study '{name}' has no preset '{preset}'; available: {', '.join(study.presets)}{near}")
+    return study.presets[preset]
+
+
 def make_plan(
     name: str,
     study: Study,
@@ -239,10 +251,7 @@ def make_plan(
             searched, a contrast of unknown variants, or photographs that are missing or of no use.
         ConfigError: for an unknown field or recipe, or an invalid value.
     """
-    if preset not in study.presets:
-        near = did_you_mean(preset, study.presets)
-        raise StudyError(f"study '{name}' has no preset '{preset}'; available: {', '.join(study.presets)}{near}")
-    size = study.presets[preset]
+    size = size_of(name, study, preset)
     as_defined = not (only or settings or seed or extra) and recipe in (None, study.recipe)
     study = dataclasses.replace(study, recipe=recipe or study.recipe)
     study = dataclasses.replace(study, base=with_recipe(study.base, study.recipe))

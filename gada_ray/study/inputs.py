@@ -24,6 +24,7 @@ from gada_ray.data.dataset import Photographs
 from gada_ray.data.doctor import check_usable
 from gada_ray.data.labelled import labelled_rows
 from gada_ray.data.split_files import validate_splits_option
+from gada_ray.data.words import counted
 from gada_ray.study.definition import Plan, Selection, StudyError, data_selections, selection
 from gada_ray.trials.store import StoreError, write_whole
 
@@ -95,6 +96,7 @@ def load_data(plan: Plan, root: Path | None, requested: str | None = None, extra
             sampling.maps(dataset, kind)
         check_crops(dataset, max(variant.largest_crop_px for variant in plan.variants))
         check_usable(dataset, splits[place])
+        check_held_out(plan, dataset, splits[place])
         check_labelled(plan, dataset, splits[place])
         if extra:
             check_photographs(plan, extra, dataset, _tested(plan, splits[place]))
@@ -151,6 +153,23 @@ def check_labelled(plan: Plan, dataset: IqaDataset, splits: Sequence[Split]) -> 
         for split in splits:
             fold = split.for_selection() if variant.space else split.for_test()
             labelled_rows(dataset, fold.train, variant.config.data, plan.seed, split.index)
+
+
+def check_held_out(plan: Plan, dataset: IqaDataset, splits: Sequence[Split]) -> None:
+    """Make sure that every part that a trial is scored on has two images, which a correlation needs.
+
+    Raises:
+        DataError: names the split and the part.
+    """
+    searched = any(variant.space for variant in plan.variants)
+    for split in splits:
+        for part, names in (("test", split.test), ("validation", split.validation if searched else ())):
+            count = len(dataset.rows_of(names))
+            if names and count < 2:
+                raise DataError(
+                    f"{dataset.name}: the {part} part of split {split.index} has {counted(count, 'image')}, and a "
+                    f"correlation needs two; hold out more, by a file of splits, or label more images"
+                )
 
 
 def _tested(plan: Plan, splits: Sequence[Split]) -> list[str]:

@@ -78,17 +78,19 @@ class Replay:
         return sum(self.seen)
 
 
-def replay(scores: np.ndarray, generation: int, racing: Racing | None) -> Replay:
+def replay(scores: np.ndarray, generation: int, racing: Racing | None, first_generation: int = 0) -> Replay:
     """Search in the order of rows, on scores `[configurations, splits]` in the order of splits.
 
-    Without racing every configuration is trained on every split.
+    The first generation has at least `first_generation` configurations. Without racing every configuration is trained
+    on every split.
     """
     configurations, splits = scores.shape
     complete: dict[int, Sequence[float]] = {}
     pruned: set[int] = set()
     seen = [0] * configurations
-    for first in range(0, configurations, generation):
-        alive = list(range(first, min(first + generation, configurations)))
+    starts = [0, *range(max(first_generation, generation), configurations, generation)]
+    for first, end in zip(starts, [*starts[1:], configurations], strict=True):
+        alive = list(range(first, min(end, configurations)))
         for block in racing.blocks(splits) if racing else [range(splits)]:
             for number in alive:
                 seen[number] = block.stop
@@ -119,7 +121,9 @@ class Simulation:
         return float(self.regret.mean() - half), float(self.regret.mean() + half)
 
 
-def simulate(table: np.ndarray, generation: int, racing: Racing, orders: int = 200, seed: int = 0) -> Simulation:
+def simulate(
+    table: np.ndarray, generation: int, racing: Racing, orders: int = 200, seed: int = 0, first_generation: int = 0
+) -> Simulation:
     """Replay searches over `table` `[configurations, splits]` in random orders of configurations and splits.
 
     Without racing the best configuration of the table is always chosen, so its regret is 0.
@@ -130,7 +134,7 @@ def simulate(table: np.ndarray, generation: int, racing: Racing, orders: int = 2
     shares, regrets, pruned = [], [], 0
     for _ in range(orders):
         rows, columns = random.permutation(len(table)), random.permutation(table.shape[1])
-        outcome = replay(table[rows][:, columns], generation, racing)
+        outcome = replay(table[rows][:, columns], generation, racing, first_generation)
         shares.append(outcome.trainings / table.size)
         regrets.append(means[best] - means[rows[outcome.chosen]])
         pruned += int(np.flatnonzero(rows == best)[0]) in outcome.pruned

@@ -270,19 +270,25 @@ def mean_over_splits(values: np.ndarray, ratio: float, held_out: Sequence[Any] |
     interval (`SURE`) for their variance.
     """
     values = np.asarray(values, dtype=np.float64)
-    groups: dict[Any, list[float]] = {}
-    for label, value in zip(range(len(values)) if held_out is None else held_out, values, strict=True):
-        groups.setdefault(label, []).append(float(value))
-    means = np.array([np.mean(group) for group in groups.values()])
+    groups = by_split(values, held_out)
+    means = np.array([np.mean(group) for group in groups])
     variance = float(means.var(ddof=1)) if len(means) > 1 else math.nan
     shared = variance
     if (freedom := len(values) - len(means)) > 0:
         from scipy.special import gammaincinv
 
-        squares = sum(float(np.var(group) * len(group)) for group in groups.values())
+        squares = sum(float(np.var(group) * len(group)) for group in groups)
         lowest = squares / (2 * float(gammaincinv(freedom / 2, SURE)))
-        shared = max(0.0, variance - lowest * float(np.mean([1 / len(group) for group in groups.values()])))
+        shared = max(0.0, variance - lowest * float(np.mean([1 / len(group) for group in groups])))
     return Mean(float(means.mean()), len(means), len(values) / len(means), variance, shared, ratio)
+
+
+def by_split(values: np.ndarray, held_out: Sequence[Any] | None = None) -> list[list[float]]:
+    """Values of splits, those of repetitions of a split together; `held_out` as for `mean_over_splits`."""
+    groups: dict[Any, list[float]] = {}
+    for label, value in zip(range(len(values)) if held_out is None else held_out, values, strict=True):
+        groups.setdefault(label, []).append(float(value))
+    return list(groups.values())
 
 
 def interval(values: np.ndarray, ratio: float, held_out: Sequence[Any] | None = None) -> tuple[float, float]:

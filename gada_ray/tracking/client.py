@@ -23,6 +23,7 @@ from gada_ray.tracking import database
 from gada_ray.tracking.uri import TrackingError, artifacts, proxy_advice, shown, sqlite_path
 
 KEY, RESULT, MADE_OF = "mlflow.gada.key", "mlflow.gada.result", "mlflow.gada.made_of"
+HELD_OUT = "mlflow.gada.held_out"
 """Tags with hashes. MLflow does not show those that begin with mlflow; see `hash_tag` for runs of older versions."""
 PARENT, NOTE = "mlflow.parentRunId", "mlflow.note.content"
 MAX_NOTE = 8000

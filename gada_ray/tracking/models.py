@@ -227,7 +227,7 @@ def _save(folder: Path, card: Card, state: dict[str, Tensor], scenes: bytes, run
             folder,
             python_model=Path(__file__).with_name("served_model.py"),
             artifacts={"model": str(Path(name) / "model")},
-            code_paths=[str(Path(scoring.__file__).parent)],
+            code_paths=[str(Path(scoring.__file__).parents[1])],
             mlflow_model=Model(run_id=run_id, model_id=model_id),
             signature=signature,
             input_example=pd.DataFrame({"image": [example(card.config.data.crop_px)]}),

@@ -2,7 +2,7 @@
 
 A split run is terminated last, so one that is still RUNNING is half-written, and is deleted and written anew. A
 configuration run is RUNNING while a driver may still add splits, then FINISHED, or FAILED if no split finished, or
-KILLED if it was left before all planned splits were in, as a search leaves candidates that it prunes.
+KILLED if it was left before all planned splits were in. A candidate that a search prunes has fewer splits planned.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from gada_ray.study.summary import (
     varied,
 )
 from gada_ray.tracking import links
-from gada_ray.tracking.client import KEY, MAX_NOTE, NOTE, PARENT, RESULT, hash_tag, search_key, source_tags
+from gada_ray.tracking.client import HELD_OUT, KEY, MAX_NOTE, NOTE, PARENT, RESULT, hash_tag, search_key, source_tags
 from gada_ray.tracking.study_run import mean_and_sd
 from gada_ray.trials.store import DatasetRecord, Result
 
@@ -94,8 +94,9 @@ def reconcile(
     for trial in missing:
         splits[trial.result.signature] = _write_split(client, place, run, key, parent_id, trial)
 
-    held_out = {trial.result.signature: trial.result.fold.held_out for trial in trials}
-    parts = [held_out.get(signature, signature) for signature in splits]
+    # Repetitions of a split hold out the same references. A run of an older version has no such tag, and counts alone.
+    known = {trial.result.signature: _held_out(trial) for trial in trials}
+    parts = [known.get(signature) or one.data.tags.get(HELD_OUT, signature) for signature, one in splits.items()]
     summary = aggregate([_outcome(one) for one in splits.values()], parts)
     summary |= {"splits_planned": float(len(run.splits))}
     _log_metrics(client, parent_id, {k: v for k, v in summary.items() if parent.data.metrics.get(k) != v})
@@ -111,6 +112,11 @@ def reconcile(
     elif status != parent.info.status or missing:
         client.set_terminated(parent_id, status, end_time=max(one.info.end_time for one in splits.values()))
     return Reconciled(parent_id, complete, len(wanted) - len(missing), len(missing), len(surplus))
+
+
+def _held_out(trial: Trial) -> str:
+    """A short hash of the references that a trial holds out."""
+    return digest(list(trial.result.fold.held_out))[:16]
 
 
 def _create_configuration(
@@ -134,6 +140,7 @@ def _write_split(
         PARENT: parent_id,
         "signature": result.signature,
         RESULT: trial.digest,
+        HELD_OUT: _held_out(trial),
         "status": result.status,
         "device": result.run.device,
         "compiled": str(result.run.compiled),

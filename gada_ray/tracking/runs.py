@@ -72,7 +72,9 @@ def sync(uri: str, experiment: str, entries: Iterable[Entry], tell: Tell | None 
     groups: dict[str, tuple[ConfigurationRun, list[Trial]]] = {}
     for run, folder in entries:
         trial = read_trial(folder)
-        groups.setdefault(configuration_key(run, trial), (run, []))[1].append(trial)
+        key = configuration_key(run, trial)
+        # The last entry knows best how many splits are planned: a pruned candidate has fewer than it began with.
+        groups[key] = run, [*groups.get(key, (run, []))[1], trial]
     try:
         client, place = opened(uri, experiment, tell or _to_stderr)
         done = [reconcile(client, place, run, trials, over=True) for run, trials in groups.values()]

@@ -16,6 +16,7 @@ from torch.nn.utils import parametrize
 
 from gada_ray.config import PARTS, PhaseConfig, RateConfig, TrainingConfig
 from gada_ray.data.crops import CropSource, generator_for, seed_for
+from gada_ray.data.dataset import DataError
 from gada_ray.model.critic import PatchDiscriminator
 from gada_ray.model.generator import Generator, make_generator
 from gada_ray.model.quality_network import Gada, QualityNetwork
@@ -100,6 +101,13 @@ class Phase:
         if self.phase.real_images == "procedural":
             assert procedural is not None
             self.strengths = StrengthSource(self.batches, procedural)
+        if self.phase.procedural_images:
+            assert procedural is not None
+            if not bool((procedural.procedure[source.distortion[rows]] >= 0).any()):
+                raise DataError(
+                    f"no labelled image of {source.dataset.name} is of a class with a procedure, which phase "
+                    f"'{self.phase.name}' needs; label more images, or set generated_by=generator"
+                )
         if self.phase.ranks:
             made = procedural if self.phase.ranking.made_by == "procedural" else None
             self.pairs = PairSource(self.batches, made)

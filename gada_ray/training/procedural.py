@@ -18,6 +18,7 @@ from gada_ray.data.crops import Pictures, random_corners
 from gada_ray.data.dataset import IqaDataset
 from gada_ray.data.prepared import STRENGTHS, prepare, prepared_size
 from gada_ray.data.procedural import Procedure, procedures
+from gada_ray.system import devices
 
 
 def procedures_for(config: TrainingConfig, dataset: IqaDataset) -> tuple[Procedure | None, ...]:
@@ -123,15 +124,20 @@ class ProceduralSource:
     def gather(
         self, pictures: Tensor, distortion: Tensor, steps: Tensor, top: Tensor, left: Tensor, crop_px: int
     ) -> Tensor:
-        """Crops `[n, 3, c, c]` in [0, 1] of prepared pictures `[n]`, ascending, at steps `[n]` of strength.
+        """Crops `[n, 3, c, c]` in [0, 1] of prepared pictures `[n]` at steps `[n]` of strength.
 
         Step 0 is the undistorted picture, STRENGTHS the greatest strength of the class `[n]`.
         """
         versions = self.procedure[distortion] * (STRENGTHS + 1) + steps
-        crops, first = [], 0
+        crops, places, first = [], [], 0
         for file, count in self._files:
-            here = (pictures >= first) & (pictures < first + count)
+            here = ((pictures >= first) & (pictures < first + count)).nonzero()[:, 0]
             images = (pictures[here] - first) * self.versions + versions[here]
             crops.append(file.gather(images, top[here], left[here], crop_px))
+            places.append(here)
             first += count
-        return torch.cat(crops)
+        order = torch.cat(places)
+        found = torch.cat(crops)
+        if len(order) < 2 or bool((order.diff() > 0).all()):
+            return found
+        return found[devices.to_device(order.argsort(), self.device)]

@@ -26,6 +26,8 @@ from gada_ray.training.procedural import ProceduralSource
 
 MARGIN_SHARE = 0.5
 """Margin of a pair of generated crops, as a share of the difference of their requested qualities."""
+LEAST_STEPS = STRENGTHS // 2
+"""Least difference of the strengths of crops of two pictures: one may show a distortion less than the other."""
 
 
 class Pairs(NamedTuple):
@@ -93,15 +95,29 @@ class PairSource:
         return self._generated(generator, place, random, seed_for(seed, self.batches.number, step, "ranking noise"))
 
     def _procedural(self, source: ProceduralSource, distortion: Tensor, random: torch.Generator) -> Pairs:
-        """One picture, window and class at two strengths."""
+        """One picture, window and class at two strengths; some worse crops are of another picture and window."""
         data, n = self.config.data, self.ranking.pairs
-        chosen = self.pictures[torch.randint(len(self.pictures), (n,), generator=random)].sort().values
-        top, left = source.windows(chosen, data.crop_px, data.aligned_fraction, random)
-        steps = torch.combinations(torch.arange(STRENGTHS + 1))
-        weaker, stronger = steps[torch.randint(len(steps), (n,), generator=random)].T
-        crops = [source.gather(chosen, distortion, at, top, left, data.crop_px) for at in (weaker, stronger)]
-        margin = self.ranking.margin * (stronger - weaker)
+
+        def windows(pictures: Tensor) -> Tensor:
+            """Pictures and corners `[3, n]`: picture, top, left."""
+            return torch.stack([pictures, *source.windows(pictures, data.crop_px, data.aligned_fraction, random)])
+
+        better = worse = windows(self._pictures(random).sort().values)
+        strengths = _strengths(n, 1, random)
+        if self.ranking.other_picture:
+            other = torch.rand(n, generator=random) < self.ranking.other_picture
+            worse = torch.where(other, windows(self._pictures(random)), better)
+            strengths = torch.where(other, _strengths(n, LEAST_STEPS, random), strengths)
+        crops = [
+            source.gather(pictures, distortion, strength, top, left, data.crop_px)
+            for (pictures, top, left), strength in zip((better, worse), strengths, strict=True)
+        ]
+        margin = self.ranking.margin * (strengths[1] - strengths[0])
         return Pairs(torch.cat(crops), devices.to_device(margin, source.device))
+
+    def _pictures(self, random: torch.Generator) -> Tensor:
+        """Random prepared pictures, one a pair."""
+        return self.pictures[torch.randint(len(self.pictures), (self.ranking.pairs,), generator=random)]
 
     @torch.no_grad()
     def _generated(self, generator: Generator, place: Tensor, random: torch.Generator, noise_seed: int) -> Pairs:
@@ -121,3 +137,10 @@ class PairSource:
         change = [(one - crops).square().flatten(1).mean(1) for one in made]
         believed = change[1] > change[0] if self.ranking.only_stronger else None
         return Pairs(torch.cat(made), MARGIN_SHARE * (quality[0] - quality[1]), believed)
+
+
+def _strengths(n: int, least: int, random: torch.Generator) -> Tensor:
+    """Random pairs `[2, n]` of a weaker and a stronger strength, at least so many steps apart."""
+    steps = torch.combinations(torch.arange(STRENGTHS + 1))
+    steps = steps[steps[:, 1] - steps[:, 0] >= least]
+    return steps[torch.randint(len(steps), (n,), generator=random)].T

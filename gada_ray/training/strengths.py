@@ -8,11 +8,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
-from torch import Tensor
 
 from gada_ray.data.dataset import DataError
 from gada_ray.data.prepared import STRENGTHS
-from gada_ray.system import devices
 from gada_ray.training.batches import Batch, Batches
 from gada_ray.training.procedural import ProceduralSource
 
@@ -50,14 +48,9 @@ class StrengthSource:
         data, distortion = self.batches.config.data, self.classes[place]
         top, left = self.procedural.windows(chosen, data.crop_px, data.aligned_fraction, random)
         distorted, undistorted = (
-            self._gather(chosen, distortion, some, top, left) for some in (steps, torch.zeros_like(steps))
+            self.procedural.gather(chosen, distortion, some, top, left, data.crop_px)
+            for some in (steps, torch.zeros_like(steps))
         )
         low, high = self.ranges[place].T
         batch = self.batches.to_batch(distorted, distortion, high - (high - low) * steps / STRENGTHS)
         return replace(batch, undistorted=undistorted)
-
-    def _gather(self, pictures: Tensor, distortion: Tensor, steps: Tensor, top: Tensor, left: Tensor) -> Tensor:
-        """Crops `[n, 3, c, c]`, in the order of pictures `[n]`, which are gathered in ascending order."""
-        order, size = pictures.argsort(), self.batches.config.data.crop_px
-        found = self.procedural.gather(pictures[order], distortion[order], steps[order], top[order], left[order], size)
-        return found[devices.to_device(order.argsort(), self.batches.source.device)]

@@ -72,7 +72,7 @@ def _run_record(state: TrainingState, execution: Execution, device: torch.device
         seconds=state.seconds,
         phase_seconds=state.phase_seconds,
         evaluation_seconds=state.evaluation_seconds,
-        peak_memory_mb=devices.peak_mb(device),
+        peak_memory_mb=max(state.peak_mb, devices.peak_mb(device)),
         reused=state.reused,
         study=execution.study,
         compiled=state.compiled,

@@ -2,7 +2,8 @@
 
 A trial is idempotent: run again, it returns its result if it is done, continues from its checkpoint if it is half done,
 starts from another trial's weights if that trial was its first phases, and else starts from nothing. The numbers are
-the same in all four cases: bit for bit on a CPU with the same number of threads.
+the same in all four cases: bit for bit on a CPU with the same number of threads. What another trial measured in another
+way is missing, though: scores at the end of earlier phases and along the curve, where only the test differs.
 """
 
 from __future__ import annotations
@@ -306,6 +307,7 @@ class _Training:
         if not self.config.evaluation.independent_evaluator_steps:
             return None
         trial, since = independent_evaluator(self.trial), time.monotonic()
+        self.state.peak_mb = max(self.state.peak_mb, devices.peak_mb(self.device))  # its training measures anew
         result = run_trial(trial, self.dataset, self.store, self.execution)
         self.state.phase_seconds["independent_evaluator"] = time.monotonic() - since
         weights = self.store.read(trial.signature, WEIGHTS)

@@ -38,6 +38,8 @@ class TrainingState:
     started: str = ""
     reused: str | None = None
     """Signature of the trial whose weights this one started from."""
+    peak_mb: float = 0.0
+    """Peak memory in MiB before what `devices.peak_mb` tells."""
     compiled: bool = False
     """Whether some steps were compiled."""
     deterministic: bool | None = False

@@ -101,6 +101,13 @@ def test_contrasts_read_repetitions_from_what_splits_hold_out():
     (row,) = contrasts(frame, [Contrast("b", "a", "?")]).to_dict("records")
     assert (row["n"], row["repeats"]) == (4, 2)
     assert "held_out" in frame and row["low"] < row["difference"] < row["high"]
+    assert row["won"] == 1
+
+
+def test_a_split_is_won_by_the_mean_of_its_repetitions():
+    first, second = np.array([0.3, 0.9, 0.5, 0.4, 0.7, 0.2]), np.full(6, 0.5)
+    assert paired(first, second, 0.25).won == pytest.approx(2 / 6)
+    assert paired(first, second, 0.25, held_out=(1, 1, 2, 2, 3, 3)).won == pytest.approx(1 / 3)
 
 
 def test_without_overlap_interval_and_p_are_those_of_statsmodels():

@@ -144,6 +144,13 @@ def test_the_ranking_is_one_sentence_with_the_baselines():
     assert "(adjusted for 2 variants), 4 splits." in classical
 
 
+def test_the_ranking_counts_repetitions_of_a_split_once():
+    splits = frame([0.02, 0.03, 0.01, 0.02, 0.03, 0.01])
+    repeated = splits.assign(held_out=[(split % 3,) for split in splits["split"]])
+    assert any(text.startswith("Mean test SROCC over 3 splits of 2 trainings each: ") for text in said(repeated))
+    assert any(text.startswith("Mean test SROCC over 6 splits: ") for text in said(splits))
+
+
 def test_the_verdict_is_adjusted_for_contrasts_alone_and_pairs_for_all_pairs():
     splits = pd.concat(
         [frame([0.011, 0.008, 0.012, 0.007, 0.01])]

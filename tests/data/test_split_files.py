@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -244,3 +246,20 @@ def test_the_command_divides_training_parts_so_that_choices_never_see_the_test_r
         assert not {*inner.train, *inner.validation, *inner.test} & {*outer.test}
     with pytest.raises(DataError, match="split 0 has no validation references"):
         make_splits(dataset.references, 1, validation_fraction=0)[0].inside_training()
+
+
+@pytest.mark.parametrize(
+    ("record", "message"),
+    [
+        ({"splits": 3}, "is not a split file; accepted are"),
+        ({"splits": [], "hash": 5}, "is not a split file; accepted are"),
+        ([1], "is not a split file; accepted are"),
+        ({"splits": [{"train": 3, "test": ["r1"]}]}, "split 0 needs lists of names 'train' and 'test'"),
+        ({"splits": [{"train": "r0", "test": ["r1"]}]}, "split 0 needs lists of names 'train' and 'test'"),
+        ({"splits": [{"train": ["r0"], "test": ["r1"], "index": "a"}]}, "may have .* a whole number 'index'"),
+    ],
+)
+def test_a_json_file_of_another_form_is_refused(tmp_path: Path, dataset: IqaDataset, record: Any, message: str) -> None:
+    (tmp_path / "s.json").write_text(json.dumps(record))
+    with pytest.raises(DataError, match=message):
+        load_splits(tmp_path / "s.json", dataset)

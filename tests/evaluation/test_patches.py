@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from gada_ray.config import DataConfig
-from gada_ray.evaluation import patches
+from gada_ray.evaluation import generated, patches
 from gada_ray.model.generator import ModulatedGenerator
 from gada_ray.training.phases import build
 from tests.toy import DISTORTIONS, tiny, toy_dataset, toy_source
@@ -49,3 +49,21 @@ def test_generated_patches_are_for_the_qualities_of_real_ones_of_the_same_refere
         place = int(np.flatnonzero(requested[row] == arrays["quality"][row])[0])
         assert np.array_equal(arrays["real_by_quality"][row, place], arrays["distorted"][row])
         assert np.array_equal(arrays["by_quality"][row, place], arrays["generated"][row])
+
+
+class OnDevice(torch.Tensor):
+    """A tensor with data that acts like one of a GPU: NumPy reads it after `cpu` alone."""
+
+    def numpy(self, *, force=False):
+        raise TypeError("can't convert a tensor of a device to NumPy")
+
+    def cpu(self, memory_format=torch.preserve_format):
+        return self.as_subclass(torch.Tensor)
+
+
+def test_patches_of_a_device_are_copied_from_it(dataset, monkeypatch):
+    held_out = torch.from_numpy(dataset.rows_of(["ref1"]))
+    expected, triples = shown(dataset, held_out), generated.triples
+    monkeypatch.setattr(patches, "triples", lambda *args: tuple(one.as_subclass(OnDevice) for one in triples(*args)))
+    arrays = shown(dataset, held_out)
+    assert all(np.array_equal(arrays[name], expected[name], equal_nan=name == "requested") for name in expected.files)

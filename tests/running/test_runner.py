@@ -335,15 +335,16 @@ def test_a_cluster_too_small_for_a_trial_is_refused_with_what_it_has(cluster):
     ("address", "variable", "message"),
     [
         (None, None, "Ray does not start on this machine .nothing at local.; its logs, in .*/session_latest/logs"),
-        (None, "10.0.0.1:6379", "no Ray cluster answers at 10.0.0.1:6379"),
-        ("10.0.0.2:6379", "10.0.0.1:6379", "no Ray cluster answers at 10.0.0.2:6379"),
+        (None, "10.0.0.1:6379", "cannot join a Ray cluster at 10.0.0.1:6379"),
+        ("10.0.0.2:6379", "10.0.0.1:6379", "cannot join a Ray cluster at 10.0.0.2:6379"),
     ],
 )
+@pytest.mark.parametrize("error", [ConnectionError, ValueError, RuntimeError])
 def test_only_a_named_cluster_is_joined_and_one_that_does_not_answer_or_start_is_one_message(
-    monkeypatch, address, variable, message
+    monkeypatch, address, variable, message, error
 ):
     def init(address, **_):
-        raise ConnectionError(f"nothing at {address}")
+        raise error(f"nothing at {address}")
 
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
     monkeypatch.setattr(ray, "init", init)

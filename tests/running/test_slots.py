@@ -80,3 +80,10 @@ def test_how_a_trial_computes_reaches_its_execution_and_is_compiled_on_a_gpu_alo
 
 def test_the_cgroups_of_this_process_are_read(tmp_path):
     assert Path("/proc/self/cgroup").exists() == bool(cgroups.own("cpu"))
+
+
+def test_more_than_one_gpu_is_a_whole_number_of_gpus(monkeypatch):
+    monkeypatch.setattr(devices, "count", lambda: 4)
+    with pytest.raises(slots.ResourceError, match=r"--gpus-per-trial 1.5 is neither a share .*; take 1 or 2"):
+        slots.choose_resources(slots.Resources(), 1.5, None)
+    assert [slots.choose_resources(slots.Resources(), gpus, None).gpus for gpus in (0.3, 1.0, 2.0)] == [0.3, 1, 2]

@@ -119,6 +119,8 @@ def test_photographs_are_distorted_too_unless_they_show_a_scene_of_the_labelled_
         (["--set", "phases.gan.steps=3"], "phases.gan"),
         (["--set", "oops"], "--set needs path.to.field=value, got 'oops'"),
         (["--dataset", "nothing"], "nothing"),
+        (["--device", "nowhere"], "--device nowhere cannot be used here (Expected one of cpu, cuda"),
+        (["--no-ranking", "--set", "phases.direct.images=both"], "'direct' trains on images of a generator that no"),
     ],
 )
 def test_wrong_input_is_one_message_before_any_training(data, tmp_path, monkeypatch, capfd, options, message):
@@ -174,3 +176,16 @@ def test_images_that_the_ranking_term_cannot_use_are_refused_with_the_option_tha
     assert code == 2 and "--no-ranking" in said
     code, said = command(monkeypatch, capfd, *arguments, "--no-ranking", "--folds", "3")
     assert code == 0, said
+
+
+def test_one_picture_under_two_names_is_refused_although_a_random_split_keeps_both_in_one_part(
+    data, tmp_path, monkeypatch, capfd
+):
+    copied = tmp_path / "images"
+    shutil.copytree(data, copied)
+    names = sorted(path.name for path in copied.glob("?.png"))
+    for one, other in ((names[0], names[1]), (names[1], names[2])):
+        shutil.copy(data / one, copied / other)
+        monkeypatch.setattr(gada_ray.trials.run, "build", lambda *_: pytest.fail("trained"))
+        code, said = command(monkeypatch, capfd, "--data-root", copied, "--out", tmp_path / "m")
+        assert code == 2 and "have the same pixels under several references" in said

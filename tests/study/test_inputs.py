@@ -13,7 +13,7 @@ from skimage import data
 
 from gada_ray import Choice, Preset, Study, TrainingConfig, direct, gada, with_values
 from gada_ray.data import DataError, make_splits
-from gada_ray.data.dataset import Photographs
+from gada_ray.data.dataset import IqaDataset, Photographs
 from gada_ray.data.photos import load_photographs
 from gada_ray.evaluation import scenes
 from gada_ray.study import inputs
@@ -154,6 +154,15 @@ def test_a_dataset_with_a_problem_is_refused_before_anything_is_trained(monkeypa
     monkeypatch.setattr(inputs, "load_dataset", lambda *_: replace(dataset, score=np.full(len(dataset), 50.0)))
     with pytest.raises(DataError, match=r"^toy: all scores are 50: there is nothing to learn$"):
         inputs.load_data(plan(), None, None, None)
+
+
+def test_a_test_part_of_one_image_is_refused_before_anything_is_trained(monkeypatch):
+    dataset = toy_dataset()
+    splits = make_splits(dataset.references, 1)
+    one = set(splits[0].test)
+    monkeypatch.setattr(IqaDataset, "rows_of", lambda self, names: np.arange(1 if set(names) == one else 9))
+    with pytest.raises(DataError, match=r"^toy: the test part of split 0 has 1 image, and a correlation needs two"):
+        inputs.check_held_out(plan(), dataset, splits)
 
 
 def test_where_data_come_from_is_the_same_from_every_folder(monkeypatch, tmp_path):

@@ -60,8 +60,8 @@ def test_methods_of_the_study_of_the_budget_have_equal_steps_for_every_share_and
     assert sorted(number for numbers in steps.values() for number in numbers) == [1000, 2000, 4000, 8000]
 
 
-def test_variants_of_the_study_of_defaults_have_equal_steps_and_mixed_test_crops_but_for_one():
+def test_variants_of_the_study_of_defaults_have_equal_steps_and_mixed_test_crops_but_for_two():
     variants = plan("defaults").variants
     assert {one.config.steps for one in variants} == {2500}
     others = [one.name for one in variants if one.config.test_alignment != "mixed"]
-    assert others == ["previous defaults, aligned test"]
+    assert others == ["previous defaults, aligned test", "defaults, aligned test"]

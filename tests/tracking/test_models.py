@@ -279,6 +279,27 @@ def test_mlflow_loads_the_model_without_pickle_and_gives_the_same_scores(trained
         model.predict(pd.DataFrame({"image": [paths[0].read_bytes(), b"text"]}))
 
 
+WITHOUT_THE_LIBRARY = """
+import sys
+sys.meta_path[:] = [finder for finder in sys.meta_path if "editable" not in f"{finder}".lower()]
+sys.path[:] = [path for path in sys.path if path and "editable" not in path]
+from mlflow import pyfunc
+model = pyfunc.load_model(sys.argv[1])
+assert len(model.predict(model.input_example)) == 1
+import gada_ray
+print(gada_ray.__file__)
+"""
+
+
+def test_a_model_holds_the_library_that_it_needs(trained, address, tmp_path):
+    folder = models.fetch(address, trained.uri)
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    command = (sys.executable, "-W", "ignore", "-c", WITHOUT_THE_LIBRARY, str(folder))
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert Path(done.stdout.splitlines()[-1]).is_relative_to(folder)
+
+
 def test_a_served_model_gives_the_same_scores(trained, address, tmp_path):
     folder, paths = models.fetch(address, trained.uri), images(tmp_path)
     with socket.socket() as free:

@@ -21,7 +21,7 @@ from gada_ray.config import PhaseConfig, TrainingConfig, with_values
 from gada_ray.data.dataset import DataError
 from gada_ray.study import summary
 from gada_ray.study.definition import Preset, Study, make_plan
-from gada_ray.study.summary import ConfigurationRun, configuration_key, read_trial
+from gada_ray.study.summary import ConfigurationRun, configuration_key, interval, read_trial
 from gada_ray.tracking import runs
 from gada_ray.tracking.client import KEY, NOTE, RESULT, source_tags
 from gada_ray.tracking.runs import Tracker, TrackingError, default_uri, sync, where_to_look
@@ -72,7 +72,16 @@ def configuration(study, **changes):
 
 
 def write_trial(
-    root, split=0, srocc=0.8, status="finished", cause=None, curves=(), patches=False, more=None, phases=("gan",)
+    root,
+    split=0,
+    srocc=0.8,
+    status="finished",
+    cause=None,
+    curves=(),
+    patches=False,
+    more=None,
+    phases=("gan",),
+    held_out=None,
 ):
     """A trial's folder as the store leaves it."""
     signature = f"{split:02d}" + "ab" * 31
@@ -97,7 +106,7 @@ def write_trial(
             "split": split,
             "scored_on": "test",
             "train": [f"r{i}" for i in range(16)],
-            "held_out": [f"h{split}{i}" for i in range(4)],
+            "held_out": [f"h{split if held_out is None else held_out}{i}" for i in range(4)],
         },
         "seed": 7,
         "dataset": {
@@ -246,6 +255,33 @@ def test_a_configuration_has_mean_spread_and_interval_and_runs_until_all_planned
     config = client.download_artifacts(parent.info.run_id, "config.json", str(tmp_path))
     with open(config) as file:
         assert TrainingConfig.model_validate_json(file.read()) == CONFIG
+
+
+def test_repetitions_of_a_split_count_once_in_the_interval_whether_trials_come_one_by_one_or_at_once(
+    store, client, study, tmp_path
+):
+    run = configuration(study, splits=tuple(range(6)))
+    entries = [(run, write_trial(tmp_path, split, 0.6 + 0.05 * split, held_out=split % 3)) for split in range(6)]
+    tracker = Tracker(store, study)
+    for entry in entries:
+        tracker.finished(*entry)
+    tracker.close()
+    (parent,) = runs_of(client, study).configurations
+    low, high = interval(np.arange(0.6, 0.89, 0.05), 4 / 16, [0, 1, 2, 0, 1, 2])
+    ends = {"srocc_ci_low": low, "srocc_ci_high": high}
+    assert {name: parent.data.metrics[name] for name in ends} == pytest.approx(ends)
+    assert sync(store, study, entries).written == 0
+    (parent,) = runs_of(client, study).configurations
+    assert {name: parent.data.metrics[name] for name in ends} == pytest.approx(ends)
+
+
+def test_a_sync_leaves_a_pruned_candidate_with_the_splits_that_it_was_left_with(store, client, study, tmp_path):
+    run = configuration(study, stage="search")
+    folders = [write_trial(tmp_path, split) for split in range(2)]
+    pruned = replace(run, splits=(0, 1))
+    sync(store, study, [(run, folders[0]), (run, folders[1]), (pruned, folders[1])])
+    (parent,) = runs_of(client, study).configurations
+    assert (parent.info.status, parent.data.metrics["splits_planned"]) == ("FINISHED", 2)
 
 
 def test_a_second_sync_changes_nothing(store, client, study, tmp_path):

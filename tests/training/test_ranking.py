@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -91,6 +92,38 @@ def test_procedural_pairs_are_one_window_and_class_at_two_strengths_without_clas
     assert ((better - worse).abs().flatten(1).amax(1) > 0).float().mean() > 0.9
     # The toy's references are smooth squares with little noise: what is stronger has more noise, or coarser squares.
     assert (better - worse).abs().mean() > 0.005
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_a_worse_crop_may_show_another_picture_at_a_much_greater_strength(dataset, made, share, monkeypatch):
+    asked = []
+    gather = ProceduralSource.gather
+
+    def recorded(self, pictures, distortion, steps, top, left, crop_px):
+        asked.append((pictures, distortion, steps, top, left))
+        return gather(self, pictures, distortion, steps, top, left, crop_px)
+
+    monkeypatch.setattr(ProceduralSource, "gather", recorded)
+    config = ranked(pairs=400, margin=0.02, other_picture=share)
+    pairs = PairSource(Batches(toy_source(dataset), torch.arange(len(dataset)), config, 0), made).draw(1, 3, None)
+    (better, of_better, weaker, *corner), (worse, of_worse, stronger, *other_corner) = asked
+    assert torch.equal(of_better, of_worse)
+    torch.testing.assert_close(pairs.margin, 0.02 * (stronger - weaker))
+    other = torch.stack(corner).ne(torch.stack(other_corner)).any(0) | better.ne(worse)
+    # Another picture may be the same one, in the same window, by chance.
+    assert abs(float(other.float().mean()) - share) < 0.08
+    assert (stronger - weaker)[other].min() >= STRENGTHS // 2 if share else not other.any()
+    assert share == 1 or (stronger - weaker)[~other].min() == 1
+    assert not share or len(worse[other].unique()) == len(better.unique())
+
+
+def test_crops_are_gathered_in_any_order_of_pictures(dataset, made):
+    pictures, zero = torch.tensor([0, 3, 6, 7, 2, 6]), torch.zeros(6, dtype=torch.int64)
+    assert len(made.numbers) == 8
+    order = torch.tensor([2, 0, 5, 4, 3, 1])
+    crops = made.gather(pictures.sort().values, zero, zero + 2, zero, zero, 16)
+    mixed = made.gather(pictures.sort().values[order], zero, zero + 2, zero, zero, 16)
+    assert torch.equal(mixed, crops[order])
 
 
 def test_step_0_is_the_picture_itself_and_more_is_further_from_it(dataset, made):
@@ -254,3 +287,16 @@ def test_phase_2_takes_prepared_strengths_for_asked_qualities(dataset, made):
              "phases.augmentation.conditions": "paired"},
             gada(3, 2, 2),
         )  # fmt: skip
+
+
+def test_procedural_images_without_a_labelled_class_that_has_a_procedure_are_refused(made):
+    dataset = replace(toy_dataset(), distortions=("other", "contrast", "wn"))
+    known = procedures(dataset.distortions, dataset.name, skip=True)
+    values = {
+        "phases.augmentation.generated_by": "procedural", "phases.augmentation.conditions": "uniform",
+        "phases.augmentation.skip_unmatched": True,
+    }  # fmt: skip
+    rows = torch.from_numpy(np.flatnonzero(dataset.distortion == 0))
+    made_for = SimpleNamespace(procedure=torch.tensor([-1 if one is None else 0 for one in known]))
+    with pytest.raises(DataError, match="no labelled image of toy is of a class with a procedure, which phase 'aug"):
+        start(dataset, tiny(values, gada(3, 2, 2)), made_for, number=1, rows=rows)
