@@ -131,7 +131,12 @@ class _Pricing:
         self._past = from_past((r for c in search.configurations() for r in c.results.values() if r), execution)
         self._seconds = dict(self._past)
         self._slowdown: float | None = None
-        self._skipped = _skipped(search.waiting, known)
+        self._available = {job.trial.signature for job in search.waiting} | stored_starts(
+            [*search.waiting, *(job for variant in search.variants for job in variant.test_to_come())], known
+        )
+        self._skipped = {job.trial.signature: skipped_phases(job.trial, self._available) for job in search.waiting}
+        """How many first phases every job takes over: from another job, which is trained before it, or from the
+        store."""
         self._paid: set[str] = set()
         """Signatures of trainings to do that are priced already: each is done once."""
         self._evaluators: set[str] = set()
@@ -171,6 +176,11 @@ class _Pricing:
         total = sum(_cost(job.trial.config, config, self._seconds, self._skipped[s]) for s, job in new.items())
         total += later * _cost(config, config, self._seconds, variant.variant.shared_phases) if later else 0.0
         total += sum(_cost(one.trial.config, config, self._seconds) for one in self._later_starts(variant, later))
+        total += sum(
+            _cost(config, config, self._seconds) - _cost(config, config, self._seconds, variant.variant.shared_phases)
+            for job in variant.test_to_come()
+            if not skipped_phases(job.trial, self._available)
+        )
         for evaluator in _independent_evaluators(jobs, self._known, self._evaluators):
             if price(evaluator, self._seconds) is None and self._probes is not None:
                 self._probe(name, evaluator)
@@ -210,12 +220,6 @@ def _independent_evaluators(
             if evaluator.signature not in counted and not known(evaluator.signature):
                 yield evaluator.config
             counted.add(evaluator.signature)
-
-
-def _skipped(jobs: Sequence[Job], known: Callable[[str], Result | None]) -> dict[str, int]:
-    """How many first phases every job takes over: from another job, which is trained before it, or from the store."""
-    available = {job.trial.signature for job in jobs} | stored_starts(jobs, known)
-    return {job.trial.signature: skipped_phases(job.trial, available) for job in jobs}
 
 
 def stored_starts(jobs: Sequence[Job], known: Callable[[str], Result | None]) -> set[str]:

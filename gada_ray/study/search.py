@@ -125,6 +125,11 @@ class VariantSearch:
         self.planned = self._plan()
         return jobs
 
+    def test_to_come(self) -> Sequence[Job]:
+        """The test of the best candidate while that is not known: with values of none, but the same first phases."""
+        unknown = self.variant.candidates and self.tested is None
+        return self._make(self.variant, "test", 0, {}).jobs if unknown else ()
+
     def start_of(self, job: Job) -> Job | None:
         """The first phases that a candidate shares with the others on its split; None for other trainings."""
         jobs = self.start.jobs if self.start and job.run.stage == "search" else ()

@@ -192,3 +192,25 @@ def test_a_training_that_several_variants_need_is_counted_once(monkeypatch):
     assert made is not None and made.left == 4, "of six trials"
     assert [(one.planned, one.alike) for one in made.variants] == [(2, 0), (2, 2), (2, 0)]
     assert made.variants[1].device_hours == 0.0 < made.variants[2].device_hours
+
+
+def test_the_test_of_a_search_is_priced_with_its_first_phases_unless_another_training_has_them(monkeypatch):
+    monkeypatch.setattr(timing, "probe", inline.constant)
+    monkeypatch.setattr(timing, "besides", lambda *_: 0.0)
+    space = {"phases.finetuning.rate_factor": Choice(0.1, 0.3, 1.0)}
+    size = Preset(cost="-", splits=2, values=TINY, space=space, candidates=2)
+    base = gada(3, 2, 1)
+    variants: dict[str, dict[str, Any]] = {"phases 1+2": {"phases": base.phases[:2]}, "searched": {}}
+    study = Study(question="?", base=base, variants=variants, presets={"p": size}, searched=("searched",))
+    hours = []
+    for only in (("searched",), tuple(variants)):
+        of = make_plan("toy", study, "p", "toy", {}, only=only)
+        here = data(of)
+        search = Search(of, here.splits, here.fingerprints, lambda _: None)
+        made = estimate(search, here, Execution(), lambda _: None, True)
+        assert made is not None
+        hours.append({one.variant: one.device_hours for one in made.variants})
+    alone, beside = hours
+    # Two splits of phases 1 and 2, which the test of "searched" takes over where the other variant trains them.
+    assert alone["searched"] > beside["searched"]
+    assert alone["searched"] - beside["searched"] == pytest.approx(beside["phases 1+2"], rel=0.2)
