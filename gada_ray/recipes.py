@@ -12,6 +12,8 @@ LATER_PHASES_FACTOR = 0.1
 
 RANKING_WEIGHT = 1.2
 """Weight of the ranking term where it is used; see the study `labels`."""
+RANKING_MARGIN = 0.09
+"""Margin of its procedural pairs, for each step of strength; see the study `ranking`."""
 
 
 def gan(steps: int) -> PhaseConfig:
@@ -129,7 +131,7 @@ def few_labels(
     base = baseline(direct_steps, finetuning_steps)
     if references is None:
         return base
-    term = RankingConfig(weight=RANKING_WEIGHT, references=references)
+    term = RankingConfig(weight=RANKING_WEIGHT, margin=RANKING_MARGIN, references=references)
     phases = [phase.model_copy(update={"ranking": term, "skip_unmatched": True}) for phase in base.phases]
     return base.model_copy(update={"phases": tuple(phases)})
 

@@ -27,11 +27,13 @@ from typing import Any
 
 from gada_ray import (
     FEW_LABELS_GADA,
+    RANKING_MARGIN,
     RANKING_WEIGHT,
     SMOKE,
     Contrast,
     PhaseConfig,
     Preset,
+    RankingConfig,
     Study,
     TrainingConfig,
     gada,
@@ -56,8 +58,9 @@ def named(method: str, number: int | None) -> str:
 def ranked(
     phases: Sequence[PhaseConfig], like: PhaseConfig, made_by: str, references: str = "training"
 ) -> tuple[PhaseConfig, ...]:
-    """Phases with the ranking term of another phase, for pairs from some source."""
-    term = like.ranking.model_copy(update={"made_by": made_by, "references": references})
+    """Phases with the ranking term of another phase, for pairs from some source; the generator's have other margins."""
+    margin = like.ranking.margin if made_by == "procedural" else RankingConfig().margin
+    term = like.ranking.model_copy(update={"made_by": made_by, "references": references, "margin": margin})
     values = {"ranking": term, "skip_unmatched": made_by == "procedural"}
     return tuple(phase.model_copy(update=values) for phase in phases)
 
@@ -66,11 +69,10 @@ def variants(base: TrainingConfig) -> Mapping[str, Mapping[str, Any]]:
     """Every method with every number of labelled images; the base's ranking term is that of its phase 2."""
     one, two, three = base.phases
     real = real_only(base.phases)
-    no_ranking = two.ranking.model_copy(update={"weight": 0.0})
     methods: dict[str, tuple[PhaseConfig, ...]] = {
         "phase 1": (one,),
         BASELINE: real,
-        GADA: (one, two.model_copy(update={"ranking": no_ranking}), three),
+        GADA: (one, two.model_copy(update={"ranking": RankingConfig()}), three),
         GENERATED: (one, *ranked(real[1:], two, "generator")),
         PROCEDURAL: ranked(real, two, "procedural"),
         PHOTOGRAPHS: ranked(real, two, "procedural", "extra"),
@@ -99,6 +101,7 @@ STUDY = Study(
             "phases.augmentation.generated_from": "training",
             "phases.augmentation.rate_factor": 1.0,
             "phases.augmentation.ranking.weight": RANKING_WEIGHT,
+            "phases.augmentation.ranking.margin": RANKING_MARGIN,
         },
     ),
     variants=variants,

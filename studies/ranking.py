@@ -2,11 +2,12 @@
 
 The direct baseline learns from 40 random labels and from pairs of procedural distortions, for 1,000 steps. Optuna
 searches the term of its first phase on validation references inside the training part, again with 40 labels in
-training: first its defaults, then one change at a time, then larger margins with pairs of two pictures, then candidates
-of its own. Pairs are of one picture, or some or all worse crops show another picture at a much greater strength, so
-that quality depends less on what a picture shows. The fine-tuning keeps the default term. The best candidate is then
-tested beside the default term and the baseline without one. Expected: any moderate weight that fixes the order of
-strengths does, and pairs of two pictures help where predictions depend on the scene.
+training: first the values of a prototype, then one change at a time, then larger margins with pairs of two pictures,
+then candidates of its own. Pairs are of one picture, or some or all worse crops show another picture at a much greater
+strength, so that quality depends less on what a picture shows. The fine-tuning keeps the prototype's term. The best
+candidate is then tested beside that term and the baseline without one. It gave today's default margin. Expected: any
+moderate weight that fixes the order of strengths does, and pairs of two pictures help where predictions depend on the
+scene.
 """
 
 from gada_ray import (
@@ -41,11 +42,19 @@ FIRST = (
     {f"{TERM}.margin": 0.09, f"{TERM}.other_picture": 1.0},
     {f"{TERM}.margin": 0.18, f"{TERM}.other_picture": 1.0},
 )
-"""Changes of the defaults that are tried first."""
+"""Changes of the prototype's values that are tried first."""
 
 STUDY = Study(
     question="Which weight, margin and pairs suit the ranking term with 40 labelled images?",
-    base=with_values(few_labels(40_000, 5_000), {"data.labelled_images": 40, "data.labelled_by": "random"}),
+    base=with_values(
+        few_labels(40_000, 5_000),
+        {
+            "data.labelled_images": 40,
+            "data.labelled_by": "random",
+            f"{TERM}.margin": 0.03,
+            "phases.finetuning.ranking.margin": 0.03,
+        },
+    ),
     variants={
         "baseline": {f"{TERM}.weight": 0.0, "phases.finetuning.ranking.weight": 0.0},
         "ranking": {},
@@ -53,8 +62,8 @@ STUDY = Study(
     },
     searched=("searched",),
     contrasts=(
-        Contrast("ranking", "baseline", "Does the ranking term help with its default values?"),
-        Contrast("searched", "ranking", "Does a search find better values than the defaults?"),
+        Contrast("ranking", "baseline", "Does the ranking term help with the values of the prototype?"),
+        Contrast("searched", "ranking", "Does a search find better values than these?"),
     ),
     presets={
         "smoke": Preset(
