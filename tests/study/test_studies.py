@@ -30,11 +30,12 @@ def test_methods_of_the_study_of_labels_have_equal_steps_and_differ_in_images_an
 
 def test_a_setting_of_the_ranking_term_reaches_all_variants_that_rank():
     study = tune.load_study("labels")
-    made = make_plan("labels", study, "small", "demo", {"phases.augmentation.ranking.margin": 0.05})
-    ranking = [one for one in made.variants if "ranking" in one.name]
-    assert ranking and all(
-        phase.ranking.margin == 0.05 for one in ranking for phase in one.config.phases if phase.ranks
-    )
+    settings = {"phases.augmentation.ranking.margin": 0.05, "phases.augmentation.ranking.pairs": 7}
+    made = make_plan("labels", study, "small", "demo", settings)
+    terms = [phase.ranking for one in made.variants for phase in one.config.phases if phase.ranks]
+    assert {one.pairs for one in terms} == {7} and {one.made_by for one in terms} == {"procedural", "generator"}
+    # The generator's pairs have margins of their own.
+    assert all((one.margin == 0.05) == (one.made_by == "procedural") for one in terms)
 
 
 def test_the_study_of_labels_has_every_number_of_labels_for_every_method():
