@@ -109,7 +109,7 @@ def test_json_splits_need_only_train_and_test_and_ignore_case_folder_and_suffix(
         ([{"train": ["r0", "r1"], "test": ["r1"]}], "split 0: r1 in two parts"),
         ([{"train": ["r0"], "validation": ["R1"], "test": ["r1.bmp"]}], "split 0: r1 in two parts"),
         ([{"train": ["r0"], "test": []}], "split 0 has no training or no test reference"),
-        ([{"train": ["r0"]}], "split 0 needs lists 'train' and 'test'"),
+        ([{"train": ["r0"]}], "split 0 needs lists of names 'train' and 'test'"),
         ([{"train": ["r0"], "test": ["r1"], "index": 1}, {"train": ["r0"], "test": ["r2"]}], "have the same index"),
         ([], "no splits in it"),
     ],

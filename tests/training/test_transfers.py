@@ -119,7 +119,7 @@ CASES: dict[str, tuple[TrainingConfig, int, int]] = {
     "phase 1, paper": (tiny({"data.crop_px": 16, "data.batch": 4}, recipe("paper", 6, 5, 4)), 0, 4),
     "phase 1, pairs of the generator": (tiny({**GENERATED, "phases.gan.ranking.made_by": "generator"}), 0, 7),
     "phase 1, pristine references": (tiny({"data.pristine_fraction": 0.5}), 0, 6),
-    "phase 1, procedural distortions": (tiny({"phases.gan.real_images": "procedural"}), 0, 6),
+    "phase 1, procedural distortions": (tiny({"phases.gan.real_images": "procedural"}), 0, 4),
     "direct": (tiny(config=TrainingConfig(phases=(direct(4),))), 0, 3),
     "direct, procedural pairs": (tiny(RANKED, TrainingConfig(phases=(direct(4),))), 0, 6),
     "phase 2, procedural images": (tiny({"phases.augmentation.generated_by": "procedural"}), 1, 6),
