@@ -86,11 +86,8 @@ def paired(
         raise ValueError(f"a paired comparison needs the same 2 or more splits of both, got {len(one)} and {len(two)}")
     differences = one - two
     found = mean_over_splits(differences, ratio, held_out)
-    j, mean, won = (
-        found.splits,
-        found.mean,
-        float(np.mean([np.mean(one) > 0 for one in by_split(differences, held_out)])),
-    )
+    j, mean = found.splits, found.mean
+    won = float(np.mean([np.mean(of_split) > 0 for of_split in by_split(differences, held_out)]))
     if j < MIN_SPLITS or found.variance < NO_SPREAD**2:
         nan = math.nan
         return Paired(j, found.repeats, mean, nan, nan, nan, won, nan, nan, nan, nan)

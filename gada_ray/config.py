@@ -519,8 +519,7 @@ def with_values(config: TrainingConfig, values: Mapping[str, Any]) -> TrainingCo
     for path in sorted(values, key=lambda path: path != "phases"):
         value = values[path]
         if path == "phases":
-            phases = value if isinstance(value, (list, tuple)) else [value]
-            if phases is not value or not all(isinstance(phase, (PhaseConfig, dict)) for phase in phases):
+            if not isinstance(value, (list, tuple)) or not all(isinstance(one, (PhaseConfig, dict)) for one in value):
                 raise ConfigError(f"phases: needs a list of phases, each with its fields, got {value!r}")
             tree["phases"] = [phase.model_dump() if isinstance(phase, PhaseConfig) else phase for phase in value]
             continue
