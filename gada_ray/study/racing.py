@@ -90,7 +90,7 @@ def replay(scores: np.ndarray, generation: int, racing: Racing | None, first_gen
     seen = [0] * configurations
     starts = [0, *range(max(first_generation, generation), configurations, generation)]
     for first, end in zip(starts, [*starts[1:], configurations], strict=True):
-        alive = list(range(first, min(end, configurations)))
+        alive = list(range(first, end))
         for block in racing.blocks(splits) if racing else [range(splits)]:
             for number in alive:
                 seen[number] = block.stop
