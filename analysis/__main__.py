@@ -57,8 +57,6 @@ def report(
                 uri, study, folder, dataset, preset, _choices(where or []), command=command, progress=progress
             )
     except (UserError, OSError) as error:
-        if isinstance(error, OSError):
-            error = UserError(f"--out {folder} cannot be written ({error.strerror or error})")
         Console(stderr=True).print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         sys.exit(2)
     print(written[-1])

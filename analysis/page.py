@@ -18,10 +18,15 @@ from matplotlib.figure import Figure
 from analysis import drawing, tables
 from analysis.load import Progress, silent
 from analysis.verdict import Statement
+from gada_ray.errors import UserError
 
 HTML, MARKDOWN = "report.html", "report.md"
 FIGURES, TABLES = "figures", "tables"
 """Folders of a report."""
+
+
+class PageError(UserError, RuntimeError):
+    """A page that cannot be written."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +119,11 @@ class Report:
 
 
 def write(report: Report, out: Path, progress: Progress = silent) -> list[Path]:
-    """Write report.html, report.md, the figures and the tables into a folder; the files that were written."""
+    """Write report.html, report.md, the figures and the tables into a folder; the files that were written.
+
+    Raises:
+        PageError: for a folder that cannot be written.
+    """
     files: dict[str, bytes] = {}
     parts = [report.lead, *(part for section in report.sections for part in section.parts)]
     for number, part in enumerate(parts, 1):
@@ -125,9 +134,12 @@ def write(report: Report, out: Path, progress: Progress = silent) -> list[Path]:
             files |= {f"{FIGURES}/{part.name}{suffix}": data for suffix, data in part.files.items()}
     files[MARKDOWN] = _markdown(report).encode()
     files[HTML] = _html(report).encode()
-    for name, data in files.items():
-        (out / name).parent.mkdir(parents=True, exist_ok=True)
-        (out / name).write_bytes(data)
+    try:
+        for name, data in files.items():
+            (out / name).parent.mkdir(parents=True, exist_ok=True)
+            (out / name).write_bytes(data)
+    except OSError as error:
+        raise PageError(f"the folder of reports, --out {out}, cannot be written ({error.strerror or error})") from None
     return [out / name for name in files]
 
 

@@ -91,6 +91,12 @@ def test_a_report_has_the_scores_of_brisque_on_the_same_images_and_no_others(tra
     assert pd.read_csv(files["brisque.csv"])["first"].tolist() == list(VARIANTS)
 
 
+def test_a_folder_that_cannot_be_written_is_named(uri, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(page.PageError, match=r"reports, --out .*file/out, cannot be written \(Not a directory\)"):
+        report.study_report(uri, "toy", tmp_path / "file/out")
+
+
 class Page(HTMLParser):
     """Everything of a page that could be fetched, and whether its elements are closed in order."""
 
