@@ -121,7 +121,7 @@ def splits_required(difference: float, spread: Mean, alpha: float = ALPHA) -> fl
     """The number of splits with which a true difference is found; infinite where no number is enough.
 
     Splits of the same references overlap: with any number of them, their mean keeps an error of
-    `sqrt(ratio * spread.shared)`.
+    `sqrt(ratio * spread.variance)`.
     """
     if detectable(spread, MAX_SPLITS, alpha) > difference:
         return math.inf

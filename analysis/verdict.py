@@ -22,7 +22,8 @@ MAX_RANKED = 8
 """Variants that the ranking lists by name."""
 
 BETTER, WORSE, INCONCLUSIVE = "better", "worse", "inconclusive"
-RULED_OUT = f"gain of {SMALLEST_EFFECT:.2f} or more ruled out"
+NO_GAIN = f"gain of {SMALLEST_EFFECT:.2f} or more ruled out"
+NO_LOSS = f"loss of {SMALLEST_EFFECT:.2f} or more ruled out"
 EQUIVALENT = f"equivalent within ±{SMALLEST_EFFECT:.2f}"
 SAME = "the same training"
 
@@ -76,17 +77,19 @@ def verdict(contrasts: pd.DataFrame, named: Sequence[Contrast]) -> tuple[Stateme
 
 
 def conclusion(row: pd.Series[Any]) -> str:
-    """What a contrast comes to, by Holm's p values: BETTER, WORSE, EQUIVALENT, RULED_OUT, INCONCLUSIVE or SAME.
+    """What a contrast comes to, by Holm's p values: BETTER, WORSE, EQUIVALENT, NO_GAIN, NO_LOSS, INCONCLUSIVE or SAME.
 
-    RULED_OUT: the first variant is not better by `SMALLEST_EFFECT` or more. EQUIVALENT: nor is it worse by as much.
+    NO_GAIN: the first variant is not better by `SMALLEST_EFFECT` or more. NO_LOSS: it is not worse by as much.
+    EQUIVALENT: both.
     """
     if row["same"]:
         return SAME
     if row["p_holm"] < ALPHA:
         return BETTER if row["difference"] > 0 else WORSE
-    if row["p_gain_holm"] < ALPHA / 2:
-        return EQUIVALENT if row["p_loss_holm"] < ALPHA / 2 else RULED_OUT
-    return INCONCLUSIVE
+    no_gain, no_loss = (row[name] < ALPHA / 2 for name in ("p_gain_holm", "p_loss_holm"))
+    if no_gain and no_loss:
+        return EQUIVALENT
+    return NO_GAIN if no_gain else NO_LOSS if no_loss else INCONCLUSIVE
 
 
 def answer(row: pd.Series[Any], family: int) -> Statement:
@@ -96,12 +99,12 @@ def answer(row: pd.Series[Any], family: int) -> Statement:
     if found == SAME:
         text = f"{row['first']} and {row['second']} have equal signatures on all {row['n']} splits; nothing to test."
         return Statement(row["question"], words, text)
-    if found in (BETTER, WORSE) and max(-row["low"], row["high"]) < SMALLEST_EFFECT:
+    if found in (BETTER, WORSE) and row["p_gain_holm" if found == BETTER else "p_loss_holm"] < ALPHA / 2:
         words += f", by less than {SMALLEST_EFFECT:.2f}"
     if found == EQUIVALENT:
-        words += f" ({RULED_OUT})"
+        words += f" ({NO_GAIN})"
     text = f"{row['first']} − {row['second']}, {effect(row, family)}."
-    if found == INCONCLUSIVE:
+    if found in (INCONCLUSIVE, NO_GAIN, NO_LOSS):
         text = f"{text} {power_of(row)}".rstrip()
     if row["devices"]:
         text += f" The two were trained on different devices or by different kernels ({row['devices']})."

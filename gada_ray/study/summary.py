@@ -233,10 +233,6 @@ def aggregate(
     return summary | costs
 
 
-SURE = 0.95
-"""Confidence of the limit above which the variance of repetitions lies."""
-
-
 class Mean(NamedTuple):
     """A mean over random splits that overlap, with its standard error."""
 
@@ -247,14 +243,12 @@ class Mean(NamedTuple):
     """Trainings on a split, as a mean."""
     variance: float
     """Variance of the means of splits; NaN for a single one."""
-    shared: float
-    """The part of it that splits share, since their references overlap."""
     ratio: float
     """Test over training references."""
 
     def error(self, splits: int | None = None) -> float:
         """Standard error of the mean, or that with another number of splits."""
-        return math.sqrt(self.variance / (splits or self.splits) + self.ratio * self.shared)
+        return math.sqrt(self.variance * (1 / (splits or self.splits) + self.ratio))
 
 
 def mean_over_splits(values: np.ndarray, ratio: float, held_out: Sequence[Any] | None = None) -> Mean:
@@ -264,23 +258,12 @@ def mean_over_splits(values: np.ndarray, ratio: float, held_out: Sequence[Any] |
     that `sd / sqrt(J)` would be far too small.
 
     `held_out` are labels of the references that a split holds out. Splits that hold out the same ones are repetitions,
-    with other labelled images, weights and crops: their mean is the value of the split. What varies among repetitions
-    is drawn anew for each split, so that splits do not share it, and its variance is not multiplied by the ratio:
-    `sqrt(s^2 / J + ratio * max(0, s^2 - w^2 / R))` for R repetitions, where w^2 is the lower end of a one-sided
-    interval (`SURE`) for their variance.
+    with other labelled images, weights and crops: their mean is the value of the split.
     """
     values = np.asarray(values, dtype=np.float64)
-    groups = by_split(values, held_out)
-    means = np.array([np.mean(group) for group in groups])
+    means = np.array([np.mean(group) for group in by_split(values, held_out)])
     variance = float(means.var(ddof=1)) if len(means) > 1 else math.nan
-    shared = variance
-    if (freedom := len(values) - len(means)) > 0:
-        from scipy.special import gammaincinv
-
-        squares = sum(float(np.var(group) * len(group)) for group in groups)
-        lowest = squares / (2 * float(gammaincinv(freedom / 2, SURE)))
-        shared = max(0.0, variance - lowest * float(np.mean([1 / len(group) for group in groups])))
-    return Mean(float(means.mean()), len(means), len(values) / len(means), variance, shared, ratio)
+    return Mean(float(means.mean()), len(means), len(values) / len(means), variance, ratio)
 
 
 def by_split(values: np.ndarray, held_out: Sequence[Any] | None = None) -> list[list[float]]:

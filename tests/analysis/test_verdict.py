@@ -54,8 +54,9 @@ def said(splits, named=NAMED, brisque=None):
             0.004,
             ["Equivalent within ±0.01 (gain of 0.01 or more ruled out): ", "Δ SROCC −0.0002, 95% CI [−0.00"],
         ),
-        (0.008, 0.012, ["Inconclusive: ", "(80% power): 0.0", "; detecting 0.01 is not attainable with these"]),
-        (0.005, 0.006, ["Inconclusive: ", "; detecting 0.01 requires ", " splits."]),
+        (0.008, 0.012, ["Loss of 0.01 or more ruled out: ", "; detecting 0.01 is not attainable with these"]),
+        (0.005, 0.006, ["Loss of 0.01 or more ruled out: ", "; detecting 0.01 requires ", " splits."]),
+        (0.008, 0.03, ["Inconclusive: ", "(80% power): 0.0", "; detecting 0.01 is not attainable with these"]),
     ],
 )
 def test_a_verdict_answers_the_question_in_the_fixed_terms(middle, noise, words):
@@ -173,7 +174,7 @@ def test_the_verdict_is_adjusted_for_contrasts_alone_and_pairs_for_all_pairs():
         (0.0, ("better", "worse")),
         (0.01, ("gain of 0.01 or more ruled out", "equivalent within ±0.01", "worse")),
         (-0.004, ("better",)),
-        (-0.01, ("equivalent within ±0.01", "better")),
+        (-0.01, ("loss of 0.01 or more ruled out", "equivalent within ±0.01", "better")),
     ],
 )
 def test_of_three_contrasts_rarely_one_is_answered_wrongly(true, wrong):
