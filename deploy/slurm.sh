@@ -38,6 +38,8 @@ start_node() {
   echo "node $SLURMD_NODENAME does not join the Ray of this job" >&2
 }
 export -f start_node
+# srun does not take this over from sbatch; without it, every node would have one CPU.
+if [ -n "${SLURM_CPUS_PER_TASK:-}" ]; then export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK; fi
 srun --nodes "$SLURM_JOB_NUM_NODES" --ntasks "$SLURM_JOB_NUM_NODES" --ntasks-per-node 1 bash -c start_node >"$PLACE/ray.log" &
 CLUSTER=$!
 end() {

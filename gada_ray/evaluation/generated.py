@@ -15,6 +15,7 @@ from gada_ray.config import DataConfig
 from gada_ray.data.crops import CropSource, generator_for
 from gada_ray.model.generator import Generator
 from gada_ray.model.quality_network import QualityNetwork
+from gada_ray.system import devices
 
 QUALITIES = 8
 """Requested qualities in `generator_mdsi_srocc`, evenly over the range that all classes cover in training."""
@@ -69,13 +70,15 @@ def _against_truth(
         windows = source.windows(source.distorted(rows), data.crop_px, random, data.generator_alignment)
         noise = generator.draw_noise(len(rows), data.crop_px, random)
         references, made, truth = triples(generator, source, rows, windows, data.crop_px, noise)
+        with devices.float32(source.device):
+            distances = [mdsi(crops, truth, data_range=1.0, reduction="none") for crops in (made, references)]
         parts = {
             "class": source.distortion[rows],
             "quality": source.quality[rows],
             "l1": (made - truth).abs().mean((1, 2, 3)),
             "reference l1": (references - truth).abs().mean((1, 2, 3)),
-            "mdsi": mdsi(made, truth, data_range=1.0, reduction="none"),
-            "reference mdsi": mdsi(references, truth, data_range=1.0, reduction="none"),
+            "mdsi": distances[0],
+            "reference mdsi": distances[1],
             "change": (made - references).square().mean((1, 2, 3)),
             "reference change": (truth - references).square().mean((1, 2, 3)),
         }
@@ -127,7 +130,8 @@ def _sweeps(
         distortion = one.to(device).expand(len(crops))
         noise = [generator.draw_noise(len(crops), data.crop_px, random).to(device) for _ in range(NOISES)]
         made = sweep(generator, crops, distortion, qualities, noise[0]).flatten(0, 1)
-        distance = mdsi(made, crops.repeat_interleave(QUALITIES, 0), data_range=1.0, reduction="none")
+        with devices.float32(device):
+            distance = mdsi(made, crops.repeat_interleave(QUALITIES, 0), data_range=1.0, reduction="none")
         by_metric += _ranks(qualities, -distance.view(len(crops), QUALITIES))
         middle = qualities[QUALITIES // 2 : QUALITIES // 2 + 1]
         draws = torch.stack([sweep(generator, crops, distortion, middle, z) for z in noise])
@@ -173,6 +177,6 @@ def _range(source: CropSource, rows: Tensor, count: int) -> Tensor:
 
 def _ranks(requested: Tensor, measured: Tensor) -> list[float]:
     """Rank correlations of requested values `[q]` with every row of measured ones `[n, q]`; 0 where one is constant."""
-    x, rows = requested.cpu().numpy(), measured.double().cpu().numpy().round(6)
+    x, rows = requested.cpu().numpy(), measured.cpu().double().numpy().round(6)
     varied = np.ptp(x) > 0
     return [float(stats.spearmanr(x, row).statistic) if varied and np.ptp(row) > 0 else 0.0 for row in rows]

@@ -67,12 +67,15 @@ def run_tests(
     distortion), n and the measures; a row each. The store's folder of a trial gets `cross-dataset-*.json` and `.csv`
     (predictions).
     """
-    missing = [test for test in tests if _kept(store, test, others[test.other]) is None]
+    found = [_kept(store, test, others[test.other]) for test in tests]
+    missing = [number for number, rows in enumerate(found) if rows is None]
     if missing:
         shared = {name: ray.put(other) for name, other in others.items()}
         task = ray.remote(num_cpus=resources.cpus, num_gpus=resources.gpus)(_carry_out)
-        left = [
-            task.remote(
+        running = {}
+        for number in missing:
+            test = tests[number]
+            started = task.remote(
                 str(store.root),
                 test.result.signature,
                 distortions(test.result),
@@ -80,15 +83,15 @@ def run_tests(
                 dict(test.shared),
                 resources.execution.device,
             )
-            for test in missing
-        ]
-        while left:
-            done, left = ray.wait(left)
-            ray.get(done)
-            on_done(len(missing) - len(left), len(missing))
+            running[started] = number
+        while running:
+            done, _ = ray.wait(list(running))
+            for one in done:
+                # Not read back: a file that another node wrote may not be seen at once on a shared disk.
+                found[running.pop(one)] = ray.get(one)
+            on_done(len(missing) - len(running), len(missing))
     rows = []
-    for test in tests:
-        kept = _kept(store, test, others[test.other])
+    for test, kept in zip(tests, found, strict=True):
         assert kept is not None
         where = {"variant": test.job.run.name, "stage": test.job.run.stage, "split": test.job.trial.fold.split}
         names = {"signature": test.result.signature}
@@ -116,13 +119,14 @@ def _carry_out(
     dataset: IqaDataset,
     shared: Mapping[str, str],
     device: str,
-) -> None:
-    """Carry out one test in a worker."""
+) -> list[dict[str, Any]]:
+    """Carry out one test in a worker, and keep its rows; these rows."""
     store = Store(storage)
     result = store.result(signature)
     assert result is not None
     tested = cross_test(models.scorer(store, result, distortions, device), dataset, shared)
-    rows = tested.metrics.astype(object).where(tested.metrics.notna(), None).to_dict("records")
+    metrics = tested.metrics.astype(object).where(tested.metrics.notna(), None)
+    rows = [dict(zip(metrics.columns, row, strict=True)) for row in metrics.itertuples(index=False)]
     record = {
         "dataset": DatasetRecord.of(dataset).model_dump(mode="json"),
         "shared": dict(shared),
@@ -131,3 +135,4 @@ def _carry_out(
     }
     store.write(signature, f"{_name(dataset)}.csv", tested.predictions.to_csv(index=False).encode())
     store.write(signature, f"{_name(dataset)}.json", json.dumps(record, indent=1).encode())
+    return rows

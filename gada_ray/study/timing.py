@@ -50,7 +50,7 @@ def probe(
     """
     torch.set_num_threads(execution.threads)
     device = torch.device(execution.device)
-    source, rows = CropSource(dataset, device), torch.arange(len(dataset))
+    source, rows = CropSource(dataset, device), _rows(config, dataset)
     network = build(config, len(dataset.distortions), 0)
     network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     seconds = dict.fromkeys(known, 0.0)
@@ -69,6 +69,11 @@ def probe(
         seconds[rest_kind(config)] = looks * once * images / len(some)
     devices.free(device)
     return {kind: value for kind, value in seconds.items() if kind not in set(known)}
+
+
+def _rows(config: TrainingConfig, dataset: IqaDataset) -> torch.Tensor:
+    """Every image of a dataset, several times where it is a `sample` with fewer than a step needs."""
+    return torch.arange(max(len(dataset), config.data.batch)) % len(dataset)
 
 
 def _undistorted_pictures(config: TrainingConfig, dataset: IqaDataset, device: torch.device) -> ProceduralSource | None:
@@ -93,7 +98,8 @@ def _unchanged(image: np.ndarray, amount: float, random: np.random.Generator) ->
 def sample(dataset: IqaDataset, fold: Fold) -> IqaDataset:
     """A few images of every class from both parts of a fold, with their references.
 
-    A step on them takes as long as one on all images, and as much memory but for the pixels (`pixels_mb`).
+    A step on them, repeated to a whole batch, takes as long as one on all images, and as much memory but for the pixels
+    (`pixels_mb`).
     """
     rows = np.sort(np.concatenate([_few(dataset, dataset.rows_of(part)) for part in (fold.train, fold.held_out)]))
     used = np.unique(dataset.reference[rows])
@@ -219,7 +225,7 @@ def _alone_and_together(
     assert _barrier is not None
     torch.set_num_threads(execution.threads)
     device = torch.device(execution.device)
-    source, rows = CropSource(dataset, device), torch.arange(len(dataset))
+    source, rows = CropSource(dataset, device), _rows(config, dataset)
     network = build(config, len(dataset.distortions), 0)
     network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     pictures = _undistorted_pictures(config, dataset, device)

@@ -79,6 +79,7 @@ def configure_backend(device: torch.device, deterministic: bool = False) -> None
     import torch
 
     if device.type == "cuda":
+        torch.cuda.init()  # which nothing else does for a device with an index
         torch.cuda.reset_peak_memory_stats(device)
         # Convolutions take TF32. Matrix products do not: local means and spectra are small differences of large
         # numbers, and linear layers take a negligible part of a step.

@@ -16,12 +16,14 @@ machine's role.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import json
 import operator
 import os
 import re
+import time
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -41,6 +43,8 @@ Folder: TypeAlias = "Path | UPath"
 FORMAT = 1
 RESULT = "result.json"
 CHECKPOINT = "checkpoint.pt"
+ABANDONED_S = 3600.0
+"""Age of a part of a file from which on its writer is taken to be dead."""
 REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
@@ -218,12 +222,18 @@ class Store:
         self.forget(result.signature)
 
     def forget(self, signature: str) -> None:
-        """Delete the checkpoint of a trial that is done, and the remains of interrupted writes."""
+        """Delete the checkpoint of a trial that is done, and the remains of interrupted writes.
+
+        Younger parts of files are left: another worker may be writing the same trial.
+        """
         folder = self.folder(signature)
         parts = folder.glob(".*.*") if isinstance(folder, Path) else ()
         try:
-            for path in (folder / CHECKPOINT, *parts):
-                path.unlink(missing_ok=True)
+            (folder / CHECKPOINT).unlink(missing_ok=True)
+            for path in parts:
+                with contextlib.suppress(FileNotFoundError):
+                    if time.time() - path.stat().st_mtime > ABANDONED_S:
+                        path.unlink()
         except Exception as error:
             raise unusable(self.root, error) from error
 
@@ -307,7 +317,7 @@ def write_whole(path: Folder, data: bytes) -> None:
 
 def _write(path: Folder, data: bytes) -> None:
     if not isinstance(path, Path):
-        path.write_bytes(data)
+        path.fs.pipe_file(path.path, data)  # a stream that breaks off would leave a part of the data
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{uuid.uuid4().hex}")

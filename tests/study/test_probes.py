@@ -23,6 +23,7 @@ from gada_ray.study.price import price
 from gada_ray.study.probes import ProbeError, Probes, on_one_gpu
 from gada_ray.study.search import Search
 from gada_ray.system import devices
+from gada_ray.training.phases import Phase
 from gada_ray.trials.identity import Execution
 from tests import inline
 from tests.toy import TINY, toy_dataset
@@ -86,6 +87,21 @@ def test_a_probe_on_a_sample_prices_a_training(monkeypatch):
         found = probes.seconds("a", config)
     cost = price(config, found)
     assert cost and min(cost.phases) > 0 and cost.rest > 0
+
+
+def test_a_step_on_a_sample_has_a_whole_batch(monkeypatch):
+    class Noted(Phase):
+        def step(self, number, seed):
+            seen.append(self.batches.size)
+            return super().step(number, seed)
+
+    monkeypatch.setattr(timing, "Phase", Noted)
+    seen: list[int] = []
+    dataset, splits = data(plan()).first
+    few = timing.sample(dataset, splits[0].for_test())
+    batch = len(few) + 4
+    timing.probe(with_values(gada(3, 2, 1), {**TINY, "data.batch": batch}), few, 4, Execution())
+    assert set(seen) == {batch}
 
 
 @pytest.mark.parametrize("use", [{"ranking.weight": 1.0}, {"generated_by": "procedural"}])

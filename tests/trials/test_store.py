@@ -90,6 +90,18 @@ class Payload:
         return os.system, ("touch EXECUTED",)
 
 
+def test_a_finished_trial_leaves_what_another_worker_is_writing(finished, tmp_path):
+    store = Store(tmp_path)
+    folder = tmp_path / "trials" / ("a" * 64)
+    store.write(folder.name, "checkpoint.pt", b"1")
+    young, old = folder / ".weights.pt.1", folder / ".weights.pt.2"
+    for part in (young, old):
+        part.touch()
+    os.utime(old, times=(0, 0))
+    store.forget(folder.name)
+    assert [path.name for path in folder.iterdir()] == [young.name]
+
+
 def test_a_checkpoint_cannot_execute_code(tmp_path, monkeypatch):
     import torch
 
