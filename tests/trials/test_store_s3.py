@@ -16,7 +16,6 @@ import pytest
 import s3fs
 from mlflow import MlflowClient
 from moto.server import ThreadedMotoServer
-from upath import UPath
 
 from gada_ray.running import lock
 from gada_ray.study.summary import ConfigurationRun
@@ -233,6 +232,7 @@ def test_a_bucket_that_may_not_be_written_to_is_a_refusal_with_its_cause(s3, mon
         raise PermissionError("Access Denied")
 
     store = Store(STORAGE)
-    monkeypatch.setattr(UPath(STORAGE).fs, "pipe_file", denied)
+    assert not isinstance(store.root, Path)
+    monkeypatch.setattr(store.root.fs, "pipe_file", denied)
     with pytest.raises(RefusedError, match=r"checkpoint.pt cannot be used \(Access Denied\); .* run the same command"):
         store.write("0" * 64, CHECKPOINT, b"")
