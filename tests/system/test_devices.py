@@ -52,6 +52,7 @@ def test_autocast_computes_layers_as_asked_on_a_cpu_too(precision: str, expected
 def backends(monkeypatch: pytest.MonkeyPatch) -> MagicMock:
     """Stands in for torch's settings and counters of a GPU."""
     made = MagicMock()
+    monkeypatch.setattr(torch.cuda, "init", lambda: None)
     monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", made.reset)
     made.cudnn = SimpleNamespace(benchmark=False, deterministic=False, conv=SimpleNamespace(fp32_precision="none"))
     monkeypatch.setattr(torch, "use_deterministic_algorithms", made.algorithms)

@@ -232,6 +232,7 @@ def test_what_is_left_of_files_that_were_cut_off_in_being_written_goes_when_the_
     folder.mkdir(parents=True)
     for name in (CHECKPOINT, RESULT):
         (folder / f".{name}.0123").write_bytes(b"half a file")
+        os.utime(folder / f".{name}.0123", times=(0, 0))
     run_trial(trial, dataset, store)
     assert {path.name for path in folder.iterdir()} == {RESULT, *NUMBERS, "weights.pt", "patches.npz"}
 
